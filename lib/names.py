@@ -1,0 +1,42 @@
+"""The fixed names of the study, kept apart from torch so that a misspelt one is refused at once."""
+
+TASKS = (
+    "digits", "breast_cancer", "diabetes", "har_synthetic",                     # bundled: quick
+    "telescope", "churn", "mv", "california",                                   # tabular
+    "fashion_mnist", "cifar10", "cifar100",                                     # images
+    "unimib_adl", "unimib_falls", "usc_had",                                    # series
+)
+VARIANTS = {"edge": ("telescope", "churn", "mv", "california", "fashion_mnist")}
+USER_TASKS = ("csv:PATH#TARGET", "imagefolder:PATH", "npz:PATH")
+
+CLASSICAL = ("majority", "knn", "svm", "hgb")
+MODELS = (
+    "mlp_simple", "mlp_complex", "cnn_edge", "resnet9",
+    "resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56",
+    "resnet18", "resnet34", "resnet50", "vgg16",
+    "transformer_base", "transformer_t1", "transformer_t2", "transformer_small",
+    *CLASSICAL,
+)
+
+
+def choose(name: str, known: tuple[str, ...], what: str) -> str:
+    """Return `name` if it is one of `known`; otherwise a ValueError that lists what is."""
+    if name not in known:
+        raise ValueError(f"there is no {what} {name!r}; choose one of: {', '.join(known)}")
+    return name
+
+
+def task_name(name: str) -> tuple[str, str | None]:
+    """Split `telescope@edge` into task and variant, checking both; a user's own path passes.
+
+    >>> task_name("california@edge")
+    ('california', 'edge')
+    """
+    if name.split(":", 1)[0] in {"csv", "imagefolder", "npz"} and ":" in name:
+        return name, None
+    base, _, variant = name.partition("@")
+    choose(base, TASKS + USER_TASKS, "task")
+    if variant and base not in VARIANTS.get(variant, ()):
+        variants = [f"{t}@{v}" for v, tasks in VARIANTS.items() for t in tasks]
+        raise ValueError(f"there is no variant {name!r}; choose one of: {', '.join(variants)}")
+    return base, variant or None

@@ -1,0 +1,64 @@
+"""Where things live: always relative to this file, never to the working directory."""
+
+import hashlib
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+PARAMS = ROOT / "params"
+RAW = ROOT / "data" / "raw"
+CACHE = ROOT / "data" / "cache"
+RUNS = ROOT / "data" / "runs"
+WEIGHTS = ROOT / "data" / "weights"
+RESULTS = ROOT / "data" / "results"
+PUBLISHED = ROOT / "data" / "published"
+SPLITS = ROOT / "data" / "splits"
+FIGURES = ROOT / "figures"
+
+_profile = "lab"
+_inputs: dict[str, str] = {}
+
+
+def profile(name: str | None = None) -> str:
+    """The profile of this process; set once by `run.start`. `published` means the committed rows."""
+    global _profile
+    if name is not None:
+        _profile = name
+    return _profile
+
+
+def run_folder() -> Path:
+    """Where this profile's rows and tables are: data/runs/<profile>, or the committed ones."""
+    return RESULTS if _profile == "published" else RUNS / _profile
+
+
+def figure_folder() -> Path:
+    return FIGURES / _profile
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def reads(path: Path) -> Path:
+    """Note that this run's results depend on `path` (see `inputs`), and return it."""
+    _inputs[str(path)] = sha256(path)
+    return path
+
+
+def inputs() -> dict[str, str]:
+    """Files read so far in this process: path -> sha256."""
+    return dict(_inputs)
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write a whole file or none: to a temporary file beside it, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
