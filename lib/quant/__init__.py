@@ -1,0 +1,14 @@
+"""Quantization: a weight, or a whole model, in fewer bits.
+
+Every method is a function `method(w, bits, axis, group, generator, **its own options)` that
+returns a `Quantized`; methods that need the layer's inputs are `method(w, inputs, ...)`, where
+inputs (rows, in·kh·kw) multiply the rows of w seen as (out, in·kh·kw), and are (groups, rows,
+in·kh·kw / groups) for a grouped convolution. `ptq` lifts one to a model.
+"""
+
+from lib.quant.affine import affine
+from lib.quant.tensor import Affine, Codebook, Layout, Points, Quantized
+
+__all__ = ["Affine", "Codebook", "Layout", "METHODS", "Points", "Quantized"]
+
+METHODS = {"affine": affine}

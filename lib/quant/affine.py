@@ -1,0 +1,88 @@
+"""Affine quantization: value = scale·(code − zero), with 0 always exactly a level.
+
+Everything acts on slices (slices, n) that share a scale; `quantize` lifts it to a weight.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.quant.tensor import Affine, code_count, code_dtype, layout, narrow
+
+
+def choose_qparams(s: Tensor, base: int, symmetric: bool = False, clip: str = "minmax",
+                   percentile: float = 99.9) -> tuple[Tensor, Tensor]:
+    """(slices, 1) scale and whole-numbered zero of a grid of `base` levels for s (slices, n).
+
+    asymmetric: scale = (max − min)/(base − 1), both ends moved out to 0 if need be;
+    symmetric: scale = max|s|/⌊(base − 1)/2⌋ (base ≥ 3, one code unused if base is even).
+    clip: "minmax"; "percentile" cuts what lies beyond the given percentile on either side;
+    "mse" tries the full range shrunk by 0…70 % and keeps, slice by slice, the least square error.
+    """
+    if symmetric and base < 3:
+        raise ValueError("a symmetric grid that holds 0 needs 3 levels; use symmetric=False")
+    if clip not in ("minmax", "percentile", "mse"):
+        raise ValueError(f"there is no clip {clip!r}; choose one of: minmax, percentile, mse")
+    s = s.float()
+    low, high = s.amin(1, keepdim=True).clamp(max=0), s.amax(1, keepdim=True).clamp(min=0)
+    if clip == "percentile":
+        ends = _percentiles(s, 100 - percentile, percentile)
+        low, high = low.maximum(ends[0].clamp(max=0)), high.minimum(ends[1].clamp(min=0))
+    scale, zero = _grid(low, high, base, symmetric)
+    if clip != "mse":
+        return scale, zero
+    best = (fake_quantize(s, scale, zero, base) - s).square().sum(1, keepdim=True)
+    for part in torch.linspace(0.985, 0.3, 47).tolist():
+        trial = _grid(low * part, high * part, base, symmetric)
+        error = (fake_quantize(s, *trial, base) - s).square().sum(1, keepdim=True)
+        scale = torch.where(error < best, trial[0], scale)
+        zero = torch.where(error < best, trial[1], zero)
+        best = best.minimum(error)
+    return scale, zero
+
+
+def _grid(low: Tensor, high: Tensor, base: int, symmetric: bool) -> tuple[Tensor, Tensor]:
+    half = (base - 1) // 2
+    if symmetric:
+        scale = high.maximum(-low).double() / half
+    else:
+        scale = (high.double() - low.double()) / (base - 1)
+    # A slice of zeros has no range: any scale is right. 1e-37 keeps 1/scale finite in float32.
+    scale = torch.where(scale > 0, scale, 1.0).clamp(min=1e-37).float()
+    zero = torch.full_like(scale, half) if symmetric else (-low / scale).round()
+    return scale, zero.clamp(0, base - 1)
+
+
+def _percentiles(s: Tensor, *percents: float) -> Tensor:
+    """(percents, slices, 1), by linear interpolation; torch.quantile refuses over 16 M values."""
+    ends = np.percentile(s.detach().cpu().numpy(), percents, axis=1, keepdims=True)
+    return torch.from_numpy(ends).to(s)
+
+
+def to_codes(s: Tensor, scale: Tensor, zero: Tensor, base: int) -> Tensor:
+    """code = clamp(round(s/scale) + zero, 0, base − 1), as whole floats (slices, n)."""
+    return (s / scale).round_().add_(zero).clamp_(0, base - 1)
+
+
+def fake_quantize(s: Tensor, scale: Tensor, zero: Tensor, base: int) -> Tensor:
+    """Quantize and dequantize at once: (slices, n) -> (slices, n)."""
+    return to_codes(s, scale, zero, base).sub_(zero).mul_(scale)
+
+
+def pack_affine(method: str, bits: int, form, codes: Tensor, scale: Tensor, zero: Tensor,
+                base: int) -> Affine:
+    """An Affine from float codes (slices, n); a zero that all slices share is stored once."""
+    if (zero == zero[:1]).all():
+        zero = zero[:1]
+    codes = form.join(codes).to(code_dtype(base))
+    return Affine(method, bits, form, base, codes, scale.float(), narrow(zero))
+
+
+def affine(w: Tensor, bits: int = 8, axis: int | None = 0, group: int | None = None,
+           generator: torch.Generator | None = None, levels: int | None = None,
+           symmetric: bool = False, clip: str = "minmax", percentile: float = 99.9) -> Affine:
+    """Round to the nearest level of the grid that `choose_qparams` gives each slice."""
+    form, base = layout(w, axis, group), code_count(bits, levels)
+    s = form.split(w.detach()).float()
+    scale, zero = choose_qparams(s, base, symmetric, clip, percentile)
+    return pack_affine("affine", bits, form, to_codes(s, scale, zero, base), scale, zero, base)

@@ -1,0 +1,191 @@
+"""Quantized: one weight as a decoder receives it: codes, and the tables that turn them to values.
+
+A weight (out, ...) is seen as (out, in·kh·kw) and cut into slices, each with its own table:
+axis=None one slice, axis=0 one per output, group=g every row in runs of g. Whatever is stored is
+stored in the dtype it has here, so `size_bytes` and `dequantize` can never disagree.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a weight of `shape` and `dtype` is cut into slices (slices, n)."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    axis: int | None = 0
+    group: int | None = None
+
+    @property
+    def length(self) -> int:
+        """n, the values in a slice. A group longer than its row is the row."""
+        numel = math.prod(self.shape)
+        row = numel if self.axis is None else numel // self.shape[0]
+        return min(self.group or row, row)
+
+    def split(self, w: Tensor) -> Tensor:
+        """(slices, n). A row that groups do not divide has its last group's values repeated in
+        turn, so that no range, mean or set of values is changed by the filling."""
+        if self.axis is None:
+            return w.reshape(1, -1)
+        rows, g = w.reshape(self.shape[0], -1), self.length      # (out, in·kh·kw)
+        rest = rows.shape[1] % g
+        if rest:
+            fill = torch.arange(g - rest, device=w.device) % rest + rows.shape[1] - rest
+            rows = torch.cat([rows, rows[:, fill]], 1)
+        return rows.reshape(-1, g)
+
+    def join(self, slices: Tensor) -> Tensor:
+        """The inverse of `split`: a tensor of `shape`, of the slices' dtype."""
+        if self.axis is None:
+            return slices.reshape(self.shape)
+        columns = math.prod(self.shape[1:])
+        return slices.reshape(self.shape[0], -1)[:, :columns].reshape(self.shape)
+
+
+def layout(w: Tensor, axis: int | None = 0, group: int | None = None) -> Layout:
+    """Check that `w` can be quantized so, and say how. ValueError for anything that cannot."""
+    if not isinstance(w, Tensor) or not w.is_floating_point():
+        raise ValueError(f"weights must be a floating-point tensor, not {getattr(w, 'dtype', w)!r}")
+    if w.numel() == 0:
+        raise ValueError(f"a tensor of shape {tuple(w.shape)} has no values to quantize")
+    if not w.detach().float().isfinite().all():
+        raise ValueError("the weights hold NaN or infinite values; look for where training failed")
+    if axis not in (None, 0) or (group is not None and (axis is None or group < 1)):
+        raise ValueError(f"axis={axis}, group={group}: axis is None or 0, a group needs 0")
+    return Layout(tuple(w.shape) or (1,), w.dtype, axis, group)
+
+
+def code_count(bits: int | None, levels: int | None = None) -> int:
+    """How many codes: `levels` where given (3 is ternary), else 2^bits, bits from 1 to 16."""
+    if levels is not None:
+        if not 2 <= levels <= 2**16:
+            raise ValueError(f"levels={levels}: choose from 2 to 65536")
+        return int(levels)
+    if isinstance(bits, bool) or bits != int(bits) or not 1 <= bits <= 16:
+        raise ValueError(f"bits={bits}: choose a whole number from 1 to 16")
+    return 2 ** int(bits)
+
+
+def code_dtype(base: int) -> torch.dtype:
+    return torch.uint8 if base <= 256 else torch.int32
+
+
+def digits_per_byte(base: int) -> int:
+    """Codes of this base that share a byte where that is denser than whole bits (3: 5), or 0."""
+    digits = int(math.log(256) / math.log(base) + 1e-9)
+    return digits if digits * math.ceil(math.log2(base)) > 8 else 0
+
+
+def code_bytes(count: int, base: int) -> int:
+    """Bytes that `count` codes below `base` take when packed."""
+    digits = digits_per_byte(base)
+    return -(-count // digits) if digits else -(-count * math.ceil(math.log2(base)) // 8)
+
+
+def narrow(values: Tensor) -> Tensor:
+    """The same values in the narrowest of uint8, float16 and float32 that holds each exactly."""
+    for dtype in (torch.uint8, torch.float16):
+        limits = (torch.iinfo if dtype is torch.uint8 else torch.finfo)(dtype)
+        if values.min() >= limits.min and values.max() <= limits.max:
+            if (values.to(dtype).to(values.dtype) == values).all():
+                return values.to(dtype)
+    return values.float()
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """What every method returns. Codes run from 0 to base − 1."""
+
+    method: str
+    bits: int                  # as asked for; what is stored is `bits_per_weight`
+    layout: Layout
+    base: int
+    codes: Tensor
+
+    def values(self) -> Tensor:
+        """(slices, n) float32."""
+        raise NotImplementedError
+
+    @property
+    def tables(self) -> dict[str, Tensor]:
+        """What a decoder needs beside the codes, in the dtype in which it is stored."""
+        raise NotImplementedError
+
+    def dequantize(self) -> Tensor:
+        """A tensor of the weight's shape and dtype."""
+        return self.layout.join(self.values()).to(self.layout.dtype)
+
+    @property
+    def size_bytes(self) -> int:
+        """Packed codes and every table."""
+        return code_bytes(self.codes.numel(), self.base) + sum(
+            t.numel() * t.element_size() for t in self.tables.values())
+
+    @property
+    def bits_per_weight(self) -> float:
+        return 8 * self.size_bytes / math.prod(self.layout.shape)
+
+    @property
+    def nonzero(self) -> int:
+        return int(self.dequantize().count_nonzero())
+
+    @property
+    def levels(self) -> int:
+        """Most distinct values in any slice."""
+        ordered = self.values().sort(1).values
+        return 1 + int(ordered.diff(dim=1).ne(0).sum(1).max()) if ordered.shape[1] > 1 else 1
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(Quantized):
+    """value = scale·(code − zero). codes: the weight's shape; scale, zero: (slices or 1, 1)."""
+
+    scale: Tensor
+    zero: Tensor
+
+    def values(self) -> Tensor:
+        return (self.layout.split(self.codes) - self.zero.float()) * self.scale.float()
+
+    @property
+    def tables(self) -> dict[str, Tensor]:
+        return {"scale": self.scale, "zero": self.zero}
+
+
+@dataclass(frozen=True, eq=False)
+class Codebook(Quantized):
+    """value = table[slice, code]. codes: the weight's shape; table: (slices, base)."""
+
+    table: Tensor
+
+    def values(self) -> Tensor:
+        return self.table.float().gather(1, self.layout.split(self.codes).long())
+
+    @property
+    def tables(self) -> dict[str, Tensor]:
+        return {"table": self.table}
+
+
+@dataclass(frozen=True, eq=False)
+class Points(Quantized):
+    """value = Σ coefficient·(code − zero) over a slice's points. codes: (points, n), all the points
+    of slice 0 first; coefficient: (points, 1); count: (slices,), how many points each slice has."""
+
+    coefficient: Tensor
+    count: Tensor
+    zero: float
+
+    def values(self) -> Tensor:
+        owner = torch.repeat_interleave(self.count.long())      # (points,): whose point it is
+        points = (self.codes - self.zero) * self.coefficient.float()
+        total = points.new_zeros(len(self.count), self.codes.shape[1])
+        return total.index_add_(0, owner, points)
+
+    @property
+    def tables(self) -> dict[str, Tensor]:
+        return {"coefficient": self.coefficient, "count": self.count}
