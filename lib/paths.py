@@ -21,7 +21,7 @@ _inputs: dict[str, str] = {}
 
 
 def profile(name: str | None = None) -> str:
-    """The profile of this process; set once by `run.start`. `published` means the committed rows."""
+    """The profile of this process, set by `run.start`; `published` means the committed rows."""
     global _profile
     if name is not None:
         _profile = name
@@ -44,12 +44,13 @@ def sha256(path: Path) -> str:
 
 def reads(path: Path) -> Path:
     """Note that this run's results depend on `path` (see `inputs`), and return it."""
-    _inputs[str(path)] = sha256(path)
+    inside = path.is_relative_to(ROOT)
+    _inputs[str(path.relative_to(ROOT) if inside else path.absolute())] = sha256(path)
     return path
 
 
 def inputs() -> dict[str, str]:
-    """Files read so far in this process: path -> sha256."""
+    """Files read so far in this process: path (relative within the project) -> sha256."""
     return dict(_inputs)
 
 

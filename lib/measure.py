@@ -1,0 +1,155 @@
+"""measure: one model on one task becomes one Row. latency: several calls timed side by side."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+from sklearn.metrics import f1_score
+from torch import nn
+
+from lib import energy, results, train
+from lib.results import Row
+
+WARM_UP = 5
+WINDOW_S = 0.05             # a window holds each variant once, about this long each
+BUSY_CORES = 0.1            # a window is thrown away when others used more
+MOST_THROWN_AWAY = 20
+
+
+def measure(model: nn.Module, task, *, method: str = "baseline", setting: str | None = None,
+            seed: int | None = 0, split: str = "test", examples: int | None = None,
+            draw: int | None = None, **more) -> Row:
+    """Score `model` on one split of `task` and count what it needs.
+
+    setting starts with the method's name and says what was asked for; examples: only the split's
+    first so many; more: any other field of Row (spent_s, latency_s, …). Bits, sparsity and bytes
+    are read off the model itself, so that what was asked for and what was reached stay apart.
+    """
+    result = train.evaluate(model, task, split, examples=examples)
+    scores = result.scores.numpy()
+    low, high = results.bootstrap(scores, task.metric)
+    second = {"metric2": "macro_f1", "score2": _macro_f1(result, task, split)} \
+        if task.metric == "accuracy" else \
+        {"metric2": "rmse", "score2": float(np.sqrt(scores[:, 0].mean()))}
+    fields = {
+        "task": task.name, "model": label(model), "method": method,
+        "setting": setting or method, "seed": seed, "fold": task.fold, "draw": draw,
+        "split": split, "n": len(scores), "metric": task.metric, "score": result.score,
+        "score_low": low, "score_high": high, **second, "loss": result.loss,
+        "threads": torch.get_num_threads(), "device": device(model),
+        "measured_by": energy.WHY_UNAVAILABLE, **size(model),
+        "macs": energy.macs(model, _one(task)), "scores": scores.astype(
+            np.uint8 if task.metric == "accuracy" else np.float32)}
+    return Row(**(fields | more))
+
+
+def label(model: nn.Module) -> str:
+    """The model's name with the sizes it was built with: `resnet20 width=8`."""
+    arguments = dict(model.build_arguments)
+    return " ".join([arguments.pop("name"), *(f"{k}={v}" for k, v in arguments.items())])
+
+
+def device(model: nn.Module) -> str:
+    return next((p.device.type for p in model.parameters()), "cpu")
+
+
+def size(model: nn.Module) -> dict:
+    """params, nonzero, size_bytes, w_bits, a_bits, sparsity and arithmetic of a model as it is.
+
+    A compressed tensor (`module.compressed[name]`) knows its own bytes; all others count their
+    elements, with the persistent floating buffers (batch-norm statistics) among the bytes.
+    Models of scikit-learn have no parameters that could be compared: None.
+    """
+    modules = list(model.modules())
+    if not any(True for _ in model.parameters()):
+        return dict.fromkeys(("params", "nonzero", "size_bytes", "w_bits", "a_bits", "sparsity"))
+    params = nonzero = size_bytes = bits = 0
+    for module in modules:
+        compressed = getattr(module, "compressed", {})
+        for name, value in module.named_parameters(recurse=False):
+            small = compressed.get(name)
+            params += value.numel()
+            nonzero += small.nonzero if small else int(value.count_nonzero())
+            size_bytes += small.size_bytes if small else value.numel() * value.element_size()
+            bits += value.numel() * (getattr(small, "bits", 32) if small else 32)
+        for name, value in module.named_buffers(recurse=False):
+            if value.is_floating_point() and name not in module._non_persistent_buffers_set:
+                size_bytes += value.numel() * value.element_size()
+    a_bits = [m.a_bits for m in modules if getattr(m, "a_bits", None)]
+    simulated = bool(a_bits) or any(getattr(m, "compressed", None) for m in modules)
+    return {"params": params, "nonzero": nonzero, "size_bytes": size_bytes,
+            "w_bits": bits / params, "a_bits": float(np.mean(a_bits)) if a_bits else 32.0,
+            "sparsity": 1 - nonzero / params, "arithmetic": "simulated" if simulated else "float"}
+
+
+def latency(calls: dict[str, Callable[[], object]], windows: int = 30,
+            threads: int = 1) -> pd.DataFrame:
+    """Time all variants together, one after the other in every window (A B C A B C …).
+
+    Returns a frame, one line per variant: median seconds per call with its 2.5 and 97.5 percent
+    quantiles over windows, the paired ratio to the first variant with its quantiles, the median of
+    a reference matrix product in the same windows (a canary), windows thrown away because other
+    processes used more than 0.1 core, and `noisy` where too many were. One thread unless told.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    canary = torch.randn(256, 256)
+    calls = {"canary": lambda: canary @ canary, **calls}
+    try:
+        repeats = {}
+        for name, call in calls.items():
+            for _ in range(WARM_UP):
+                call()
+            repeats[name] = max(1, int(WINDOW_S / max(1e-7, _timed(call, 1))))
+        kept, thrown = [], 0
+        while len(kept) < windows:
+            clock = _others()
+            window = {name: _timed(call, repeats[name]) for name, call in calls.items()}
+            if _others(clock) > BUSY_CORES and thrown < MOST_THROWN_AWAY:
+                thrown += 1
+                continue
+            kept.append(window)
+    finally:
+        torch.set_num_threads(before)
+    frame = pd.DataFrame(kept)
+    first = frame[next(n for n in calls if n != "canary")]
+    lines = []
+    for name in calls:
+        ratio = first / frame[name]
+        lines.append({"variant": name, "latency_s": frame[name].median(),
+                      "latency_low": frame[name].quantile(0.025),
+                      "latency_high": frame[name].quantile(0.975), "speedup": ratio.median(),
+                      "speedup_low": ratio.quantile(0.025), "speedup_high": ratio.quantile(0.975),
+                      "canary_s": frame["canary"].median(), "windows": windows, "thrown": thrown,
+                      "threads": threads, "noisy": thrown >= MOST_THROWN_AWAY})
+    return pd.DataFrame(lines[1:])
+
+
+def _timed(call: Callable[[], object], times: int) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - start) / times
+
+
+def _others(since: tuple[float, float, float] | None = None):
+    """Cores that other processes used since an earlier call's reading; without one, a reading."""
+    cpu, own = psutil.cpu_times(), psutil.Process().cpu_times()
+    busy = cpu.user + cpu.system + getattr(cpu, "nice", 0.0)
+    now = (time.perf_counter(), busy, own.user + own.system)
+    if since is None:
+        return now
+    return ((now[1] - since[1]) - (now[2] - since[2])) / max(1e-9, now[0] - since[0])
+
+
+def _macro_f1(result: train.Evaluation, task, split: str) -> float:
+    y = getattr(task, split).y[:len(result.scores)]
+    return 100 * float(f1_score(y, result.outputs.argmax(1), average="macro", zero_division=0))
+
+
+def _one(task):
+    x = task.test.x
+    return tuple(part[:1] for part in x) if isinstance(x, tuple) else x[:1]

@@ -1,0 +1,109 @@
+"""How each model of the study is trained, and the trained models themselves."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from lib import cache, data, models, names, paths, train
+from lib.data import Task
+
+# Ours for the small nets, found by the search of 02_train on validation parts.
+TABULAR = {"epochs": 60, "lr": 0.01, "batch_size": 128, "optimizer": "adamw",
+           "weight_decay": 1e-3, "schedule": "onecycle"}
+# Edge's: Adam at 1e-3, 16 a batch, the last epoch's weights (github.com/mohitgulla/Edge).
+EDGE = {"lr": 1e-3, "batch_size": 16, "keep": "last"}
+EDGE_EPOCHS = {"churn": 10, "telescope": 10, "mv": 20, "california": 20}
+
+# (task, model) -> arguments of `fit`; "sizes" go to `models.build`. A recipe with a `version`
+# keeps its trained weights when code changes, because they take hours: raise it when they must go.
+RECIPES: dict[tuple[str, str], dict] = {
+    ("digits", "resnet8"): {"sizes": {"width": 8}, "epochs": 12, "lr": 0.01, "batch_size": 64,
+                            "optimizer": "adamw", "weight_decay": 1e-3, "schedule": "onecycle"},
+    ("har_synthetic", "transformer_small"): {
+        "epochs": 12, "lr": 3e-3, "batch_size": 64, "optimizer": "adamw", "weight_decay": 1e-2,
+        "schedule": "onecycle", "augment": ("rotate", "jitter", "scale")},
+}
+
+
+def recipe(task: str, model: str, name: str = "ours") -> dict:
+    """Arguments of the training of `model` on `task`; name: ours, or edge for Edge's own."""
+    base = names.task_name(task)[0]
+    if name == "edge":
+        if base not in EDGE_EPOCHS:
+            raise ValueError(f"Edge has no recipe for {task!r}; it has one for: "
+                             f"{', '.join(EDGE_EPOCHS)}")
+        return {**EDGE, "epochs": EDGE_EPOCHS[base]}
+    names.choose(name, ("ours", "edge"), "recipe")
+    return dict(RECIPES.get((base, model), TABULAR))
+
+
+def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None,
+            recipe_name: str = "ours", **changes) -> nn.Module:
+    """The trained model, in eval mode: from the cache, the committed weights, or by training.
+
+    task: a name, or a loaded Task (its own fold counts then); changes: arguments of `fit` or
+    `sizes={...}` that replace the recipe's. The model carries `.history` (a frame, one line per
+    epoch) and `.trained_s` (seconds of training, without validation).
+    """
+    task = task if isinstance(task, Task) else data.load(task, fold=fold)
+    if model in names.CLASSICAL:
+        return _classical(task, model, seed)
+    how = recipe(task.name, model, recipe_name) | changes
+    sizes, version, store = (how.pop(k, d) for k, d in
+                             (("sizes", {}), ("version", None), ("store", "float32")))
+    key = {"task": task.hash, "model": model, "sizes": sizes, "fit": how, "seed": seed,
+           "store": store, **({"version": version} if version else
+                              {"code": cache.code("train", "models", "data")})}
+    step = f"train {task.name} {model} seed {seed}" + (
+        "" if task.fold is None else f" fold {task.fold}") + (
+        "" if recipe_name == "ours" else f" recipe {recipe_name}")
+    net = models.build(model, task, seed=seed, **sizes)
+
+    def build() -> cache.Built:
+        committed = _committed(step, key)
+        if committed:
+            return committed
+        slug = re.sub(r"\W+", "-", step)
+        checkpoint = paths.CACHE / f"{slug}-{cache.digest(key)[:12]}.pt" if version else None
+        device = "cuda" if version and torch.cuda.is_available() else "cpu"
+        history = train.fit(net, task, seed=seed, device=device, checkpoint=checkpoint,
+                            report=print if version else None, **how)
+        kept = {k: v.cpu().numpy().astype(np.dtype(store) if v.is_floating_point() else v.numpy(
+        ).dtype) for k, v in net.cpu().state_dict().items()}
+        return kept, {"history": history.to_dict("list"), "device": device,
+                      "threads": torch.get_num_threads()}
+
+    entry = cache.cached(step, key, build, quiet=True)
+    net.load_state_dict({k: torch.from_numpy(np.array(v)).to(net.state_dict()[k].dtype)
+                         for k, v in entry.arrays.items()})
+    net.history = pd.DataFrame(entry.record["history"])
+    net.trained_s = float(net.history["seconds"].sum())
+    return net.eval()
+
+
+def weights_name(step: str) -> str:
+    """File name of a training step's committed weights."""
+    return re.sub(r"\W+", "-", step.removeprefix("train ")) + ".safetensors"
+
+
+def _committed(step: str, key: dict) -> cache.Built | None:
+    """The entry published under data/weights, if it was made from the very same key."""
+    path = paths.WEIGHTS / weights_name(step)
+    if not path.exists():
+        return None
+    with safe_open(paths.reads(path), framework="numpy") as file:
+        head = cache.header(file)
+        if head["key"] != cache.plain(key):
+            return None
+        return {name: file.get_tensor(name) for name in file.keys()}, head["record"]
+
+
+def _classical(task: Task, model: str, seed: int) -> nn.Module:
+    net = models.build(model, task).fit(task, seed)
+    net.history, net.trained_s = pd.DataFrame(), net.fit_s
+    return net.eval()

@@ -1,0 +1,187 @@
+"""One run of one notebook: its provenance, its independent trials, its rows."""
+
+import inspect
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython import get_ipython
+from IPython.display import HTML, display
+
+from lib import cache, paths, results
+from lib.results import Row
+
+# Everything a row can depend on; figures, report and driver cannot change a number.
+ROOMS = ("data", "models", "train", "quant", "prune", "energy", "recipes", "measure", "results")
+PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
+
+_run: dict = {}
+_failures: list[str] = []
+
+
+def start(notebook: str, names: dict) -> pd.DataFrame:
+    """Begin a notebook: `run.start("02_train", globals())`, right after its parameter cell.
+
+    Parameters are the plain values among `names`; `profile` says where results go, `fresh=True`
+    redoes every cached step. Shows a small table of what this run depends on.
+    """
+    plain = (bool, int, float, str, list, type(None))
+    parameters = {k: v for k, v in names.items()
+                  if isinstance(v, plain) and not k.startswith("_") and k not in {"In", "Out"}}
+    paths.profile(parameters.get("profile", "lab"))
+    cache.fresh(bool(parameters.get("fresh", False)))
+    cache.used.clear()
+    _failures.clear()
+    _run.clear()
+    _run.update(notebook=notebook, parameters=parameters, started=_now(), git=_git(),
+                python=platform.python_version(), versions={p: version(p) for p in PACKAGES},
+                hardware=hardware(), seconds_per_cell=[])
+    if shell := get_ipython():
+        if clock := getattr(shell, "_greenbits_clock", None):   # started twice in one kernel
+            shell.events.unregister("pre_run_cell", clock.begin)
+            shell.events.unregister("post_run_cell", clock.end)
+        shell._greenbits_clock = clock = _Clock(_run["seconds_per_cell"])
+        shell.events.register("pre_run_cell", clock.begin)
+        shell.events.register("post_run_cell", clock.end)
+    shown = {"notebook": notebook, "profile": paths.profile(), "started": _run["started"],
+             "code": _run["git"], "python": _run["python"], **_run["versions"],
+             **_run["hardware"]}
+    html = pd.Series(shown, name="").astype(str).to_frame().to_html(header=False, border=0)
+    display(HTML(f'<div class="provenance">{html}</div>'))
+
+
+def hardware() -> dict[str, str | int]:
+    """Processor, cores, memory and accelerator of this machine."""
+    import psutil
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [s.split(":", 1)[1].strip() for s in info.read_text().splitlines()
+                  if s.startswith("model name")]
+        name = models[0] if models else name
+    torch = sys.modules.get("torch")         # the report runs without torch
+    gpu = torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "none"
+    return {"processor": name, "cores": os.cpu_count() or 1, "gpu": gpu,
+            "memory_gib": round(psutil.virtual_memory().total / 2**30), "system": platform.system()}
+
+
+def each(trial: Callable[[dict], Row | list[Row]], specs: list[dict]) -> list[Row]:
+    """Run independent trials, print each finished row, and return all rows.
+
+    trial: spec -> Row or rows; spec: plain values, `threads` (1 if absent) among them. A trial's
+    rows are one atomic cache entry under its spec, its source, the parameters it mentions and the
+    rooms of lib. One that raises is reported and the others go on; `save` then ends non-zero.
+    """
+    constants = {n: trial.__globals__[n] for n in trial.__code__.co_names
+                 if isinstance(trial.__globals__.get(n), bool | int | float | str | list)}
+    base = {"trial": cache.tree(inspect.getsource(trial)), "constants": constants,
+            "rooms": cache.code(*ROOMS)}
+    rows: list[Row] = []
+    print(LINE.format("task", "model", "setting", "seed", "fold", "score", "95 % interval",
+                      "params", "seconds"))
+    for spec in specs:
+        label = " ".join(f"{v}" for v in spec.values())
+        key = {**base, "spec": spec, "files": _files(spec)}
+        try:
+            entry = cache.cached(f"trial {label}", key, lambda spec=spec: _built(trial, spec),
+                                 quiet=True)
+        except Exception as error:          # noqa: BLE001  the others go on
+            _failures.append(f"{label}: {type(error).__name__}: {error}")
+            print(f"FAILED  {_failures[-1]}")
+            traceback.print_exc(limit=-2)
+            continue
+        for i, record in enumerate(entry.record):
+            rows.append(Row(**record, scores=entry.arrays.get(str(i))))
+            print(line(rows[-1], entry.seconds if i == 0 else None, cache.used[-1]["cached"]))
+    return rows
+
+
+LINE = "{:<20} {:<16} {:<24} {:>4} {:>4} {:>9} {:>20} {:>8} {:>8}"
+
+
+def line(row: Row, seconds: float | None = None, cached: bool = False) -> str:
+    """One aligned line of the growing table."""
+    digits = 2 if row.metric == "accuracy" else 4
+    show = lambda value, form="": "" if value is None else format(value, form)   # noqa: E731
+    interval = f"[{row.score_low:.{digits}f}, {row.score_high:.{digits}f}]" \
+        if row.score_low is not None else ""
+    took = show(seconds, ".1f") + ("·" if cached else " ")
+    return LINE.format(row.task[:20], row.model[:16], row.setting[:24], show(row.seed),
+                       show(row.fold), show(row.score, f".{digits}f"), interval,
+                       show(row.params), took)
+
+
+def save(rows: list[Row]) -> pd.DataFrame:
+    """Write this notebook's rows and provenance; then fail if any trial did, with the list."""
+    done = _run | {"ended": _now(), "inputs": paths.inputs(), "steps": cache.used,
+                   "seconds": sum(c["seconds"] for c in _run["seconds_per_cell"]),
+                   "failures": _failures}
+    frame = results.save(_run["notebook"], rows, done)
+    if _failures:
+        raise RuntimeError(f"{len(_failures)} of this notebook's trials failed, its other rows "
+                           "are saved: " + "; ".join(_failures))
+    return frame
+
+
+def provenance() -> dict:
+    """What this run depends on, so far."""
+    return json.loads(json.dumps(_run, default=str))
+
+
+def _built(trial, spec: dict) -> cache.Built:
+    import torch
+    threads = torch.get_num_threads()
+    torch.set_num_threads(spec.get("threads", 1))
+    try:
+        rows = trial(spec)
+    finally:
+        torch.set_num_threads(threads)
+    rows = [rows] if isinstance(rows, Row) else rows
+    arrays = {str(i): np.asarray(row.scores) for i, row in enumerate(rows)
+              if row.scores is not None}
+    return arrays, [{c: getattr(row, c) for c in results.COLUMNS} for row in rows]
+
+
+def _files(spec: dict) -> dict[str, str]:
+    """Hashes of user files that a spec names (csv:PATH#column, npz:PATH)."""
+    named = [str(v).split(":", 1)[1].split("#")[0] for v in spec.values()
+             if isinstance(v, str) and ":" in v]
+    return {p: paths.sha256(Path(p)) for p in named if Path(p).is_file()}
+
+
+class _Clock:
+    """Notes the seconds of each cell, however the notebook is run."""
+
+    def __init__(self, seconds: list):
+        self.seconds, self.began = seconds, None
+
+    def begin(self, info) -> None:
+        self.began = time.perf_counter()
+
+    def end(self, result) -> None:
+        if self.began is not None:
+            first = result.info.raw_cell.strip().splitlines()[:1]
+            self.seconds.append({"cell": first[0][:60] if first else "",
+                                 "seconds": round(time.perf_counter() - self.began, 3)})
+
+
+def _git() -> str:
+    """Commit of the code, with `-dirty` where files differ from it; `unknown` outside git."""
+    call = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty", "--exclude=*",
+            "--abbrev=40"]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
