@@ -45,6 +45,7 @@ def fresh(on: bool) -> None:
     """From now on redo every step once, whether it exists or not."""
     global _fresh
     _fresh = on
+    _redone.clear()
 
 
 def digest(value: Any) -> str:

@@ -6,6 +6,7 @@ import re
 from html import escape
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from IPython.display import HTML, display
@@ -39,7 +40,7 @@ def show(figure: Figure, name: str, caption: str, alt: str) -> None:
         figure.savefig(buffer, format=kind, metadata=metadata, bbox_inches="tight")
         files[kind] = buffer.getvalue()
         paths.write_atomic(paths.figure_folder() / f"{name}.{kind}", files[kind])
-    matplotlib.pyplot.close(figure)
+    plt.close(figure)
     image = base64.b64encode(files["png"]).decode()
     display(HTML(f'<figure id="{name}"><img src="data:image/png;base64,{image}" '
                  f'alt="{escape(alt, quote=True)}"><figcaption>{escape(caption)}</figcaption>'
@@ -52,3 +53,85 @@ def show_table(frame: pd.DataFrame, caption: str, digits: int = 2) -> None:
                          float_format=lambda v: f"{v:.{digits}f}")
     html = html.replace(">", f"><caption>{escape(caption)}</caption>", 1)
     display(HTML(f'<div class="table">{html}</div>'))
+
+
+def examples(task, count: int = 12) -> tuple[Figure, str, str, str]:
+    """Some test examples drawn: (figure, name, caption, alt), ready for `show`."""
+    count = min(count, len(task.test))
+    draw = {"image": _images, "series": _series, "tabular": _columns}[task.kind]
+    figure = draw(task, count)
+    kind = {"image": "images", "series": "windows of acceleration, one line per axis",
+            "tabular": "columns, each value standardised"}[task.kind]
+    words = re.sub(r"[^a-z0-9]+", "_", task.name.lower())[:40]
+    synthetic = " (synthetic)" if "synthetic" in task.source else ""
+    return (figure, f"01_examples_{words}", f"{task.name}{synthetic}: {kind} of test examples.",
+            f"{count} examples of {task.name}: {kind}")
+
+
+def _title(task, index: int) -> str:
+    return task.classes[int(task.test.y[index])] if task.classes else ""
+
+
+def _images(task, count: int) -> Figure:
+    columns = min(count, 6)
+    figure, axes = plt.subplots(-(-count // columns), columns, squeeze=False,
+                                figsize=(WIDTH, 1.45 * -(-count // columns)))
+    for i, axis in enumerate(axes.flat):
+        axis.axis("off")
+        if i < count:
+            image = task.test.x[i].permute(1, 2, 0).numpy()
+            axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+            axis.set_title(_title(task, i), fontsize=8, weight="normal", loc="center")
+    return figure
+
+
+def _series(task, count: int) -> Figure:
+    figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 3.4), sharex=True)
+    first = {int(y): i for i, y in reversed(list(enumerate(task.test.y)))}
+    for axis, (_, i) in zip(axes.flat, sorted(first.items()), strict=False):
+        axis.plot(task.test.x[i].T.numpy(), linewidth=0.9)
+        axis.set_title(_title(task, i), fontsize=9, weight="normal")
+    return figure
+
+
+def _columns(task, count: int) -> Figure:
+    shown = min(task.inputs[0], 12)
+    values = ((task.test.x[:400] - task.mean) / task.std)[:, :shown].numpy()
+    frame = pd.DataFrame(values, columns=list(task.features[:shown])).melt(
+        var_name="column", value_name="standard deviations from the mean")
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.6 + 0.24 * shown))
+    sns.boxplot(frame, x="standard deviations from the mean", y="column", ax=axis, fliersize=1,
+                linewidth=0.8, color="C0")
+    axis.set(xlim=(-4, 6), ylabel="")
+    return figure
+
+
+def baselines(summary: pd.DataFrame, published: pd.DataFrame) -> Figure:
+    """Scores by task: our nets, the models of scikit-learn, and what was published before.
+
+    summary: task, model, metric, score, low, high, kind (net or rival), as `results.summary` gives
+    it; published: task, metric, score. Accuracy and R² have a panel each.
+    """
+    metrics = [m for m in ("accuracy", "r2") if (summary.metric == m).any()]
+    tasks = {m: list(dict.fromkeys(summary[summary.metric == m].task)) for m in metrics}
+    figure, axes = plt.subplots(
+        1, len(metrics), squeeze=False, figsize=(WIDTH, 1.2 + 0.42 * max(map(len, tasks.values()))),
+        gridspec_kw={"width_ratios": [1.6, 1][:len(metrics)]})
+    marks = {"net": ("o", "C0", "our net"), "rival": ("|", "C1", "scikit-learn's"),
+             "earlier": ("D", "C2", "published before")}
+    for metric, axis in zip(metrics, axes[0], strict=True):
+        place = {t: -i for i, t in enumerate(tasks[metric])}
+        earlier = published[published.task.isin(place)] if len(published) else published
+        for kind, frame in (*summary[summary.metric == metric].groupby("kind"),
+                            *([("earlier", earlier)] if len(earlier) else [])):
+            mark, color, text = marks[kind]
+            y = frame.task.map(place) - {"net": 0.0, "rival": -0.18, "earlier": 0.18}[kind]
+            axis.plot(frame.score, y, mark, color=color, label=text, markersize=7)
+            if kind == "net":
+                axis.hlines(y, frame.low, frame.high, color=color, linewidth=2, alpha=0.6)
+        axis.set(yticks=list(place.values()), yticklabels=list(place),
+                 xlabel={"accuracy": "test accuracy, %", "r2": "test R²"}[metric])
+        axis.margins(y=0.25 / max(1, len(place)) + 0.05)
+        axis.grid(axis="y", visible=False)
+    axes[0][0].legend(loc="lower left", fontsize=9)
+    return figure

@@ -1,6 +1,5 @@
 """How each model of the study is trained, and the trained models themselves."""
 
-import dataclasses
 import re
 
 import numpy as np

@@ -129,6 +129,12 @@ def load_scores(notebook: str) -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
+def provenance(notebook: str) -> dict:
+    """What a notebook's last run depended on; empty if it has not been run."""
+    path = paths.run_folder() / f"{notebook}.json"
+    return json.loads(paths.reads(path).read_text()) if path.exists() else {}
+
+
 def save_table(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Keep any other tidy table (training history, layers, traces) beside the rows."""
     paths.write_atomic(paths.run_folder() / f"{name}.csv", frame.to_csv(index=False))
@@ -165,3 +171,31 @@ def t_interval(values, level: float = 0.95) -> tuple[float, float, float]:
         return mean, float("nan"), float("nan")
     half = stats.t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
     return mean, mean - half, mean + half
+
+
+def summary(frame: pd.DataFrame, by: tuple[str, ...] = ("task", "model", "setting")
+            ) -> pd.DataFrame:
+    """Mean score of each group of rows with its 95 % interval, and what the interval is over.
+
+    Over folds where there are several (seeds averaged within each), else over seeds, else the
+    row's own bootstrap over test examples. Columns: by…, metric, score, low, high, over, runs,
+    score2 and the medians of params, size_bytes, macs, spent_s.
+    """
+    lines = []
+    for key, group in frame.groupby(list(by), dropna=False, sort=False):
+        over = next((c for c in ("fold", "seed") if group[c].nunique() > 1), None)
+        if over:
+            mean, low, high = t_interval(group.groupby(over).score.mean())
+        else:
+            mean, low, high = (group[c].mean() for c in ("score", "score_low", "score_high"))
+        counts = {c: group[c].median() for c in ("params", "size_bytes", "macs", "spent_s")}
+        lines.append({**dict(zip(by, key, strict=True)), "metric": group.metric.iloc[0],
+                      "score": mean, "low": low, "high": high, "over": f"{over or 'example'}s",
+                      "runs": len(group), "score2": group.score2.mean(), **counts})
+    return pd.DataFrame(lines)
+
+
+def paired(frame: pd.DataFrame, one: str, other: str) -> tuple[float, float, float]:
+    """Mean difference of two models' scores on the same splits, with its t interval over them."""
+    wide = frame.groupby(["model", "fold"], dropna=False).score.mean().unstack("model")
+    return t_interval(wide[one] - wide[other])

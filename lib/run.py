@@ -29,11 +29,11 @@ _run: dict = {}
 _failures: list[str] = []
 
 
-def start(notebook: str, names: dict) -> pd.DataFrame:
+def start(notebook: str, names: dict, show: bool = True) -> None:
     """Begin a notebook: `run.start("02_train", globals())`, right after its parameter cell.
 
     Parameters are the plain values among `names`; `profile` says where results go, `fresh=True`
-    redoes every cached step. Shows a small table of what this run depends on.
+    redoes every cached step. Shows a small table of what this run depends on, unless told not to.
     """
     plain = (bool, int, float, str, list, type(None))
     parameters = {k: v for k, v in names.items()
@@ -53,6 +53,8 @@ def start(notebook: str, names: dict) -> pd.DataFrame:
         shell._greenbits_clock = clock = _Clock(_run["seconds_per_cell"])
         shell.events.register("pre_run_cell", clock.begin)
         shell.events.register("post_run_cell", clock.end)
+    if not show:
+        return
     shown = {"notebook": notebook, "profile": paths.profile(), "started": _run["started"],
              "code": _run["git"], "python": _run["python"], **_run["versions"],
              **_run["hardware"]}

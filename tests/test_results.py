@@ -1,0 +1,103 @@
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import paths, results
+from lib.results import Row
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    monkeypatch.setattr(paths, "_profile", "toy")
+    return tmp_path / "toy"
+
+
+def row(**more):
+    return Row(**({"task": "t", "model": "m", "metric": "accuracy", "score": 90.0} | more))
+
+
+def test_rows_come_back_as_they_were_saved():
+    rows = [row(seed=s, fold=None, spent_s=0.1 + s, scores=np.array([1, 0, 1], np.uint8))
+            for s in (2, 0, 1)]
+    results.save("02_train", rows, {"git": "abc"})
+    frame = results.load("02_train")
+    assert list(frame.seed) == [0, 1, 2] and frame.fold.isna().all()
+    assert list(frame.spent_s) == [0.1, 1.1, 2.1]       # written in full
+    assert results.provenance("02_train") == {"git": "abc"}
+    scores = results.load_scores("02_train")
+    assert len(scores) == 3 and all(list(v) == [1, 0, 1] for v in scores.values())
+
+
+def test_a_duplicate_key_is_refused():
+    with pytest.raises(ValueError, match="same key: task=t, model=m"):
+        results.table([row(), row(score=1.0)])
+
+
+@pytest.mark.parametrize("wrong", [{"setting": ""}, {"arithmetic": "fast"}, {"split": "dev"}])
+def test_a_row_with_impossible_words_is_refused(wrong):
+    with pytest.raises(ValueError):
+        row(**wrong)
+
+
+def test_every_number_of_a_row_is_a_scalar():
+    for f in dataclasses.fields(Row):
+        assert f.name == "scores" or any(kind in str(f.type) for kind in ("str", "int", "float"))
+
+
+def test_the_published_rows_are_not_written_by_a_run(monkeypatch):
+    monkeypatch.setattr(paths, "_profile", "published")
+    with pytest.raises(ValueError, match="publish"):
+        results.save("02_train", [row()], {})
+
+
+def test_nothing_run_is_an_empty_table():
+    assert len(results.load("09_nothing")) == 0 and results.provenance("09_nothing") == {}
+
+
+def test_the_bootstrap_covers_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    hits = 0
+    for _ in range(200):
+        low, high = results.bootstrap(rng.random(400) < 0.8, "accuracy")
+        hits += low <= 80 <= high
+    assert 180 <= hits <= 199           # 95 % of 200, give or take
+
+
+def test_the_bootstrap_of_r2_surrounds_it():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=500)
+    error = rng.normal(size=500) * 0.5
+    parts = np.stack([error**2, (y - y.mean())**2], 1)
+    low, high = results.bootstrap(parts, "r2")
+    assert low < 1 - parts[:, 0].sum() / parts[:, 1].sum() < high and high - low < 0.2
+
+
+def test_t_interval_is_the_textbook_one():
+    mean, low, high = results.t_interval([1, 2, 3, 4, 5])
+    assert mean == 3 and high - 3 == pytest.approx(2.776445 * np.sqrt(2.5 / 5), rel=1e-5)
+    assert low == pytest.approx(6 - high)
+    assert np.isnan(results.t_interval([1.0])[1])
+
+
+def test_summary_averages_seeds_within_folds():
+    frame = results.table([row(fold=f, seed=s, score=80.0 + f + s, score_low=0.0, score_high=1.0)
+                           for f in (0, 1, 2) for s in (0, 2)])
+    line = results.summary(frame).iloc[0]
+    mean, low, high = results.t_interval([81, 82, 83])
+    assert (line.score, line.low, line.high, line.over) == (mean, low, high, "folds")
+    assert line.runs == 6
+
+
+def test_pairs_remove_what_folds_share():
+    rows = [row(model=m, fold=f, score=70 + 10.0 * f + (m == "a")) for f in range(4) for m in "ab"]
+    mean, low, high = results.paired(results.table(rows), "a", "b")
+    assert (mean, low, high) == (1, 1, 1)
+
+
+def test_text_columns_stay_text():
+    results.save("02_train", [row(setting="baseline", measured_by="unavailable: none")], {})
+    frame = results.load("02_train")
+    assert frame.measured_by[0] == "unavailable: none" and isinstance(frame, pd.DataFrame)

@@ -1,0 +1,30 @@
+"""Small tasks that train in a moment."""
+
+import torch
+
+from lib.data.task import Split, Task
+
+
+def blobs(n: int = 300, seed: int = 0) -> Task:
+    """Three overlapping classes in four dimensions."""
+    draw = torch.Generator().manual_seed(seed)
+    y = torch.arange(3).repeat(n)
+    centres = 2 * torch.randn(3, 4, generator=draw)
+    x = centres[y] + torch.randn(3 * n, 4, generator=draw)
+    return _task("blobs", "accuracy", ("a", "b", "c"), x, y)
+
+
+def line(n: int = 600) -> Task:
+    """A noisy linear regression; targets are 10 y + 50."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(n, 4, generator=draw)
+    y = x @ torch.tensor([0.8, -0.5, 0.2, 0.0]) + 0.2 * torch.randn(n, generator=draw)
+    return _task("line", "r2", (), x, y, target_mean=50.0, target_std=10.0)
+
+
+def _task(name, metric, classes, x, y, **more) -> Task:
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(1))
+    a, b = int(0.6 * len(y)), int(0.8 * len(y))
+    parts = [Split(x[i], y[i]) for i in (order[:a], order[a:b], order[b:])]
+    return Task(name, "tabular", metric, classes, (4,), max(1, len(classes)), "made here",
+                parts[0].x.mean(0), parts[0].x.std(0), *parts, hash=name, **more)
