@@ -6,9 +6,8 @@ inputs (rows, in·kh·kw) multiply the rows of w seen as (out, in·kh·kw), and 
 in·kh·kw / groups) for a grouped convolution. `ptq` lifts one to a model.
 """
 
-from lib.quant.affine import affine
-from lib.quant.tensor import Affine, Codebook, Layout, Points, Quantized
+from lib.quant.lift import METHODS, ptq, quantize
+from lib.quant.tensor import Affine, Codebook, Layout, Normal, Points, Quantized
 
-__all__ = ["Affine", "Codebook", "Layout", "METHODS", "Points", "Quantized"]
-
-METHODS = {"affine": affine}
+__all__ = ["Affine", "Codebook", "Layout", "METHODS", "Normal", "Points", "Quantized", "ptq",
+           "quantize"]

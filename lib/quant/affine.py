@@ -26,7 +26,7 @@ def choose_qparams(s: Tensor, base: int, symmetric: bool = False, clip: str = "m
     s = s.float()
     low, high = s.amin(1, keepdim=True).clamp(max=0), s.amax(1, keepdim=True).clamp(min=0)
     if clip == "percentile":
-        ends = _percentiles(s, 100 - percentile, percentile)
+        ends = percentiles(s, 100 - percentile, percentile)
         low, high = low.maximum(ends[0].clamp(max=0)), high.minimum(ends[1].clamp(min=0))
     scale, zero = _grid(low, high, base, symmetric)
     if clip != "mse":
@@ -42,26 +42,27 @@ def choose_qparams(s: Tensor, base: int, symmetric: bool = False, clip: str = "m
 
 
 def _grid(low: Tensor, high: Tensor, base: int, symmetric: bool) -> tuple[Tensor, Tensor]:
-    half = (base - 1) // 2
     if symmetric:
-        scale = high.maximum(-low).double() / half
-    else:
-        scale = (high.double() - low.double()) / (base - 1)
-    # A slice of zeros has no range: any scale is right. 1e-37 keeps 1/scale finite in float32.
-    scale = torch.where(scale > 0, scale, 1.0).clamp(min=1e-37).float()
-    zero = torch.full_like(scale, half) if symmetric else (-low / scale).round()
-    return scale, zero.clamp(0, base - 1)
+        scale = _step(high.maximum(-low), (base - 1) // 2)
+        return scale, torch.full_like(scale, (base - 1) // 2)
+    scale = _step(high.double() - low.double(), base - 1)
+    return scale, (-low / scale).round().clamp(0, base - 1)
 
 
-def _percentiles(s: Tensor, *percents: float) -> Tensor:
-    """(percents, slices, 1), by linear interpolation; torch.quantile refuses over 16 M values."""
-    ends = np.percentile(s.detach().cpu().numpy(), percents, axis=1, keepdims=True)
+def _step(width: Tensor, steps: int) -> Tensor:
+    """width/steps in float32. Slices of zeros get 1, and no step is so small that 1/step is inf."""
+    return torch.where(width > 0, width.double() / steps, 1.0).clamp(min=1e-37).float()
+
+
+def percentiles(s: Tensor, *percents: float, method: str = "linear") -> Tensor:
+    """(percents, slices, 1). torch.quantile refuses over 16 M values."""
+    ends = np.percentile(s.detach().cpu().numpy(), percents, axis=1, keepdims=True, method=method)
     return torch.from_numpy(ends).to(s)
 
 
 def to_codes(s: Tensor, scale: Tensor, zero: Tensor, base: int) -> Tensor:
-    """code = clamp(round(s/scale) + zero, 0, base − 1), as whole floats (slices, n)."""
-    return (s / scale).round_().add_(zero).clamp_(0, base - 1)
+    """code = clamp(round(s/scale + zero), 0, base − 1), as whole floats (slices, n)."""
+    return (s / scale).add_(zero).round_().clamp_(0, base - 1)
 
 
 def fake_quantize(s: Tensor, scale: Tensor, zero: Tensor, base: int) -> Tensor:
@@ -86,3 +87,6 @@ def affine(w: Tensor, bits: int = 8, axis: int | None = 0, group: int | None = N
     s = form.split(w.detach()).float()
     scale, zero = choose_qparams(s, base, symmetric, clip, percentile)
     return pack_affine("affine", bits, form, to_codes(s, scale, zero, base), scale, zero, base)
+
+
+METHODS = {"affine": affine}

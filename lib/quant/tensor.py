@@ -172,6 +172,31 @@ class Codebook(Quantized):
 
 
 @dataclass(frozen=True, eq=False)
+class Normal(Quantized):
+    """value = table[slice, code], the table being a function of four numbers, which are all that
+    is stored: the quantiles i/(base − 1) of N(mean, std), 0 < i < base − 1, with min and max.
+    codes: the weight's shape; statistics: (slices, 4): mean, std, min, max."""
+
+    statistics: Tensor
+
+    def values(self) -> Tensor:
+        table = normal_levels(self.statistics, self.base)
+        return table.gather(1, self.layout.split(self.codes).long())
+
+    @property
+    def tables(self) -> dict[str, Tensor]:
+        return {"statistics": self.statistics}
+
+
+def normal_levels(statistics: Tensor, base: int) -> Tensor:
+    """The sorted levels (slices, base) of `Normal`."""
+    mean, std, low, high = statistics.double().split(1, 1)            # (slices, 1) each
+    inner = torch.arange(1, base - 1, dtype=torch.double, device=mean.device) / (base - 1)
+    levels = torch.cat([mean + std * torch.special.ndtri(inner), low, high], 1)
+    return levels.sort(1).values.float()
+
+
+@dataclass(frozen=True, eq=False)
 class Points(Quantized):
     """value = Σ coefficient·(code − zero) over a slice's points. codes: (points, n), all the points
     of slice 0 first; coefficient: (points, 1); count: (slices,), how many points each slice has."""

@@ -1,0 +1,190 @@
+"""The earlier studies' quantizers, repaired: sets of 2^bits levels, and two ways to round to them.
+
+A set: `mid_rise` and `mid_tread` grids anchored at 0 (0 lies between two levels, or is one),
+`uniform` levels, `histogram` bins' means, `normal` quantiles, `kmeans` (the best possible set).
+A rounding: `nearest`, or `stochastic`: up or down at random so that the mean is the weight.
+A range: min to max, or with `_iqr` Tukey's fences (quartiles ± 1.5 of their distance), beyond which
+weights are clamped. Always exactly 2^bits levels, sorted, every weight within the range half a
+gap from one (Edge's own versions, which differ in each of these: edge.py).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.quant.affine import pack_affine, percentiles, to_codes
+from lib.quant.tensor import (
+    Codebook,
+    Normal,
+    Quantized,
+    code_count,
+    code_dtype,
+    layout,
+    normal_levels,
+)
+
+MOST_TABLE_ENTRIES = 2**26      # 256 MB: a table far larger than the weights it serves is a mistake
+
+
+def limits(s: Tensor, iqr: bool) -> tuple[Tensor, Tensor]:
+    """(slices, 1) low and high of each slice: its min and max, or Tukey's fences within them.
+    Where the quartiles coincide the fences say nothing: min and max."""
+    low, high = s.amin(1, keepdim=True), s.amax(1, keepdim=True)
+    if iqr:
+        q1, q3 = percentiles(s, 25, 75)
+        reach = 1.5 * (q3 - q1)
+        low = torch.where(reach > 0, low.maximum(q1 - reach), low)
+        high = torch.where(reach > 0, high.minimum(q3 + reach), high)
+    return low, high
+
+
+def grid(kind: str, low: Tensor, high: Tensor, base: int) -> tuple[Tensor, Tensor]:
+    """(slices, 1) scale and zero of an even grid: value = scale·(code − zero).
+
+    All have step (high − low)/(base − 1); uniform starts at low, mid_tread at the multiple of the
+    step nearest to it, mid_rise half a step above the multiple below it: both cover the range.
+    A constant slice gets a step of twice, or once, its value, and so is exact; zeros get 0.
+    """
+    if kind == "mid_tread":
+        low, high = low.clamp(max=0), high.clamp(min=0)
+    width = (high.double() - low.double()) / (base - 1)
+    width = torch.where(width > 0, width, low.abs() * (2 if kind == "mid_rise" else 1))
+    scale = width.float()
+    start = low / torch.where(scale > 0, scale, 1)
+    if kind == "mid_rise":
+        start = start.floor() + 0.5
+    elif kind == "mid_tread":
+        start = start.round()
+    return scale, -start
+
+
+def histogram_levels(s: Tensor, low: Tensor, high: Tensor, base: int) -> Tensor:
+    """(slices, base): the mean of what falls into each of `base` equal bins (its centre where
+    nothing does); the outermost levels are the ends of the range, so that it is covered."""
+    width = torch.where(high > low, (high - low) / base, 1)
+    bins = ((s - low) / width).floor_().clamp_(0, base - 1).long()             # (slices, n)
+    bins += base * torch.arange(len(s), device=s.device)[:, None]
+    bins, size = bins.flatten(), base * len(s)
+    count = torch.bincount(bins, minlength=size).view(-1, base)
+    inside = s.maximum(low).minimum(high).flatten()
+    mean = torch.bincount(bins, weights=inside, minlength=size).view(-1, base) / count.clamp(min=1)
+    centre = low + (torch.arange(base, device=s.device) + 0.5) * width
+    levels = torch.where(count > 0, mean, centre.double()).float()
+    levels[:, :1], levels[:, -1:] = low, high
+    return levels.sort(1).values
+
+
+def kmeans_levels(s: Tensor, base: int, rounds: int = 50) -> Tensor:
+    """(slices, base): Lloyd's algorithm (Lloyd 1982, Max 1960), exact when `base` values suffice.
+
+    On sorted values a cluster is an interval, so a round costs two look-ups per level in prefix
+    sums. The start has equal shares of ∫ density^(1/3) (Panter and Dite, 1951), which gaps between
+    sorted values estimate as Σ gap^(2/3).
+    """
+    ordered = torch.from_numpy(np.sort(s.detach().cpu().numpy(), axis=1))      # (slices, n)
+    n = ordered.shape[1]
+    gaps = ordered.diff(dim=1)
+    rank = torch.nn.functional.pad(gaps.ne(0).cumsum(1, dtype=torch.int32), (1, 0))
+    few = rank[:, -1:] < base                                    # slices with few distinct values
+    exact = ordered[:, -1:].repeat(1, base)
+    if few.any():
+        exact.scatter_(1, rank.clamp(max=base - 1).long(), ordered)
+        if few.all():
+            return exact.to(s.device)
+    del rank
+    share = gaps.pow_(2 / 3).cumsum(1, dtype=torch.double)                     # (slices, n − 1)
+    wanted = share[:, -1:] * torch.arange(1, base) / base
+    cut = torch.searchsorted(share, wanted).add_(1).clamp_(max=n)  # the first value above each cut
+    del share, gaps
+    # Sums of deviations from the middle value keep the digits that a mean far from 0 would cost.
+    middle = ordered[:, n // 2, None].double()
+    sums = torch.nn.functional.pad((ordered - middle).cumsum(1, dtype=torch.double), (1, 0))
+    levels = torch.zeros(len(s), base, dtype=torch.double)
+    for _ in range(rounds):
+        ends = torch.nn.functional.pad(cut, (1, 0))
+        ends = torch.nn.functional.pad(ends, (0, 1), value=n)                  # (slices, base + 1)
+        count = ends.diff(dim=1)
+        mean = sums.gather(1, ends).diff(dim=1) / count.clamp(min=1) + middle
+        # An empty cluster takes the value at its cut, and so one of its neighbours' members.
+        spare = ordered.gather(1, ends[:, :-1].clamp(max=n - 1)).double()
+        levels = torch.where(count > 0, mean, spare).sort(1).values
+        edges = ((levels[:, 1:] + levels[:, :-1]) / 2).float()
+        before, cut = cut, torch.searchsorted(ordered, edges, right=True)
+        if torch.equal(before, cut):
+            break
+    return torch.where(few, exact, levels.float()).to(s.device)
+
+
+def round_to(levels: Tensor, s: Tensor, stochastic: bool,
+             generator: torch.Generator | None = None) -> Tensor:
+    """Codes (slices, n) of s (slices, n) among sorted levels (slices, base)."""
+    if not stochastic:
+        edges = (levels[:, 1:].double() + levels[:, :-1]).div_(2).float()
+        return torch.searchsorted(edges, s, out_int32=True)
+    top = levels.shape[1] - 1
+    upper = torch.searchsorted(levels, s.contiguous()).clamp_(1, top)          # (slices, n)
+    high = levels.gather(1, upper)
+    low = levels.gather(1, upper.sub_(1))
+    up = _uniform(s, generator) * (high - low) < s - low       # chance (s − low)/(high − low)
+    return upper.add_(up)
+
+
+def _uniform(s: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.rand(s.shape, generator=generator, device=s.device)
+
+
+def quantize_set(name: str, kind: str, stochastic: bool, iqr: bool, w: Tensor, bits: int,
+                 axis: int | None, group: int | None, generator: torch.Generator | None
+                 ) -> Quantized:
+    """Cut `w` into slices, choose each its set, round."""
+    form, base = layout(w, axis, group), code_count(bits)
+    s = form.split(w.detach()).float()
+    if kind not in ("normal", "kmeans"):
+        low, high = limits(s, iqr)
+    if kind in ("mid_rise", "mid_tread", "uniform"):
+        scale, zero = grid(kind, low, high, base)
+        step = torch.where(scale > 0, scale, 1)
+        shift = zero + _uniform(s, generator) - 0.5 if stochastic else zero
+        return pack_affine(name, bits, form, to_codes(s, step, shift, base), scale, zero, base)
+    if len(s) * base > MOST_TABLE_ENTRIES:
+        raise ValueError(f"{name}: {len(s)} tables of {base} levels outweigh the weights they are "
+                         "for; take fewer bits or larger groups")
+    if kind == "normal":
+        spread = s.std(1, keepdim=True) if s.shape[1] > 1 else torch.zeros_like(s)
+        statistics = torch.cat([s.mean(1, keepdim=True), spread, s.amin(1, keepdim=True),
+                                s.amax(1, keepdim=True)], 1)
+        levels = normal_levels(statistics, base)
+    elif kind == "histogram":
+        levels = histogram_levels(s, low, high, base)
+    else:
+        levels = kmeans_levels(s, base)
+    codes = form.join(round_to(levels, s, stochastic, generator)).to(code_dtype(base))
+    if kind == "normal":
+        return Normal(name, bits, form, base, codes, statistics)
+    return Codebook(name, bits, form, base, codes, levels)
+
+
+def _method(name: str, kind: str, stochastic: bool = False, iqr: bool = False) -> Callable:
+    def method(w: Tensor, bits: int = 8, axis: int | None = 0, group: int | None = None,
+               generator: torch.Generator | None = None) -> Quantized:
+        return quantize_set(name, kind, stochastic, iqr, w, bits, axis, group, generator)
+
+    rounding = "stochastic" if stochastic else "nearest"
+    method.__name__ = name
+    method.__doc__ = f"{rounding.capitalize()} rounding to a {kind} set" + (
+        " between Tukey's fences." if iqr else ".")
+    return method
+
+
+METHODS = {"kmeans": _method("kmeans", "kmeans")}
+for _kind in ("mid_rise", "mid_tread"):
+    METHODS[_kind] = _method(_kind, _kind)
+    METHODS[f"{_kind}_iqr"] = _method(f"{_kind}_iqr", _kind, iqr=True)
+for _random, _rounding in ((False, "nearest"), (True, "stochastic")):
+    for _kind in ("uniform", "histogram", "normal"):
+        _name = f"{_rounding}_{_kind}"
+        METHODS[_name] = _method(_name, _kind, _random)
+        if _kind != "normal":       # its ends are the slice's own; fences do not enter
+            METHODS[f"{_name}_iqr"] = _method(f"{_name}_iqr", _kind, _random, iqr=True)
