@@ -1,0 +1,135 @@
+"""What lies on disk: what a full study costs, its publication, what is there, tidying up."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from lib import paths
+
+COST = paths.RESULTS / "cost.json"
+MOST_MB = {"data/results": 12, "data/weights": 25}
+
+
+def cost(stems: list[str]) -> str:
+    """How long these notebooks of the full study took when published, how much disk, how much
+    download is still to come."""
+    from lib.driver import duration
+    if not COST.exists():
+        return (f"The full study: {len(stems)} notebooks. No full study was published yet, so its "
+                "time, disk space and downloads are not known.")
+    known = json.loads(COST.read_text())
+    seconds = sum(known["seconds"].get(stem, 0.0) for stem in stems)
+    mirror = Path(os.environ.get("GREENBITS_MIRROR", paths.RAW))
+    missing = sum(size for name, size in known["downloads"].items()
+                  if not (paths.RAW / name).exists() and not (mirror / name).exists())
+    return (f"The full study: {len(stems)} notebooks; they took {duration(seconds)} on "
+            f"{known['machine']}, less where trained weights are at hand. Disk: "
+            f"{size(known['disk_bytes'])}. Still to download: {size(missing)}.")
+
+
+def publish() -> int:
+    """Copy the full study's rows and tables to data/results, where they are committed."""
+    rows, stamps = paths.RUNS / "full", {}
+    kept = [p for p in sorted(rows.glob("*.*")) if p.suffix in {".csv", ".npz", ".json"}
+            and not p.name.startswith(".") and not p.name.endswith(".stamp.json")]
+    if not any(p.suffix == ".csv" for p in kept):
+        print("There is no full study to publish: run ./run_all.sh full", file=sys.stderr)
+        return 1
+    for path in rows.glob("*.stamp.json"):
+        stamps[path.name.removesuffix(".stamp.json")] = json.loads(path.read_text())
+    for path in kept:
+        paths.write_atomic(paths.RESULTS / path.name, path.read_bytes())
+    read = {Path(name) for stamp in stamps.values() for name in stamp["read"]}
+    raw = {p.name: (paths.ROOT / p).stat().st_size for p in read
+           if (paths.ROOT / p).is_file() and (paths.ROOT / p).parent in (
+               paths.RAW, Path(os.environ.get("GREENBITS_MIRROR", paths.RAW)))}
+    used = [paths.RAW, paths.CACHE, rows, paths.FIGURES / "full"]
+    paths.write_atomic(COST, json.dumps({
+        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "seconds": {stem: round(stamp["longest"], 1) for stem, stamp in sorted(stamps.items())},
+        "disk_bytes": sum(weight(p) for p in used), "downloads": dict(sorted(raw.items()))},
+        indent=1) + "\n")
+    print(f"Published {len(kept)} files of {len(stamps)} notebooks in data/results; with "
+          "figures/full and data/weights they are now yours to commit.")
+    for sentence in _doubts(kept):
+        print(f"Mind: {sentence}")
+    return 0
+
+
+def status() -> int:
+    """Say what is there: environment, studies, published rows, caches, weights."""
+    from importlib.metadata import PackageNotFoundError, version
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        torch = "not installed; ./run_all.sh sets everything up"
+    print(f"environment  Python {platform.python_version()} in {sys.prefix}; torch {torch}")
+    for folder in sorted(p for p in paths.RUNS.glob("*") if p.is_dir()):
+        stamps = sorted(folder.glob("*.stamp.json"))
+        last = max((p.stat().st_mtime for p in stamps), default=folder.stat().st_mtime)
+        half = [p.name.split(".")[0] for p in folder.glob("notebooks/*.running.ipynb")]
+        print(f"study        {folder.name}: {len(stamps)} notebooks, {_rows(folder)} rows, "
+              f"{datetime.fromtimestamp(last):%Y-%m-%d %H:%M}"
+              + (f"; half-run: {', '.join(half)}" if half else ""))
+    print(f"published    {_rows(paths.RESULTS)} rows in data/results, "
+          f"{size(weight(paths.RESULTS))}")
+    for name in ("data/raw", "data/cache", "data/runs", "data/weights", "figures"):
+        count = sum(p.is_file() for p in (paths.ROOT / name).rglob("*"))
+        print(f"{name:<12} {size(weight(paths.ROOT / name))} in {count} files")
+    return 0
+
+
+def clean() -> int:
+    """Delete caches, runs and their figures, after saying so; what is committed or downloaded
+    stays. Asks first on a terminal."""
+    figures = [p for p in paths.FIGURES.glob("*") if p.name != "full"]
+    doomed = [p for p in (paths.CACHE, paths.RUNS, *figures) if p.exists()]
+    for path in doomed:
+        print(f"delete {path.relative_to(paths.ROOT)}  {size(weight(path))}")
+    if not doomed:
+        print("There is nothing to clean.")
+    elif sys.stdin.isatty() and input("Trained models in the cache go as well. Delete? [y/N] "
+                                      ).strip().lower() not in {"y", "yes"}:
+        print("Nothing was deleted.")
+        return 1
+    for path in doomed:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return 0
+
+
+def weight(path: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+
+
+def size(count: float) -> str:
+    """Bytes as a person says them: `12.3 MB` (10⁶)."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _rows(folder: Path) -> int:
+    """Lines of the notebooks' own tables, headings not counted."""
+    tables = [p for p in folder.glob("[0-9][0-9]_*.csv") if p.with_suffix(".npz").exists()]
+    return sum(max(0, len(p.read_text().splitlines()) - 1) for p in tables)
+
+
+def _doubts(kept: list[Path]) -> Iterable[str]:
+    """Why what was published might not be reproducible, or too much."""
+    tree = subprocess.run(["git", "-C", str(paths.ROOT), "status", "--porcelain",
+                           "--untracked-files=no", "--", "lib", "notebooks", "params"],
+                          capture_output=True, text=True, check=False)
+    if tree.stdout.strip():
+        yield "lib, notebooks or params have changes that are not committed"
+    for path in kept:
+        if path.suffix == ".json" and "-dirty" in json.loads(path.read_text()).get("git", ""):
+            yield f"{path.stem}'s rows were made by code that was not committed"
+    for name, most in MOST_MB.items():
+        held = weight(paths.ROOT / name)
+        if held > most * 1e6:
+            yield f"{name} holds {size(held)}, more than {most} MB"

@@ -1,0 +1,173 @@
+#!/usr/bin/env bash
+# GreenBits, from nothing to a finished report. Needs bash 3.2, Python 3.11 with pip, a package index.
+set -eu
+
+usage() {
+    cat <<'TEXT'
+./run_all.sh                  set up, run the quick study (minutes, no network), render its report
+./run_all.sh full [NN]        the full study, from notebook NN on; says first what it will cost
+./run_all.sh study PATH.yaml  your own study: a file of parameters (see README, "Your own study")
+./run_all.sh report           render the committed rows of the full study, in under a minute
+./run_all.sh compare [NAME]   my rows against the committed ones; status 1 if they did not come back
+./run_all.sh publish          put the full study's rows where they are committed
+./run_all.sh test [ARG …]     the tests (ARGs go to pytest); test --drill: the long fault drills
+./run_all.sh lab              JupyterLab
+./run_all.sh status           what is there
+./run_all.sh clean [--all]    delete caches and runs; with --all .venv as well
+
+Nothing that is unchanged runs again, and whatever was interrupted goes on where it was.
+Status: 0 done, 1 something failed, 2 a wrong command or parameter, 130 interrupted.
+TEXT
+}
+
+called_from=$PWD
+ROOT=$(cd "$(dirname "$0")" && pwd)
+export OMP_WAIT_POLICY=PASSIVE      # two spinning OpenMP threads on two busy cores stop each other
+export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
+# The state of a finished .venv: this folder and these pins.
+state="$ROOT $(cksum <"$ROOT/pyproject.toml")"
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "$1"; exit "${2:-1}"; }
+driver() { "$python" -m lib.driver "$@"; }
+
+# Does interpreter $1 hold what pyproject.toml pins, and import lib from this folder?
+fits() {
+    (cd / && PYTHONPATH='' "$1" - "$ROOT") 2>/dev/null <<'PY'
+import importlib.metadata, importlib.util, pathlib, re, sys, tomllib
+root = pathlib.Path(sys.argv[1]).resolve()
+lib = importlib.util.find_spec("lib")
+assert lib and root in pathlib.Path(lib.origin).resolve().parents
+for line in tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]:
+    name, pin = re.fullmatch(r"([\w.-]+)(?:==(\S+))?.*", line).groups()
+    found = importlib.metadata.version(name)
+    assert pin is None or found.split("+")[0] == pin
+PY
+}
+
+# The environment to use, as it is: an active one that fits, or .venv. Sets $python; may leave it empty.
+find_environment() {
+    python=
+    if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ "${VIRTUAL_ENV:-}" != "$ROOT/.venv" ]; then
+        active=$(command -v python || true)
+        if [ -n "$active" ] && fits "$active"; then python=$active; return; fi
+    fi
+    if "$ROOT/.venv/bin/python" -c '' 2>/dev/null; then python=$ROOT/.venv/bin/python; fi
+}
+
+# Python 3.11 or newer of this machine, for making .venv.
+find_python() {
+    for base in python3.11 python3.12 python3.13 python3.14 python3 python; do
+        if "$base" -c 'import sys; assert (3, 11) <= sys.version_info < (3, 15)' 2>/dev/null; then
+            return
+        fi
+    done
+    die "No Python 3.11 to 3.14 was found; install one (python.org, your package manager) and try again."
+}
+
+# .venv complete and up to date. A second start costs nothing: its stamp says that it fits.
+set_up() {
+    find_environment
+    [ -z "$python" ] || [ "$python" = "$ROOT/.venv/bin/python" ] || return 0
+    stamp=$ROOT/.venv/greenbits.stamp
+    if [ -n "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$state" ]; then return; fi
+    if [ -n "$python" ] && fits "$python" && imports; then echo "$state" >"$stamp"; return; fi
+    if [ -z "$python" ] || [ ! -e "$stamp" ]; then      # none, or half made: from the start
+        find_python
+        say "Setting up .venv (once; a minute or two, 1–2 GB)"
+        rm -rf "$ROOT/.venv"
+        "$base" -m venv "$ROOT/.venv" >/dev/null 2>&1 || {   # Debian's Python may lack ensurepip
+            "$base" -m venv --clear --without-pip "$ROOT/.venv" &&
+            "$base" -m pip --python "$ROOT/.venv/bin/python" install --quiet pip
+        } || die "Python could not make a virtual environment; install its venv module (Debian: python3-venv)."
+        python=$ROOT/.venv/bin/python
+    else
+        say "pyproject.toml has changed: bringing .venv up to date"
+        rm -f "$stamp"
+    fi
+    torch=$(sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' "$ROOT/pyproject.toml")
+    if [ "$(uname -s)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1 && ! has_torch; then
+        pip "$torch+cpu" --extra-index-url https://download.pytorch.org/whl/cpu --retries 0 \
+            >/dev/null 2>&1 || true                     # the plain pin below will do as well
+    fi
+    pip --editable "$ROOT" || die "The installation failed; pip says above why. The same command tries again."
+    echo "$state" >"$stamp"
+}
+
+pip() { "$python" -m pip --disable-pip-version-check install --quiet "$@"; }
+imports() { (cd / && "$python" -c 'import torch, papermill, nbconvert, seaborn, sklearn') 2>/dev/null; }
+has_torch() {
+    [ "torch==$("$python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null |
+        sed 's/+.*//')" = "$torch" ]
+}
+
+# Wrong parameters are told before the environment is touched, with any Python that reads YAML.
+check() {
+    find_environment
+    borrowed=
+    if [ -z "$python" ]; then
+        find_python
+        python=$base
+        if ! "$python" -c 'import yaml' 2>/dev/null; then
+            borrowed=$(mktemp -d)
+            "$python" -m pip install --quiet --target "$borrowed" pyyaml >/dev/null 2>&1 || true
+        fi
+    fi
+    status=0
+    if PYTHONPATH="$PYTHONPATH:$borrowed" "$python" -c 'import yaml' 2>/dev/null; then
+        PYTHONPATH="$PYTHONPATH:$borrowed" "$python" -m lib.driver "$@" --check || status=$?
+    fi
+    if [ -n "$borrowed" ]; then rm -rf "$borrowed"; fi
+    [ "$status" -eq 0 ] || exit "$status"
+}
+
+# Commands that only look or delete make no environment.
+look() {
+    find_environment
+    if [ -z "$python" ]; then find_python; python=$base; fi
+    driver "$@"
+}
+
+study() {
+    check "$@"
+    set_up
+    exec "$python" -m lib.driver "$@"
+}
+
+command=${1:-quick}
+[ $# -eq 0 ] || shift
+most=0
+case $command in full|study|compare|clean) most=1 ;; test|lab) most=99 ;; esac
+[ $# -le $most ] || die "./run_all.sh $command takes no more than $most argument(s); see --help" 2
+
+cd "$ROOT"
+case $command in
+quick|full)
+    study "$command" "$@" ;;
+study)
+    [ $# -eq 1 ] || die "./run_all.sh study needs the path of a parameter file; see --help" 2
+    case $1 in /*) file=$1 ;; *) file=$called_from/$1 ;; esac
+    study study "$file" ;;
+report|compare|publish)
+    set_up
+    exec "$python" -m lib.driver "$command" "$@" ;;
+test)
+    set_up
+    "$python" -c 'import pytest, pytest_timeout, hypothesis' 2>/dev/null || pip --editable "$ROOT[test]"
+    exec "$python" -m pytest "$@" ;;
+lab)
+    set_up
+    exec "$python" -m jupyterlab --notebook-dir="$ROOT" "$@" ;;
+status)
+    look status ;;
+clean)
+    case ${1:---some} in --some|--all) ;; *) die "clean knows --all and nothing else; see --help" 2 ;; esac
+    look clean
+    if [ "${1:-}" = --all ] && [ -d .venv ]; then echo "delete .venv"; rm -rf .venv; fi ;;
+-h|--help|help)
+    usage ;;
+*)
+    say "There is no command $command:"
+    usage >&2
+    exit 2 ;;
+esac
