@@ -1,0 +1,44 @@
+"""Edge's multi-layer perceptrons, simple and complex."""
+
+import torch
+from torch import Tensor, nn
+
+from lib.models.net import Net, positive
+
+
+class MLP(Net):
+    """(batch, …) -> (batch, outputs): flattened input, hidden layers with ReLU and dropout.
+
+    logs: besides each input its signed logarithm, sign(x) log(1 + |x|), is given, standardised with
+    the training part, so that ratios of counts become differences.
+    """
+
+    def __init__(self, task, *, hidden: tuple[int, ...], dropout: float = 0.0,
+                 logs: bool = False) -> None:
+        super().__init__(task)
+        positive(**{f"hidden[{i}]": size for i, size in enumerate(hidden)})
+        width = int(torch.tensor(task.inputs).prod())
+        self.logs = logs
+        if logs:
+            seen = signed_log(task.train.x)
+            self.register_buffer("log_mean", seen.mean(0), persistent=False)
+            self.register_buffer("log_std", seen.std(0).clamp_min(1e-6), persistent=False)
+            width *= 2
+        layers: list[nn.Module] = []
+        for size in hidden:
+            layers += [nn.Linear(width, size), nn.ReLU()]
+            layers += [nn.Dropout(dropout)] if dropout else []
+            width = size
+        self.layers = nn.Sequential(*layers, nn.Linear(width, task.outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        inputs = self.normalise(x).flatten(1)
+        if self.logs:
+            logs = (signed_log(x) - self.log_mean) / self.log_std
+            inputs = torch.cat([inputs, logs.flatten(1)], 1)
+        return self.layers(inputs)
+
+
+def signed_log(x: Tensor) -> Tensor:
+    """sign(x) log(1 + |x|): grows with x everywhere, and tames heavy tails."""
+    return x.sign() * x.abs().log1p()

@@ -1,0 +1,114 @@
+"""Transformers for series: patches of a signal as tokens, a class token, post-norm layers."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib.models.dropout import Dropout
+from lib.models.net import Net, positive
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, (batch, tokens, d) -> the same; softmax(q kᵀ / √(d/heads)) v.
+
+    q, k, v and out are separate Linears, so each can be quantized or pruned like any other layer;
+    torch's own attention packs three of them into one parameter of no layer.
+    (Vaswani et al. 2017, 1706.03762.)
+    """
+
+    def __init__(self, d: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q, self.k, self.v, self.out = (nn.Linear(d, d) for _ in range(4))
+        self.dropout = Dropout(dropout)
+        for layer in (self.q, self.k, self.v, self.out):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # tokens last: with 4 numbers a head, v @ weights then takes a fifth of weights @ v's time
+        q, k, v = (layer(x).transpose(1, 2).unflatten(1, (self.heads, -1))
+                   for layer in (self.q, self.k, self.v))          # (batch, heads, d/heads, tokens)
+        scores = k.transpose(2, 3) @ (q * q.shape[2] ** -0.5)      # (batch, heads, keys, queries)
+        mixed = v @ self.dropout(scores.softmax(2))
+        return self.out(mixed.flatten(1, 2).transpose(1, 2))
+
+    def matmuls(self, x: Tensor) -> list[tuple[int, int, int, int]]:
+        """Its products of activations, as (batch, rows, inner, columns), for counting."""
+        batch, tokens, d = x.shape
+        return [(batch * self.heads, tokens, d // self.heads, tokens),
+                (batch * self.heads, tokens, tokens, d // self.heads)]
+
+
+class EncoderBlock(nn.Module):
+    """Attention, then a two-layer net for each token; after each: dropout, sum, layer norm."""
+
+    is_block = True
+
+    def __init__(self, d: int, heads: int, ff: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(d, heads, dropout)
+        self.norm1 = nn.LayerNorm(d)
+        self.linear1, self.linear2 = nn.Linear(d, ff), nn.Linear(ff, d)
+        self.norm2 = nn.LayerNorm(d)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm1(x + self.dropout(self.attention(x)))
+        inner = self.dropout(F.relu(self.linear1(x)))
+        return self.norm2(x + self.dropout(self.linear2(inner)))
+
+
+def sinusoids(tokens: int, d: int) -> Tensor:
+    """Sines and cosines of the position, (tokens, d), moved to mean 0 and scaled to std 0.1."""
+    position = torch.arange(tokens).unsqueeze(1)
+    angles = position * torch.exp(torch.arange(0, d, 2) * (-math.log(10_000) / d))
+    table = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :d]
+    return (table - table.mean()) / (10 * table.std())
+
+
+class SeriesTransformer(Net):
+    """(batch, channels, length) -> (batch, outputs).
+
+    A channel for the magnitude |a| of the raw signal is added (it does not depend on how the sensor
+    is turned), normalised by what the channels' statistics say of it: E|a|² = Σ (mean² + std²).
+    A tail shorter than a patch is padded with 0, the mean. Head: Linear(d, ff), Linear(ff, outputs)
+    with nothing between, as in Green-Computing-Project (github.com/habibirani), whose parameter
+    counts the sizes repeat.
+    """
+
+    def __init__(self, task, *, patch: int, d: int, layers: int, heads: int, ff: int,
+                 dropout: float = 0.2, position_dropout: float = 0.1,
+                 magnitude: bool = True) -> None:
+        if len(task.inputs) != 2:
+            raise ValueError(f"a transformer takes series (channels, length), the task has inputs "
+                             f"{tuple(task.inputs)}; choose another model")
+        positive(patch=patch, d=d, layers=layers, heads=heads, ff=ff)
+        if d % heads:
+            raise ValueError(f"d={d} does not divide into heads={heads}")
+        super().__init__(task)
+        channels, length = task.inputs
+        self.magnitude = magnitude
+        square = self.mean.square() + self.std.square()
+        self.register_buffer("typical", square.sum().sqrt(), persistent=False)
+        self.register_buffer("spread", self.std.square().mean().sqrt(), persistent=False)
+        self.padding = -length % patch
+        self.patch = nn.Conv1d(channels + magnitude, d, patch, stride=patch)
+        self.class_token = nn.Parameter(torch.randn(1, 1, d))
+        tokens = (length + self.padding) // patch + 1
+        self.register_buffer("positions", sinusoids(tokens, d), persistent=False)
+        self.dropout = Dropout(position_dropout)
+        self.blocks = nn.Sequential(*(EncoderBlock(d, heads, ff, dropout) for _ in range(layers)))
+        self.hidden, self.head = nn.Linear(d, ff), nn.Linear(ff, task.outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        signal = self.normalise(x)
+        if self.magnitude:
+            size = (x.square().sum(1, keepdim=True).sqrt() - self.typical) / self.spread
+            signal = torch.cat([signal, size], 1)
+        patches = self.patch(F.pad(signal, (0, self.padding))).transpose(1, 2)
+        tokens = torch.cat([self.class_token.expand(len(x), -1, -1), patches], 1)
+        tokens = self.blocks(self.dropout(tokens + self.positions))
+        return self.head(self.hidden(tokens[:, 0]))
