@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from lib.quant import affine, codebook, edge
+from lib.quant import affine, codebook, edge, multipoint
 from lib.quant.tensor import Quantized
 
-METHODS: dict[str, Callable] = {**codebook.METHODS, **affine.METHODS, **edge.METHODS}
+METHODS: dict[str, Callable] = {
+    **codebook.METHODS, **affine.METHODS, **multipoint.METHODS, **edge.METHODS}
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 MOST_ROWS = 2**16       # of a layer's inputs: 128 positions of each of 512 images

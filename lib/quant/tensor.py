@@ -6,7 +6,7 @@ stored in the dtype it has here, so `size_bytes` and `dequantize` can never disa
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -114,8 +114,9 @@ class Quantized:
 
     @property
     def tables(self) -> dict[str, Tensor]:
-        """What a decoder needs beside the codes, in the dtype in which it is stored."""
-        raise NotImplementedError
+        """What a decoder needs beside the codes: a subclass's own fields, as they are stored."""
+        common = {field.name for field in fields(Quantized)}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in common}
 
     def dequantize(self) -> Tensor:
         """A tensor of the weight's shape and dtype."""
@@ -152,10 +153,6 @@ class Affine(Quantized):
     def values(self) -> Tensor:
         return (self.layout.split(self.codes) - self.zero.float()) * self.scale.float()
 
-    @property
-    def tables(self) -> dict[str, Tensor]:
-        return {"scale": self.scale, "zero": self.zero}
-
 
 @dataclass(frozen=True, eq=False)
 class Codebook(Quantized):
@@ -165,10 +162,6 @@ class Codebook(Quantized):
 
     def values(self) -> Tensor:
         return self.table.float().gather(1, self.layout.split(self.codes).long())
-
-    @property
-    def tables(self) -> dict[str, Tensor]:
-        return {"table": self.table}
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,10 +176,6 @@ class Normal(Quantized):
         table = normal_levels(self.statistics, self.base)
         return table.gather(1, self.layout.split(self.codes).long())
 
-    @property
-    def tables(self) -> dict[str, Tensor]:
-        return {"statistics": self.statistics}
-
 
 def normal_levels(statistics: Tensor, base: int) -> Tensor:
     """The sorted levels (slices, base) of `Normal`."""
@@ -198,19 +187,15 @@ def normal_levels(statistics: Tensor, base: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Points(Quantized):
-    """value = Σ coefficient·(code − zero) over a slice's points. codes: (points, n), all the points
-    of slice 0 first; coefficient: (points, 1); count: (slices,), how many points each slice has."""
+    """value = Σ coefficient·(code − zero) over a slice's points. codes: (points, n), those of
+    slice 0 first; coefficient: (points, 1); count: (slices,), each one's points; zero: (1,)."""
 
     coefficient: Tensor
     count: Tensor
-    zero: float
+    zero: Tensor
 
     def values(self) -> Tensor:
         owner = torch.repeat_interleave(self.count.long())      # (points,): whose point it is
-        points = (self.codes - self.zero) * self.coefficient.float()
+        points = (self.codes - self.zero.float()) * self.coefficient.float()
         total = points.new_zeros(len(self.count), self.codes.shape[1])
         return total.index_add_(0, owner, points)
-
-    @property
-    def tables(self) -> dict[str, Tensor]:
-        return {"coefficient": self.coefficient, "count": self.count}

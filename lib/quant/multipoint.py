@@ -1,0 +1,181 @@
+"""Multipoint quantization (Liu et al., AAAI 2021, arXiv 2002.09049): w ≈ Σ aᵢ·codesᵢ.
+
+Each point rounds what the points before it left over, so n points of b bits make one grid of about
+n·b bits, for n·b bits a weight and n times the multiplications. It can therefore equal an affine
+code of n·b bits, never beat it by more than its finer choice of range: on N(0, 0.02²) weights of
+128×128×3×3, 5 points of 4 bits leave a relative error of 2.4e-6 (20.14 bits a weight), 20-bit
+affine 2.9e-6 with one range and 1.8e-6 with one a channel (20.03 bits): tests/bench/multipoint.py.
+Its use is a multiplier of few bits, and giving some channels more points than others.
+"""
+
+import heapq
+
+import torch
+from torch import Tensor
+
+from lib.quant.tensor import Points, code_count, code_dtype, layout, narrow
+
+MOST_POINTS = 16
+
+
+def multipoint(w: Tensor, bits: int = 4, axis: int | None = 0, group: int | None = None,
+               generator: torch.Generator | None = None, inputs: Tensor | None = None,
+               points: int | None = None, budget: float | None = None,
+               tolerance: float = 0.01) -> Points:
+    """As many points for each slice as it needs.
+
+    points: so many for every slice; budget: bits a weight, tables included, each further point
+    going to the slice with the largest error; else points are added until ‖error‖/‖signal‖ ≤
+    tolerance in every slice. Errors are those of the outputs on `inputs` (rows, in·kh·kw) where
+    these are given and a slice is a channel or everything, otherwise those of the weights.
+    All points but a slice's last cover the whole range, since what they clip would be lost to the
+    rest; the last is fitted in least squares.
+    """
+    form, base = layout(w, axis, group), code_count(bits)
+    # From 3 bits on 0 is a code, so that pruned weights stay 0; at 1 and 2 that would cost more.
+    zero = base / 2 if bits > 2 else (base - 1) / 2
+    rest = form.split(w.detach()).float()                                      # (slices, n)
+    slices, n = rest.shape
+    if points is not None:
+        if not 1 <= points <= 255:
+            raise ValueError(f"points={points}: choose from 1 to 255")
+        most = points
+    elif budget is not None:
+        afford = int((budget * w.numel() / 8 - slices) / (n * bits / 8 + 4))
+        if afford < slices:
+            raise ValueError(f"budget={budget} bits a weight does not pay for one point of {bits} "
+                             f"bits a slice; raise it above {bits + 40 / n:.3g}")
+        most = min(255, 2 * -(-afford // slices))
+    else:
+        most = MOST_POINTS
+    power = _power(rest, inputs if group is None else None)
+    signal = power(rest).clamp(min=1e-37)
+    errors, covers, fits = [], [], []
+    for i in range(most):
+        a = _cover(rest, base, zero)
+        covers.append((a, _codes(rest, a, base, zero)))
+        fits.append(_fit(rest, a, base, zero) if points in (None, i + 1) else covers[-1])
+        errors.append((power(_left(rest, *fits[-1], zero)) / signal).sqrt())
+        if points is None and budget is None and (errors[-1] <= tolerance).all():
+            break
+        rest = _left(rest, *covers[-1], zero)
+    error = torch.stack(errors, 1)                                             # (slices, most)
+    if points is not None:
+        count = torch.full((slices,), points)
+    elif budget is not None:
+        count = _spend(error, afford)
+    else:
+        count = 1 + (error > tolerance).int().cumprod(1).sum(1).clamp(max=len(errors) - 1)
+    owner = torch.repeat_interleave(count)                                     # (all points,)
+    place = torch.arange(len(owner)) - (count.cumsum(0) - count)[owner]
+    last = (place == count[owner] - 1)[:, None]
+    pick = [torch.stack(part)[place, owner] for part in (*zip(*covers, strict=True),
+                                                         *zip(*fits, strict=True))]
+    return Points("multipoint", bits, form, base, torch.where(last, pick[3], pick[1]),
+                  torch.where(last, pick[2], pick[0]), count.to(torch.uint8),
+                  narrow(torch.tensor([zero])))
+
+
+def _codes(rest: Tensor, a: Tensor, base: int, zero: float) -> Tensor:
+    codes = (rest / torch.where(a == 0, 1, a) + zero).round_().clamp_(0, base - 1)
+    return codes.to(code_dtype(base))
+
+
+def _left(rest: Tensor, a: Tensor, codes: Tensor, zero: float) -> Tensor:
+    return rest - a * (codes - zero)
+
+
+def _cover(rest: Tensor, base: int, zero: float) -> Tensor:
+    """(slices, 1): the smallest |a| whose cells hold every value; negative if that is smaller."""
+    low, high = -rest.amin(1, keepdim=True), rest.amax(1, keepdim=True)
+    below, above = zero + 0.5, base - zero - 0.5          # a's cells reach from −below·a to above·a
+    plus, minus = (high / above).maximum(low / below), (low / above).maximum(high / below)
+    return torch.where(minus < plus, -minus, plus)
+
+
+def _fit(rest: Tensor, a: Tensor, base: int, zero: float) -> tuple[Tensor, Tensor]:
+    """Coefficient and codes of least squares: a = ⟨rest, c⟩/⟨c, c⟩ in turn with c = round(rest/a),
+    from three starts, since on its own the alternation stays near where it began."""
+    best, best_a = torch.full_like(a, torch.inf), a
+    for start in (1.0, 0.8, 0.6):
+        trial = a * start
+        for _ in range(3):
+            c = _codes(rest, trial, base, zero) - zero
+            error = (rest - trial * c).square().sum(1, keepdim=True)
+            best_a = torch.where(error < best, trial, best_a)
+            best = best.minimum(error)
+            trial = (rest * c).sum(1, keepdim=True) / c.square().sum(1, keepdim=True).clamp(min=0.1)
+    return best_a, _codes(rest, best_a, base, zero)
+
+
+def _power(rest: Tensor, inputs: Tensor | None):
+    """A function (slices, n) -> (slices,): mean square of the outputs that such weights make."""
+    if inputs is None:
+        return lambda r: r.square().mean(1)
+    x = inputs.float() if inputs.dim() == 3 else inputs.float()[None]         # (groups, rows, k)
+    gram = x.mT @ x / x.shape[1]                                              # (groups, k, k)
+
+    def power(r: Tensor) -> Tensor:
+        rows = r.reshape(len(gram), -1, gram.shape[1])                        # (groups, out, k)
+        each = (rows @ gram * rows).sum(2).flatten().clamp(min=0)
+        return each.sum(0, keepdim=True) if len(r) == 1 else each
+
+    return power
+
+
+def _spend(error: Tensor, afford: int) -> Tensor:
+    """(slices,) counts: one point each, then one after the other to the worst slice."""
+    table = error.tolist()
+    count = [1] * len(table)
+    heap = [(-row[0], i) for i, row in enumerate(table)]
+    heapq.heapify(heap)
+    for _ in range(afford - len(table)):
+        if not heap:
+            break
+        _, i = heap[0]
+        count[i] += 1
+        if count[i] < error.shape[1]:
+            heapq.heapreplace(heap, (-table[i][count[i] - 1], i))
+        else:
+            heapq.heappop(heap)
+    return torch.tensor(count)
+
+
+def edge_multipoint(w: Tensor, bits: int = 4, axis: int | None = None, group: int | None = None,
+                    generator: torch.Generator | None = None, points: int | None = None) -> Points:
+    """Multipoint as Edge ran it: one set Q = K·linspace(−1, 1, 2^bits − 1) + mean for the layer,
+    whatever `axis` says, with K = max w (not max |w|); bits + 1 points; each coefficient the best
+    of at most 100 random multiples of γ = max(smallest gap/2/(2^(bits−1) − 1), 2⁻⁹), where the
+    paper has min; no calibration data. It costs bits·(bits + 1) a weight: 20 at 4 bits, 72 at 8."""
+    form, base, w = layout(w, None), code_count(bits) - 1, w.detach().float()
+    if base < 2:
+        raise ValueError("edge_multipoint: at 1 bit Edge's γ divides by 0; choose 2 bits or more")
+    top, mean, half = w.max().item(), w.mean().item(), (base - 1) / 2
+    if top == 0:
+        raise ValueError("edge_multipoint: the largest weight is 0, so that its set has no width")
+    step = top / half                                   # Q = mean + step·(code − half)
+    zero = half - mean / step
+    rest, codes, coefficients = w.reshape(1, -1), [], []
+    for _ in range(points or bits + 1):
+        size = rest.abs()
+        gaps = size.unique().diff()
+        gap = gaps.min().item() if len(gaps) else torch.inf
+        gamma = max(gap / 2 / (2 ** (bits - 1) - 1), 2**-9)
+        multiples = int((2**bits - 2) * size.max().item()) + 1
+        tries = (torch.randperm(multiples, generator=generator)[:100] + 1) * gamma
+        scores = [(rest - a * step * (_edge_codes(rest, a, step, zero, base) - zero)).norm()
+                  for a in tries.tolist()]
+        a = tries[torch.stack(scores).argmin()].item()
+        codes.append(_edge_codes(rest, a, step, zero, base))
+        coefficients.append([a * step])
+        rest = rest - a * step * (codes[-1] - zero)
+    return Points("edge_multipoint", bits, form, base, torch.cat(codes).to(code_dtype(base)),
+                  torch.tensor(coefficients), torch.tensor([len(codes)], dtype=torch.uint8),
+                  torch.tensor([zero]))
+
+
+def _edge_codes(rest: Tensor, a: float, step: float, zero: float, base: int) -> Tensor:
+    return (rest / (a * step)).add_(zero + 0.5).floor_().clamp_(0, base - 1)
+
+
+METHODS = {"multipoint": multipoint, "edge_multipoint": edge_multipoint}
