@@ -6,7 +6,11 @@ TASKS = (
     "fashion_mnist", "cifar10", "cifar100",                                     # images
     "unimib_adl", "unimib_falls", "usc_had",                                    # series
 )
-VARIANTS = {"edge": ("telescope", "churn", "mv", "california", "fashion_mnist")}
+VARIANTS = {
+    "edge": ("telescope", "churn", "mv", "california", "fashion_mnist"),        # as Edge had them
+    "green": ("unimib_adl",),                                 # Green's one split by subject
+    "random": ("unimib_falls",),                              # random folds with twins: a leak
+}
 USER_TASKS = ("csv:PATH#TARGET", "imagefolder:PATH", "npz:PATH")
 
 CLASSICAL = ("majority", "knn", "svm", "hgb")

@@ -1,0 +1,198 @@
+"""Images: Fashion-MNIST and CIFAR from the authors' binary files, digits, a reader's own."""
+
+import functools
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from lib import paths
+from lib.data import splits
+from lib.data.sources import FILES, DataError, digest, fetch, unpack
+from lib.data.tabular import targets
+from lib.data.task import Task
+
+FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+           "ankle boot")
+FASHION_FILES = tuple(f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k")
+                      for kind in ("images-idx3", "labels-idx1"))
+VALIDATION = 5000
+
+
+def load(name: str, variant: str | None, fold: int | None) -> Task:
+    """digits (five folds), fashion_mnist, cifar10, cifar100 (the authors' test set; 5 000 of their
+    training images, equally many of each class, validate)."""
+    if name == "digits":
+        return _digits(fold)
+    files = {"cifar10": ("cifar-10-binary.tar.gz",), "cifar100": ("cifar-100-binary.tar.gz",),
+             "fashion_mnist": FASHION_FILES}[name]
+    digests = tuple(map(digest, files))
+    x, y, first, classes = (_fashion if name == "fashion_mnist" else _cifar)(files, digests)
+    source = FILES[files[0]].line
+    rows = _official(y, first, len(classes))
+    if variant == "edge":
+        x = np.repeat(enlarged(x), 3, 1)
+        return splits.divide("fashion_mnist@edge", "image", x, y, rows, classes=classes,
+                             scaling=(np.full(3, 0.5), np.full(3, 0.5)),
+                             source=f"{source}; 32×32×3 as Edge made it")
+    return splits.divide(name, "image", x, y, rows, classes=classes, source=source)
+
+
+def _official(y: np.ndarray, first: int, classes: int) -> tuple:
+    """Rows of train, val and test, of which the first `first` are the authors' training set: the
+    first of each class validate, which are random ones because of the order (`_in_order`)."""
+    rank = np.empty(first, int)
+    for c in range(classes):
+        of_class = np.flatnonzero(y[:first] == c)
+        rank[of_class] = np.arange(len(of_class))
+    validates = rank < VALIDATION // classes
+    return np.flatnonzero(~validates), np.flatnonzero(validates), np.arange(first, len(y))
+
+
+def _in_order(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The examples sorted by the sha256 of label and image: copies of these sets circulate in
+    different orders, and neither the split nor a result shall hang on that."""
+    keys = [hashlib.sha256(bytes([label]) + image.tobytes()).digest()
+            for label, image in zip(y, x, strict=True)]
+    order = sorted(range(len(y)), key=keys.__getitem__)
+    return x[order], y[order]
+
+
+# Parsed sets are kept while the process lives, under the sha256 of their files.
+@functools.lru_cache(maxsize=1)
+def _fashion(files: tuple, digests: tuple) -> tuple[np.ndarray, np.ndarray, int, tuple[str, ...]]:
+    """Images (n, 1, 28, 28), labels (n,), how many are the training set, names of the classes."""
+    content = [unpack(file)[""] for file in files]
+    xs, ys = [], []
+    for images, labels in (content[:2], content[2:]):
+        y = np.frombuffer(labels, np.uint8, offset=8)      # idx: magic, counts, then the bytes
+        x = np.frombuffer(images, np.uint8, offset=16).reshape(len(y), 1, 28, 28)
+        x, y = _in_order(x, y)
+        xs.append(x)
+        ys.append(y)
+    return np.concatenate(xs), np.concatenate(ys), len(ys[0]), FASHION
+
+
+@functools.lru_cache(maxsize=1)
+def _cifar(files: tuple, digests: tuple) -> tuple[np.ndarray, np.ndarray, int, tuple[str, ...]]:
+    """As `_fashion`, (n, 3, 32, 32), from records of a label byte (CIFAR-100: a coarse, then a fine
+    one) and 3 × 1024 bytes, red first."""
+    labels = 2 if "100" in files[0] else 1
+    found = unpack(files[0], r"(?:data_batch_\d|test_batch|train|test)\.bin|"
+                             r"(?:batches\.meta|fine_label_names)\.txt")
+    texts = [found[n] for n in found if n.endswith(".txt")]
+    xs, ys = [], []
+    for test, expected in ((False, 50_000), (True, 10_000)):
+        data = b"".join(found[n] for n in sorted(found)
+                        if n.endswith(".bin") and Path(n).name.startswith("test") == test)
+        if len(data) != expected * (labels + 3072) or not texts:
+            raise DataError(f"{fetch(files[0])} lacks images or names of classes: replace it by "
+                            "the authors' file.")
+        records = np.frombuffer(data, np.uint8).reshape(expected, -1)
+        x, y = _in_order(records[:, labels:].reshape(-1, 3, 32, 32), records[:, labels - 1])
+        xs.append(x)
+        ys.append(y)
+    classes = tuple(texts[0].decode().split())
+    return np.concatenate(xs), np.concatenate(ys), len(ys[0]), classes
+
+
+def enlarged(x: np.ndarray, side: int = 32) -> np.ndarray:
+    """Square images (n, C, s, s) uint8 resized bilinearly to `side`, columns before rows and
+    rounded after each, as Pillow does it.
+
+    Source coordinate of pixel i: (i + ½)·s/side - ½, kept inside. For 28 to 32 every product and
+    sum is exact in float32 (sixteenths of bytes), so the result is the same on every machine."""
+    size = x.shape[-1]
+    place = np.clip((np.arange(side) + 0.5) * size / side - 0.5, 0, size - 1)
+    weights = np.maximum(0, 1 - abs(place - np.arange(size)[:, None])).astype(np.float32)
+    large = np.empty((*x.shape[:2], side, side), np.uint8)
+    for i in range(0, len(x), 1000):                # all at once costs seconds of fresh memory
+        part = x[i:i + 1000]
+        for _ in range(2):
+            wide = part.reshape(-1, size).astype(np.float32) @ weights + np.float32(0.5)
+            part = wide.astype(np.uint8).reshape(*part.shape[:3], side).swapaxes(2, 3)
+        large[i:i + 1000] = part
+    return large
+
+
+def _digits(fold: int) -> Task:
+    from sklearn.datasets import load_digits
+    bunch = load_digits()
+    x = (bunch.images[:, None] / 16).astype(np.float32)
+    rows = splits.of_fold(splits.stored("digits", len(x)), fold)
+    return splits.divide("digits", "image", x, bunch.target, rows, fold=fold,
+                         classes=tuple(map(str, range(10))),
+                         source="Optical digits (Alpaydin & Kaynak 1998), UCI's as bundled with "
+                                "scikit-learn; licence: CC BY 4.0")
+
+
+def imagefolder(name: str, fold: int) -> Task:
+    """A reader's own images, `imagefolder:PATH` with PATH/<class>/*.png or .jpg; a relative PATH
+    counts from the project's root. All are resized to the size of the first one; grey stays grey
+    only if all are."""
+    from PIL import Image, UnidentifiedImageError
+    root = paths.ROOT / name.removeprefix("imagefolder:")
+    files = [f for f in sorted(root.glob("*/*")) if f.suffix.lower() in (".png", ".jpg", ".jpeg")]
+    if not files:
+        raise DataError(f"{root} holds no images: it must be a folder with one folder per class, "
+                        "and .png or .jpg files in those.")
+    images, resized = [], 0
+    for file in files:
+        try:
+            with Image.open(paths.reads(file)) as image:
+                image = image.convert("L" if image.mode in ("1", "L") else "RGB")
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            raise DataError(f"{file} is not a readable image ({type(error).__name__}): replace or "
+                            "remove it.") from error
+        if images and image.size != images[0].size:
+            image, resized = image.resize(images[0].size, Image.Resampling.BILINEAR), resized + 1
+        images.append(image)
+    grey = all(image.mode == "L" for image in images)
+    pixels = np.stack([np.atleast_3d(image if grey else image.convert("RGB")) for image in images])
+    y, classes = targets(np.array([file.parent.name for file in files], object), str(root))
+    rows = splits.of_fold(splits.stratified(y), fold)
+    note = f"; {resized} of {len(files)} resized to the first's size" if resized else ""
+    return splits.divide(name, "image", pixels.transpose(0, 3, 1, 2), y, rows, classes=classes,
+                         fold=fold, source=f"own images {root}{note}")
+
+
+def npz(name: str, fold: int) -> Task:
+    """A reader's own arrays, `npz:PATH` with x, y and, if there are subjects, group; a relative
+    PATH counts from the project's root.
+
+    x (n, C, length) is a series; (n, C, H, W) or (n, H, W, C) with C = 1 or 3 an image, in bytes or
+    floats in [0, 1]. With `group`, folds keep subjects whole."""
+    path = paths.ROOT / name.removeprefix("npz:")
+    try:
+        with np.load(paths.reads(path), allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+        x, y, group = arrays["x"], arrays["y"], arrays.get("group")
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}: correct the path, which counts from "
+                        f"{paths.ROOT}.") from None
+    except KeyError as error:
+        raise DataError(f"{path} has no array {error}: save it with np.savez(PATH, x=…, y=…), "
+                        "group=… if there are subjects.") from error
+    except Exception as error:      # zipfile, zlib, struct and numpy all have their own
+        raise DataError(f"{path} is not a readable .npz without pickled objects "
+                        f"({type(error).__name__}): save it anew with np.savez.") from error
+    if x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
+        x = x.transpose(0, 3, 1, 2)
+    lengths = {len(a) for a in (x, y, group) if a is not None}
+    fits = x.ndim in (3, 4) and y.ndim == 1 and len(lengths) == 1 and len(x) >= 50
+    fits = fits and x.dtype.kind in "fiu" and bool(np.isfinite(x).all())
+    if not fits:
+        raise DataError(f"{path} has x {x.shape} {x.dtype} and y {y.shape}: x must hold 50 or more "
+                        "finite series (n, C, length) or images (n, C, H, W), y one target each.")
+    kind = "image" if x.ndim == 4 else "series"
+    if kind == "image" and x.dtype != np.uint8 and not (0 <= x.min() and x.max() <= 1):
+        raise DataError(f"{path} has images from {x.min()} to {x.max()}: bring bytes, or floats "
+                        "from 0 to 1.")
+    y, classes = targets(y, str(path))
+    if group is not None:
+        group = np.unique(group, return_inverse=True)[1]
+    part = splits.stratified(y if classes else np.zeros(len(y))) if group is None else \
+        splits.grouped(group)
+    x = x if kind == "image" and x.dtype == np.uint8 else x.astype(np.float32)
+    return splits.divide(name, kind, x, y, splits.of_fold(part, fold), classes=classes, group=group,
+                         fold=fold, source=f"own file {path}")

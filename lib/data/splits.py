@@ -1,0 +1,139 @@
+"""Who is in which part: five parts that never change, and the Task that one choice of them makes.
+
+Each row (or each subject) belongs to one of five parts, stored under data/splits. Fold k is tested
+on part k, validated on part k+1 (mod 5) and trained on the other three, so five folds test every
+row once. A stored file is either one digit per row, or (`.subjects.txt`) five lines of subjects.
+"""
+
+import hashlib
+
+import numpy as np
+import torch
+
+from lib import paths
+from lib.data.sources import DataError
+from lib.data.task import Split, Task
+
+PARTS = 5
+
+
+def stratified(labels: np.ndarray, seed: int = 0) -> np.ndarray:
+    """The part of each row (n,): rows are shuffled, then dealt out like cards, class by class.
+
+    RandomState, because its stream is frozen for good (numpy NEP 19)."""
+    order = np.random.RandomState(seed).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    part = np.empty(len(labels), np.int64)
+    part[order] = np.arange(len(labels)) % PARTS
+    return part
+
+
+def grouped(group: np.ndarray) -> np.ndarray:
+    """The part of each row (n,), subjects kept whole: the largest subject first, each into the
+    lightest of the parts that have the fewest subjects."""
+    subjects, counts = np.unique(group, return_counts=True)
+    if len(subjects) < PARTS:
+        raise DataError(f"there are {len(subjects)} groups, but {PARTS} folds by group need at "
+                        f"least {PARTS}: leave the groups out, or add some.")
+    rows, members = np.zeros(PARTS, int), [[] for _ in range(PARTS)]
+    for s in np.argsort(-counts, kind="stable"):
+        k = min(range(PARTS), key=lambda k: (len(members[k]), rows[k]))
+        members[k].append(subjects[s])
+        rows[k] += counts[s]
+    return _of_subjects(members, group)
+
+
+def _of_subjects(members: list, group: np.ndarray) -> np.ndarray:
+    part = np.full(len(group), -1)
+    for k, subjects in enumerate(members):
+        part[np.isin(group, subjects)] = k
+    return part
+
+
+def stored(name: str, rows: int, group: np.ndarray | None = None) -> np.ndarray:
+    """The committed part of each row of task `name` (n,); DataError if it does not fit the rows."""
+    path = paths.SPLITS / (f"{name}.txt" if group is None else f"{name}.subjects.txt")
+    try:
+        text = paths.reads(path).read_text()
+        part = (np.array([int(digit) for digit in "".join(text.split())]) if group is None
+                else _of_subjects([[int(s) for s in k.split()] for k in text.splitlines()], group))
+        fits = len(part) == rows and set(part) == set(range(PARTS))
+    except (OSError, ValueError):
+        fits = False
+    if not fits:
+        raise DataError(f"{path} does not give each of the {rows} rows of {name} one of {PARTS} "
+                        f"parts: restore it with git checkout.")
+    return part
+
+
+def write(name: str, part: np.ndarray, group: np.ndarray | None = None) -> None:
+    """Store the parts of a task; the committed files were written by this."""
+    if group is None:
+        digits = "".join(map(str, part))
+        lines = [digits[i:i + 100] for i in range(0, len(digits), 100)]
+        path = paths.SPLITS / f"{name}.txt"
+    else:
+        lines = [" ".join(map(str, np.unique(group[part == k]))) for k in range(PARTS)]
+        path = paths.SPLITS / f"{name}.subjects.txt"
+    paths.write_atomic(path, "\n".join(lines) + "\n")
+
+
+def of_fold(part: np.ndarray, fold: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row numbers of train, val and test."""
+    test, val = part == fold, part == (fold + 1) % PARTS
+    return np.flatnonzero(~(test | val)), np.flatnonzero(val), np.flatnonzero(test)
+
+
+def divide(name: str, kind: str, x: np.ndarray, y: np.ndarray,
+           rows: tuple[np.ndarray, np.ndarray, np.ndarray], *, source: str,
+           classes: tuple[str, ...] = (), group: np.ndarray | None = None, fold: int | None = None,
+           features: tuple[str, ...] = (), scaling: tuple | None = None) -> Task:
+    """The Task of arrays x (n, C, …), y (n,), group (n,) and the row numbers of its three parts.
+
+    x is float32, or uint8 for images, which become floats in [0, 1]. mean and std (C,), and those
+    of a regression's target, are the training part's, unless `scaling` = (mean, std) gives them;
+    then the target stays as it is. The hash covers arrays, rows and given scaling, and nothing that
+    rounds differently on another machine: scales count to six digits."""
+    x = np.ascontiguousarray(x)
+    y = np.ascontiguousarray(y, np.int64 if classes else np.float64)
+    mean, std = scaling or _scale(x, rows[0])
+    centre, spread = 0.0, 1.0
+    if not classes and scaling is None:
+        centre, spread = float(y[rows[0]].mean()), float(y[rows[0]].std()) or 1.0
+    scales = [f"{v:.6g}" for v in (centre, spread, *(np.ravel(scaling) if scaling else ()))]
+    digest = hashlib.sha256(repr((kind, classes, x.shape, str(x.dtype), scales)).encode())
+    for array in (x, y, *rows, *(() if group is None else (group,))):
+        digest.update(np.ascontiguousarray(array))
+        digest.update(str(array.shape).encode())
+
+    def split(chosen: np.ndarray) -> Split:
+        inputs = torch.from_numpy(x[chosen])
+        inputs = inputs.float().div_(255) if x.dtype == np.uint8 else inputs.float()
+        target = torch.from_numpy(y[chosen])
+        target = target if classes else ((target - centre) / spread).float()
+        return Split(inputs, target, None if group is None else
+                     torch.from_numpy(group[chosen].astype(np.int64)))
+
+    train, val, test = map(split, rows)
+    return Task(name=name, kind=kind, metric="accuracy" if classes else "r2", classes=classes,
+                inputs=tuple(x.shape[1:]), outputs=len(classes) or 1, source=source,
+                mean=torch.tensor(mean, dtype=torch.float32),
+                std=torch.tensor(std, dtype=torch.float32),
+                train=train, val=val, test=test, hash=digest.hexdigest(), fold=fold,
+                target_mean=centre, target_std=spread, features=features)
+
+
+def _scale(x: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per channel (C,) of the chosen rows; bytes are counted, which is
+    exact and five times faster than summing floats."""
+    if x.dtype != np.uint8:
+        axes = (0, *range(2, x.ndim))
+        mean = x[chosen].mean(axes, dtype=np.float64)
+        std = x[chosen].std(axes, dtype=np.float64)
+        return mean, np.where(std > 1e-6 * abs(mean), std, 1)   # a constant column stays finite
+    levels = np.arange(256) / 255
+    counts = np.stack([torch.bincount(torch.from_numpy(x[chosen, c]).flatten(), minlength=256)
+                       for c in range(x.shape[1])])
+    mean = counts @ levels / counts.sum(1)
+    variance = counts @ levels**2 / counts.sum(1) - mean**2
+    return mean, np.sqrt(np.where(variance > 1e-9, variance, 1))
