@@ -173,7 +173,8 @@ def _misfits(path: Path, written: dict, cells: dict[str, dict[str, Parameter]],
         wrong = [f"{shown(path)}: {key!r} is {value!r}, but {stem} takes "
                  f"{ast.unparse(parameters[key].kind)}, as in {parameters[key].default!r}"
                  for stem, parameters in cells.items()
-                 if key in parameters and not values.fits(value, parameters[key].kind)]
+                 if key in parameters and not values.fits(
+                     value, parameters[key].kind, parameters[key].default)]
         if value == [] and any(p[key].default for p in cells.values() if key in p):
             wrong += [f"{shown(path)}: {key!r} is an empty list; give it at least one value"]
         yield from wrong[:1] or (f"{shown(path)}: {p}"

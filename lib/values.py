@@ -14,13 +14,18 @@ from lib import names, paths
 USER_DATA = ("csv", "imagefolder", "npz")
 
 
-def fits(value: Any, kind: ast.expr) -> bool:
-    """Is `value` of the annotated type? An int passes for a float, a bool for neither."""
+def fits(value: Any, kind: ast.expr, default: Any = None) -> bool:
+    """Is `value` of the annotated type? An int passes for a float, a bool for neither; a bare
+    `list` holds what its default holds."""
     match kind:
         case ast.Constant(value=None):
             return value is None
         case ast.BinOp(left=left, right=right):                  # int | None
-            return fits(value, left) or fits(value, right)
+            return fits(value, left, default) or fits(value, right, default)
+        case ast.Name(id="list") if isinstance(value, list):
+            kinds = [ast.Name(type(d).__name__) for d in default or []] or [ast.Name(k.__name__)
+                     for k in (str, bool, int, float)]
+            return all(any(fits(v, k) for k in kinds) for v in value)
         case ast.Subscript(value=ast.Name(id="list"), slice=inner):
             return isinstance(value, list) and all(fits(v, inner) for v in value)
         case ast.Name(id="float"):
@@ -55,6 +60,9 @@ def absolute(value: Any, near: Path) -> Any:
     if isinstance(value, list):
         return [absolute(v, near) for v in value]
     kind, path, column = _user_data(value)
+    if kind in ("imagefolder", "npz") and not _located(path, near).exists():    # task/model
+        path, _, model = path.rpartition("/")
+        column = f"/{model}"
     return f"{kind}:{_located(path, near)}{column}" if kind else value
 
 
@@ -93,6 +101,18 @@ def _task(value: Any, near: Path) -> str | None:
     return None
 
 
+def _pair(value: Any, near: Path) -> str | None:
+    task, slash, model = str(value).rpartition("/")
+    if not slash:
+        return f"{value!r} is no pair; write task/model, as in telescope/mlp_simple"
+    return _task(task, near) or _model(model, near)
+
+
+def _model(value: Any, near: Path) -> str | None:
+    return _named(lambda: names.choose(value, names.MODELS, "model")) if isinstance(
+        value, str) else None
+
+
 def _named(choose: Callable[[], object]) -> str | None:
     """The sentence of the ValueError that `choose` raises, if it does."""
     try:
@@ -114,8 +134,8 @@ def _number(low: float, high: float, wanted: str) -> Callable[[Any, Path], str |
 # A word of the parameter's name -> what its values can be.
 RULES: tuple[tuple[str, Callable[[Any, Path], str | None]], ...] = (
     ("tasks?", _task),
-    ("models?", lambda value, near: isinstance(value, str) and _named(
-        lambda: names.choose(value, names.MODELS, "model")) or None),
+    ("models?|classical", _model),
+    ("pairs?", _pair),
     ("seeds?", _number(0, 2**63, "a whole number from 0 on")),
     ("folds?", _number(0, 4, "a number from 0 to 4, one of the five stored splits")),
     ("epochs?|batch|batches|batch_sizes?|threads|examples|steps|windows|draws|width|patience",

@@ -1,0 +1,100 @@
+"""Shared by the tests: a finished quick study, and a toy project that runs in seconds."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from lib import paths
+
+MADE = shutil.ignore_patterns(".git", ".venv", "__pycache__", "runs", "cache", "raw",
+                              ".pytest_cache", ".ruff_cache", "*.egg-info")
+
+
+@dataclass
+class Project:
+    """A copy of the project, or a toy one, that the driver runs on its own."""
+
+    root: Path
+
+    def start(self, *arguments: str, **options) -> subprocess.Popen:
+        environment = {**os.environ, "PYTHONPATH": str(self.root), **options.pop("env", {})}
+        return subprocess.Popen(
+            [sys.executable, "-m", "lib.driver", *arguments], cwd=self.root, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            **options)
+
+    def run(self, *arguments: str) -> "Finished":
+        began = time.monotonic()
+        process = self.start(*arguments)
+        said, _ = process.communicate()
+        return Finished(process.returncode, said, time.monotonic() - began)
+
+    def notebook(self, stem: str, *cells: str, parameters: str = "") -> None:
+        """Write a toy notebook; a cell that starts with # is Markdown."""
+        first = nbformat.v4.new_code_cell(f'profile: str = "lab"\n{parameters}'.strip())
+        first.metadata["tags"] = ["parameters"]
+        nodes = [nbformat.v4.new_markdown_cell(c) if c.startswith("#") else
+                 nbformat.v4.new_code_cell(c) for c in cells]
+        path = self.root / "notebooks" / f"{stem}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=[
+            nbformat.v4.new_markdown_cell(f"# What does {stem} say?"), first, *nodes]), path)
+
+    def parameters(self, name: str, text: str) -> Path:
+        path = self.root / "params" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+
+@dataclass
+class Finished:
+    status: int
+    said: str
+    seconds: float
+
+
+def copy(target: Path) -> Project:
+    """The project's own files, without what runs have made."""
+    shutil.copytree(paths.ROOT, target, ignore=MADE)
+    return Project(target)
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory) -> tuple[Project, Finished]:
+    """The quick study, executed once, in a copy of its own."""
+    project = copy(tmp_path_factory.mktemp("quick") / "greenbits")
+    finished = project.run("quick")
+    assert finished.status == 0, finished.said
+    return project, finished
+
+
+@pytest.fixture
+def toy(tmp_path) -> Project:
+    """Three tiny notebooks: one measures, one can be told to wait and to fail, one reports."""
+    project = Project(tmp_path / "toy")
+    shutil.copytree(paths.ROOT / "lib", project.root / "lib", ignore=MADE)
+    shutil.copy(paths.ROOT / "run_all.sh", project.root)
+    shutil.copy(paths.ROOT / "pyproject.toml", project.root)
+    # What results and run do, without pandas, which takes a second to import.
+    begin = "from lib import paths; paths.profile(profile)"
+    save = ("import json; paths.write_atomic(paths.run_folder() / {stem!r}, {text})\n"
+            "paths.write_atomic((paths.run_folder() / {stem!r}).with_suffix('.json'),"
+            " json.dumps({{'inputs': paths.inputs()}}))")
+    project.notebook("01_one", begin, "print('one', seeds, lr)", save.format(
+        stem="01_one.csv", text="f'seeds,lr,score\\n{len(seeds)},{lr},50.0'"),
+        parameters="seeds: list = [0]\nlr: float = 0.1")
+    project.notebook("02_two", begin, "import time; time.sleep(wait)", "assert not fail, 'told to'",
+                     save.format(stem="02_two.csv", text="''"),
+                     parameters="wait: float = 0.0\nfail: bool = False")
+    project.notebook("10_report", begin, "# The answer is $x^2$", "paths.reads(paths.run_folder() "
+                     "/ '01_one.csv').read_text()", save.format(stem="10_report.csv", text="''"))
+    project.parameters("quick/common.yaml", "profile: quick\n")
+    return project

@@ -1,0 +1,184 @@
+"""The driver and run_all.sh: skipping, failing, stopping, never two at once, never half a file."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pandas as pd
+import pytest
+
+from lib import results
+
+from .conftest import copy
+
+
+def executed(said: str) -> list[str]:
+    """Notebooks that a run executed, from its lines `[1/3] 01_one · quick · 14:02`."""
+    return [line.split()[1] for line in said.splitlines()
+            if line.startswith("[") and "unchanged" not in line]
+
+
+def test_a_study_runs_in_order_and_then_rests(toy):
+    first, again = toy.run("quick"), toy.run("quick")
+    assert first.status == again.status == 0, first.said
+    assert executed(first.said) == ["01_one", "02_two", "10_report"]
+    assert "\none [0] 0.1\n" in first.said              # cells are heard while they run
+    assert str(toy.root / "figures/quick/report.html") in first.said
+    assert executed(again.said) == [] and again.seconds < 30
+    assert not list(toy.root.rglob("*.running.ipynb"))
+
+
+def test_what_changed_runs_again_and_only_that(toy):
+    toy.run("quick")
+    rows = toy.root / "data/runs/quick/01_one.csv"
+    before = rows.read_bytes()
+    toy.parameters("quick/01_one.yaml", "seeds: [0, 1]\n")
+    assert executed(toy.run("quick").said) == ["01_one", "10_report"]    # the report read its rows
+    toy.parameters("quick/01_one.yaml", "seeds: [0]\n")
+    toy.run("quick")
+    assert rows.read_bytes() == before
+    rows.write_text(rows.read_text().replace("50.0", "99.0"))           # someone improved a number
+    assert "01_one" in executed(toy.run("quick").said)
+    assert rows.read_bytes() == before
+    room = toy.root / "lib" / "paths.py"
+    room.write_text(room.read_text() + "\n# a comment changes nothing\n")
+    assert executed(toy.run("quick").said) == []
+    room.write_text(room.read_text() + "\nCHANGED = True\n")
+    assert executed(toy.run("quick").said) == ["01_one", "02_two", "10_report"]
+
+
+def test_kernels_import_the_lib_of_the_driven_project(toy):
+    toy.notebook("02_two", "import lib; print(lib.__file__)")
+    assert f"{toy.root}/lib/__init__.py" in toy.run("quick").said
+
+
+def test_a_failing_cell_ends_the_study_with_one_sentence(toy):
+    toy.parameters("quick/02_two.yaml", "fail: true\n")
+    failed = toy.run("quick")
+    half = toy.root / "data/runs/quick/notebooks/02_two.running.ipynb"
+    assert failed.status == 1 and executed(failed.said) == ["01_one", "02_two"]
+    assert "02_two failed in cell [5] with AssertionError: told to" in failed.said
+    assert f"The half-run notebook: {half}" in failed.said and "Traceback" not in failed.said
+    nbformat.validate(nbformat.read(half, as_version=4))
+    toy.parameters("quick/02_two.yaml", "fail: false\n")
+    assert executed(toy.run("quick").said) == ["02_two", "10_report"]
+
+
+def wait_for(path, seconds=60):
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < until, f"{path} did not appear"
+        time.sleep(0.05)
+
+
+def test_ctrl_c_ends_it_and_its_kernel(toy):
+    mark = toy.root / "kernel"
+    toy.notebook("02_two", f"import os, time\nopen({str(mark)!r}, 'w').write(str(os.getpid()))",
+                 "time.sleep(60)")
+    process = toy.start("quick")
+    wait_for(mark)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=20)
+    assert process.returncode == 130, said
+    assert "Interrupted in 02_two, half-run: " in said and "Traceback" not in said
+    assert "02_two.running.ipynb" in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+
+
+def test_a_profile_is_never_run_twice_at_once(toy):
+    toy.parameters("quick/02_two.yaml", "wait: 5.0\n")
+    first = toy.start("quick")
+    wait_for(toy.root / "data/runs/quick/notebooks/02_two.running.ipynb")
+    second = toy.run("quick")
+    assert second.status == 1 and f"by process {first.pid}" in second.said
+    os.killpg(first.pid, signal.SIGKILL)                # a dead process holds no lock
+    first.communicate()
+    toy.parameters("quick/02_two.yaml", "wait: 0.0\n")
+    assert toy.run("quick").status == 0
+
+
+@pytest.mark.parametrize("arguments", [("full", "77"), ("study", "nowhere.yaml")])
+def test_wrong_arguments_are_told_at_once(toy, arguments):
+    told = toy.run(*arguments)
+    assert told.status == 2 and told.seconds < 5 and arguments[1] in told.said
+
+
+def test_wrong_parameters_are_told_before_the_environment_is_touched(toy):
+    """A .venv that needs an update stays as it is, no notebook runs, and torch is not imported."""
+    python = toy.root / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\necho "$@" >>{toy.root}/called\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    stamp = toy.root / ".venv/greenbits.stamp"
+    stamp.write_text("pins of long ago")
+    wrong = toy.root / "mine.yaml"
+    wrong.write_text("lr: 0.1\nsede: [0]\n")
+    began = time.monotonic()
+    environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
+    told = subprocess.run([toy.root / "run_all.sh", "study", "mine.yaml"], cwd=toy.root,
+                          capture_output=True, text=True, check=False, env=environment)
+    assert time.monotonic() - began < 5
+    assert told.returncode == 2, told.stderr
+    assert told.stderr.count("\n") == 1
+    assert "mine.yaml: 'sede' is not a parameter" in told.stderr and "'seeds'" in told.stderr
+    assert stamp.read_text() == "pins of long ago" and "pip" not in (
+        toy.root / "called").read_text()
+    assert not (toy.root / "data").exists()
+    modules = subprocess.run(
+        [sys.executable, "-c", "import lib.driver, lib.params, sys; print('torch' in sys.modules)"],
+        cwd=toy.root, capture_output=True, text=True, check=True)
+    assert modules.stdout == "False\n"
+
+
+@pytest.mark.parametrize("arguments, status", [(["--help"], 0), (["bogus"], 2),
+                                               (["study"], 2), (["quick", "more"], 2)])
+def test_run_all_knows_its_commands(toy, arguments, status):
+    told = subprocess.run([toy.root / "run_all.sh", *arguments], capture_output=True, text=True,
+                          check=False)
+    assert told.returncode == status and "run_all.sh" in told.stdout + told.stderr
+
+
+def test_second_quick_run_takes_under_30_seconds(quick):
+    project, _ = quick
+    again = project.run("quick")
+    assert again.status == 0 and executed(again.said) == [] and again.seconds < 30
+
+
+def rows(project) -> dict[str, pd.DataFrame]:
+    """Every notebook's rows, without what a clock measured."""
+    tables = {}
+    for path in sorted((project.root / "data/runs/quick").glob("[0-9][0-9]_*.npz")):
+        table = pd.read_csv(path.with_suffix(".csv"))
+        tables[path.stem] = table[[c for c in results.COLUMNS
+                                   if not c.startswith(("latency_", "spent_s", "measured_"))]]
+    return tables
+
+
+def test_a_study_killed_again_and_again_ends_with_the_rows_of_an_uninterrupted_one(
+        quick, tmp_path):
+    """Also says that the study is deterministic: this one trains everything itself."""
+    whole, uninterrupted = quick
+    project, chance = copy(tmp_path / "greenbits"), random.Random(0)
+    for share in (0.1, 0.3, 0.5):
+        process = project.start("quick")
+        try:
+            process.communicate(timeout=uninterrupted.seconds * share * chance.uniform(0.5, 1.5))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        for path in project.root.glob("data/runs/quick/*.json"):
+            json.loads(path.read_text())                # there is no half file at any time
+        for path in project.root.glob("data/runs/quick/*.csv"):
+            pd.read_csv(path)
+    assert project.run("quick").status == 0
+    expected, found = rows(whole), rows(project)
+    assert expected.keys() == found.keys() and len(expected) >= 3
+    for stem, table in expected.items():
+        pd.testing.assert_frame_equal(table, found[stem], check_exact=True, obj=stem)
