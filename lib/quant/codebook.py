@@ -10,21 +10,23 @@ gap from one (Edge's own versions, which differ in each of these: edge.py).
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lib.quant.affine import pack_affine, percentiles, to_codes
 from lib.quant.tensor import (
     Codebook,
     Normal,
     Quantized,
+    ascending,
     code_count,
     code_dtype,
     layout,
     normal_levels,
 )
 
+CHUNK = 2**20                   # values worked on at a time: 4 MB, so that memory stays small
 MOST_TABLE_ENTRIES = 2**26      # 256 MB: a table far larger than the weights it serves is a mistake
 
 
@@ -64,65 +66,65 @@ def histogram_levels(s: Tensor, low: Tensor, high: Tensor, base: int) -> Tensor:
     """(slices, base): the mean of what falls into each of `base` equal bins (its centre where
     nothing does); the outermost levels are the ends of the range, so that it is covered."""
     width = torch.where(high > low, (high - low) / base, 1)
-    bins = ((s - low) / width).floor_().clamp_(0, base - 1).long()             # (slices, n)
-    bins += base * torch.arange(len(s), device=s.device)[:, None]
-    bins, size = bins.flatten(), base * len(s)
-    count = torch.bincount(bins, minlength=size).view(-1, base)
-    inside = s.maximum(low).minimum(high).flatten()
-    mean = torch.bincount(bins, weights=inside, minlength=size).view(-1, base) / count.clamp(min=1)
-    centre = low + (torch.arange(base, device=s.device) + 0.5) * width
-    levels = torch.where(count > 0, mean, centre.double()).float()
+    place = ((s - low) / width).clamp_(0, base)                                # (slices, n)
+    bins = place.floor().clamp_(max=base - 1)
+    place.sub_(bins)                                                           # 0 … 1 in its bin
+    bins = bins.add_(base * torch.arange(len(s), device=s.device)[:, None]).flatten().long()
+    count = torch.bincount(bins, minlength=base * len(s)).view(-1, base)
+    total = torch.bincount(bins, weights=place.flatten(), minlength=base * len(s)).view(-1, base)
+    mean = torch.where(count > 0, total / count.clamp(min=1), 0.5)
+    levels = low + (torch.arange(base, device=s.device) + mean).float() * width
     levels[:, :1], levels[:, -1:] = low, high
-    return levels.sort(1).values
+    return ascending(levels)
 
 
-def kmeans_levels(s: Tensor, base: int, rounds: int = 50) -> Tensor:
+def kmeans_levels(s: Tensor, base: int) -> Tensor:
     """(slices, base): Lloyd's algorithm (Lloyd 1982, Max 1960), exact when `base` values suffice.
 
-    On sorted values a cluster is an interval, so a round costs two look-ups per level in prefix
-    sums. The start has equal shares of ∫ density^(1/3) (Panter and Dite, 1951), which gaps between
-    sorted values estimate as Σ gap^(2/3).
+    On sorted values a cluster is an interval, so a round costs a look-up per level in prefix sums.
+    The start has equal shares of ∫ density^(1/3) (Panter and Dite, 1951), which the gaps between
+    sorted values estimate as Σ gap^(2/3): the better the more levels, so that many need few rounds.
+    Of slices beyond 2^20 values, 2^20 drawn ones and both ends are looked at.
     """
-    ordered = torch.from_numpy(np.sort(s.detach().cpu().numpy(), axis=1))      # (slices, n)
+    if s.shape[1] > CHUNK:
+        draw = torch.randint(s.shape[1], (CHUNK,), generator=torch.Generator().manual_seed(0))
+        s = torch.cat([s[:, draw], s.amin(1, keepdim=True), s.amax(1, keepdim=True)], 1)
+    ordered = ascending(s)                                                     # (slices, n)
     n = ordered.shape[1]
     gaps = ordered.diff(dim=1)
-    rank = torch.nn.functional.pad(gaps.ne(0).cumsum(1, dtype=torch.int32), (1, 0))
+    rank = pad(gaps.ne(0).cumsum(1, dtype=torch.int32), (1, 0))
     few = rank[:, -1:] < base                                    # slices with few distinct values
     exact = ordered[:, -1:].repeat(1, base)
-    if few.any():
-        exact.scatter_(1, rank.clamp(max=base - 1).long(), ordered)
-        if few.all():
-            return exact.to(s.device)
-    del rank
+    exact.scatter_(1, rank.clamp(max=base - 1).long(), ordered)
     share = gaps.pow_(2 / 3).cumsum(1, dtype=torch.double)                     # (slices, n − 1)
-    wanted = share[:, -1:] * torch.arange(1, base) / base
+    wanted = share[:, -1:] * torch.arange(1, base, device=s.device) / base if n > 1 else share
     cut = torch.searchsorted(share, wanted).add_(1).clamp_(max=n)  # the first value above each cut
-    del share, gaps
     # Sums of deviations from the middle value keep the digits that a mean far from 0 would cost.
     middle = ordered[:, n // 2, None].double()
-    sums = torch.nn.functional.pad((ordered - middle).cumsum(1, dtype=torch.double), (1, 0))
-    levels = torch.zeros(len(s), base, dtype=torch.double)
-    for _ in range(rounds):
-        ends = torch.nn.functional.pad(cut, (1, 0))
-        ends = torch.nn.functional.pad(ends, (0, 1), value=n)                  # (slices, base + 1)
+    sums = pad((ordered - middle).cumsum(1, dtype=torch.double), (1, 0))
+    for _ in range(max(8, 800 // base)):
+        ends = pad(pad(cut, (1, 0)), (0, 1), value=n)                          # (slices, base + 1)
         count = ends.diff(dim=1)
-        mean = sums.gather(1, ends).diff(dim=1) / count.clamp(min=1) + middle
+        mean = sums.gather(1, ends).diff(dim=1).div_(count.clamp(min=1)).add_(middle).float()
         # An empty cluster takes the value at its cut, and so one of its neighbours' members.
-        spare = ordered.gather(1, ends[:, :-1].clamp(max=n - 1)).double()
-        levels = torch.where(count > 0, mean, spare).sort(1).values
-        edges = ((levels[:, 1:] + levels[:, :-1]) / 2).float()
-        before, cut = cut, torch.searchsorted(ordered, edges, right=True)
+        spare = ordered.gather(1, ends[:, :-1].clamp(max=n - 1))
+        levels = ascending(torch.where(count > 0, mean, spare))
+        before, cut = cut, torch.searchsorted(ordered, middles(levels), right=True)
         if torch.equal(before, cut):
             break
-    return torch.where(few, exact, levels.float()).to(s.device)
+    return torch.where(few, exact, levels)
+
+
+def middles(levels: Tensor) -> Tensor:
+    """(slices, base − 1): where the nearest level changes."""
+    return (levels[:, 1:].double() + levels[:, :-1]).div_(2).float()
 
 
 def round_to(levels: Tensor, s: Tensor, stochastic: bool,
              generator: torch.Generator | None = None) -> Tensor:
     """Codes (slices, n) of s (slices, n) among sorted levels (slices, base)."""
     if not stochastic:
-        edges = (levels[:, 1:].double() + levels[:, :-1]).div_(2).float()
-        return torch.searchsorted(edges, s, out_int32=True)
+        return torch.searchsorted(middles(levels), s.contiguous(), out_int32=True)
     top = levels.shape[1] - 1
     upper = torch.searchsorted(levels, s.contiguous()).clamp_(1, top)          # (slices, n)
     high = levels.gather(1, upper)
@@ -141,8 +143,7 @@ def quantize_set(name: str, kind: str, stochastic: bool, iqr: bool, w: Tensor, b
     """Cut `w` into slices, choose each its set, round."""
     form, base = layout(w, axis, group), code_count(bits)
     s = form.split(w.detach()).float()
-    if kind not in ("normal", "kmeans"):
-        low, high = limits(s, iqr)
+    low, high = limits(s, iqr)
     if kind in ("mid_rise", "mid_tread", "uniform"):
         scale, zero = grid(kind, low, high, base)
         step = torch.where(scale > 0, scale, 1)
@@ -151,19 +152,26 @@ def quantize_set(name: str, kind: str, stochastic: bool, iqr: bool, w: Tensor, b
     if len(s) * base > MOST_TABLE_ENTRIES:
         raise ValueError(f"{name}: {len(s)} tables of {base} levels outweigh the weights they are "
                          "for; take fewer bits or larger groups")
-    if kind == "normal":
-        spread = s.std(1, keepdim=True) if s.shape[1] > 1 else torch.zeros_like(s)
-        statistics = torch.cat([s.mean(1, keepdim=True), spread, s.amin(1, keepdim=True),
-                                s.amax(1, keepdim=True)], 1)
-        levels = normal_levels(statistics, base)
-    elif kind == "histogram":
-        levels = histogram_levels(s, low, high, base)
-    else:
-        levels = kmeans_levels(s, base)
-    codes = form.join(round_to(levels, s, stochastic, generator)).to(code_dtype(base))
-    if kind == "normal":
-        return Normal(name, bits, form, base, codes, statistics)
-    return Codebook(name, bits, form, base, codes, levels)
+    codes = torch.empty(s.shape, dtype=code_dtype(base), device=s.device)
+    tables = []
+    rows, columns = max(1, CHUNK // max(base, s.shape[1])), min(CHUNK, s.shape[1])
+    for i in range(0, len(s), rows):
+        part = s[i:i + rows]
+        if kind == "normal":
+            spread = part.std(1, keepdim=True) if s.shape[1] > 1 else torch.zeros_like(part)
+            table = torch.cat([part.mean(1, keepdim=True), spread, low[i:i + rows],
+                               high[i:i + rows]], 1)
+            levels = normal_levels(table, base)
+        elif kind == "histogram":
+            table = levels = histogram_levels(part, low[i:i + rows], high[i:i + rows], base)
+        else:
+            table = levels = kmeans_levels(part, base)
+        tables.append(table)
+        for j in range(0, s.shape[1], columns):
+            piece = part[:, j:j + columns]
+            codes[i:i + rows, j:j + columns] = round_to(levels, piece, stochastic, generator)
+    return (Normal if kind == "normal" else Codebook)(name, bits, form, base, form.join(codes),
+                                                      torch.cat(tables))
 
 
 def _method(name: str, kind: str, stochastic: bool = False, iqr: bool = False) -> Callable:

@@ -8,7 +8,7 @@ Each returns a new model.
 import torch
 from torch import Tensor, fx, nn
 
-from lib.quant.lift import LAYERS, bare_copy, layers, run
+from lib.quant.layers import LAYERS, bare_copy, layers, run
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 # max(c·x) = c·max(x) for c > 0: a channel's scale passes through all of these.

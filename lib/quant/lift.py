@@ -5,22 +5,20 @@ group, generator)`; with a parameter `inputs`, the rows that the layer's weight 
 or `method(model, ...)`, which returns the whole new model itself.
 """
 
-import copy
 import inspect
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from lib.quant import affine, codebook, edge, multipoint
+from lib.quant import affine, blocks, codebook, edge, multipoint, rounding
+from lib.quant.activations import quantize_activations, smooth_inputs
+from lib.quant.layers import bare_copy, bits_by_layer, input_rows, layers, run, store
 from lib.quant.tensor import Quantized
 
 METHODS: dict[str, Callable] = {
-    **codebook.METHODS, **affine.METHODS, **multipoint.METHODS, **edge.METHODS}
-
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
-MOST_ROWS = 2**16       # of a layer's inputs: 128 positions of each of 512 images
+    **codebook.METHODS, **affine.METHODS, **multipoint.METHODS, **edge.METHODS,
+    **rounding.METHODS, **blocks.METHODS}
 
 
 def _find(method: str) -> Callable:
@@ -48,73 +46,12 @@ def quantize(w: Tensor, method: str, bits: int = 8, axis: int | None = 0,
     return function(w, bits=bits, axis=axis, group=group, generator=generator, **options)
 
 
-def layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers whose weights are quantized: every Linear and convolution, by name."""
-    return {name: m for name, m in model.named_modules() if isinstance(m, LAYERS)}
-
-
-def bits_by_layer(bits: int | Mapping[str, int], names) -> dict[str, int]:
-    """`bits` for every layer, or only for those that a mapping names; the others stay float."""
-    if not isinstance(bits, Mapping):
-        return dict.fromkeys(names, bits)
-    if unknown := sorted(set(bits) - set(names)):
-        raise ValueError(f"bits names {unknown}, but the layers are: {', '.join(names)}")
-    return dict(bits)
-
-
-def input_rows(layer: nn.Module, x: Tensor, most: int = MOST_ROWS) -> Tensor:
-    """What multiplies the rows of the layer's weight: (rows, in·kh·kw), and for a grouped
-    convolution (groups, rows, in·kh·kw/groups). Of a convolution's positions as many, the same
-    random ones in each image, as make about `most` rows."""
-    x = x.detach()
-    if isinstance(layer, nn.Linear):
-        rows = x.reshape(-1, x.shape[-1])
-        pick = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:most]
-        return rows[pick.to(x.device)] if len(rows) > most else rows
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
-    kernel, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
-    if isinstance(layer, nn.Conv1d):                                   # (n, c, l) as (n, c, 1, l)
-        x, kernel = x.unsqueeze(2), (1, *kernel)
-        stride, dilation = (1, *stride), (1, *dilation)
-    pick, parts = None, []
-    for part in x.split(16):                                           # unfolded images are large
-        columns = nn.functional.unfold(part, kernel, dilation, 0, stride)    # (n, c·kh·kw, places)
-        if pick is None:
-            places = torch.randperm(columns.shape[2], generator=torch.Generator().manual_seed(0))
-            pick = places[:max(1, most // len(x))].to(x.device)
-        parts.append(columns[:, :, pick].transpose(1, 2).reshape(-1, columns.shape[1]))
-    rows = torch.cat(parts)
-    if layer.groups == 1:
-        return rows
-    return rows.reshape(len(rows), layer.groups, -1).transpose(0, 1)
-
-
-def store(layer: nn.Module, q: Quantized) -> None:
-    """Let the layer compute with what `q` decodes to, and remember `q`."""
-    layer.weight.data.copy_(q.dequantize())
-    layer.compressed = getattr(layer, "compressed", {}) | {"weight": q}
-
-
-def run(model: nn.Module, inputs: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """model(x), or model(*x) where inputs are a tuple."""
-    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
-
-
-def bare_copy(model: nn.Module) -> nn.Module:
-    """A copy to work on, in evaluation mode; masks and other parametrizations become weights."""
-    model = copy.deepcopy(model).eval()
-    for module in list(model.modules()):
-        for name in list(getattr(module, "parametrizations", {})):
-            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-    return model
-
-
 @torch.no_grad()
 def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits: int | None = None,
         axis: int | None = 0, group: int | None = None,
         calibration: Tensor | tuple[Tensor, ...] | None = None,
-        generator: torch.Generator | None = None, **options) -> nn.Module:
+        generator: torch.Generator | None = None, a_method: str = "mse",
+        smooth: float | None = None, **options) -> nn.Module:
     """A copy of `model` with quantized weights, each layer remembering its own: layer.compressed.
 
     bits: for all layers, or {layer: bits}, where layers not named stay float. Biases and
@@ -122,6 +59,8 @@ def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits
     the model, which methods that look at a layer's inputs need: in one pass through the copy each
     layer is quantized as its input arrives, so every layer sees what the layers before it, already
     quantized, make of the calibration inputs.
+    a_bits: what enters the layers is rounded too, simulated: layer.a_bits; a_method: mse, minmax,
+    percentile or dynamic; smooth: SmoothQuant's alpha, before anything is rounded.
     """
     function, small = _find(method), bare_copy(model)
     needs = inspect.signature(function).parameters
@@ -130,6 +69,12 @@ def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits
     if needed and calibration is None:
         raise ValueError(f"{method} needs calibration=, some hundred inputs of the model "
                          "(task.calibration)")
+    if smooth is not None:
+        smooth_inputs(small, calibration, smooth)
+    if "model" in needs:
+        return function(small, bits, a_bits=a_bits, axis=axis, group=group, a_method=a_method,
+                        calibration=calibration, generator=generator,
+                        **options).train(model.training)
     if method.startswith("edge_"):
         owners = [n for n, m in small.named_modules() if list(m.parameters(recurse=False))]
         edge.quantize_model(small, function, bits_by_layer(bits, owners), generator)
@@ -152,4 +97,6 @@ def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits
     for name, b in todo.items():
         layer = layers(small)[name]
         store(layer, function(layer.weight, bits=b, **how))
+    if a_bits is not None:
+        quantize_activations(small, a_bits, calibration, a_method)
     return small.train(model.training)

@@ -1,0 +1,149 @@
+"""Activations in few bits, simulated: what enters a layer is rounded to a grid, in float kernels.
+
+A layer gets a submodule `activation` that its input passes first, and `a_bits` beside its
+`compressed`. The first and the last layer get at least 8 bits, as is usual.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from lib.quant.affine import choose_qparams, fake_quantize
+from lib.quant.layers import layers, run
+from lib.quant.tensor import code_count
+
+METHODS = ("mse", "minmax", "percentile", "dynamic")
+MOST_VALUES = 2**20         # of a layer's inputs that its range is chosen from
+
+
+def round_through(x: Tensor) -> Tensor:
+    """Round, with the gradient of the identity."""
+    return x + (x.round() - x).detach()
+
+
+class Activation(nn.Module):
+    """Fake quantization of a layer's input: scale·(clamp(round(x/scale) + zero, 0, 2^bits − 1)
+    − zero).
+
+    One scale and zero for all inputs, chosen by `method` (clip of `affine`) from the first input
+    that comes; "dynamic": each example's own, from its least and largest value. smooth
+    (features,): x is divided by it first. bits=None: nothing is rounded. drop: the share of values
+    left alone while training (QDrop).
+    """
+
+    def __init__(self, bits: int | None = None, method: str = "mse",
+                 smooth: Tensor | None = None) -> None:
+        super().__init__()
+        if method not in METHODS:
+            raise ValueError(
+                f"there is no a_method {method!r}; choose one of: {', '.join(METHODS)}")
+        self.bits, self.method, self.drop = bits, method, 0.0
+        self.base = None if bits is None else code_count(bits)
+        for name, value in (("smooth", smooth), ("scale", None), ("zero", None)):
+            self.register_buffer(name, value)
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor) -> None:
+        flat = x.reshape(1, -1)
+        flat = flat[:, ::max(1, flat.shape[1] // MOST_VALUES)]
+        if not flat.isfinite().all():
+            raise ValueError("a layer's inputs hold NaN or infinite values; look at the "
+                             "calibration inputs")
+        self.scale, self.zero = (t.squeeze() for t in choose_qparams(
+            flat, self.base, clip=self.method))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.smooth is not None:
+            x = x / self.smooth
+        if self.bits is None:
+            return x
+        if self.method == "dynamic":
+            flat = x.flatten(1)
+            return fake_quantize(flat, *choose_qparams(flat, self.base), self.base).view_as(x)
+        if self.scale is None:
+            self.calibrate(x)
+        code = (round_through(x / self.scale) + self.zero).clamp(0, self.base - 1)
+        rounded = (code - self.zero) * self.scale
+        if self.drop:
+            rounded = torch.where(torch.rand_like(x) < self.drop, x, rounded)
+        return rounded
+
+
+def _enter(layer: nn.Module, args: tuple) -> tuple:
+    return (layer.activation(args[0]), *args[1:])
+
+
+def attach(layer: nn.Module, activation: Activation) -> None:
+    """Let every input of the layer pass `activation` first."""
+    if not isinstance(getattr(layer, "activation", None), Activation):
+        layer.register_forward_pre_hook(_enter)
+    layer.activation = activation
+    if activation.bits is not None:
+        layer.a_bits = activation.bits
+
+
+def in_order(model: nn.Module, calibration) -> list[str]:
+    """The names of the layers that the inputs reach, in the order in which they are called."""
+    names: dict[str, None] = {}
+    hooks = [m.register_forward_pre_hook(lambda m, a, n=name: names.setdefault(n))
+             for name, m in layers(model).items()]
+    first = tuple(x[:1] for x in calibration) if isinstance(calibration, tuple) else calibration[:1]
+    try:
+        with torch.no_grad():
+            run(model, first)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return list(names)
+
+
+def layer_bits(names: list[str], a_bits: int) -> dict[str, int]:
+    """a_bits for every layer, but at least 8 for the first and the last."""
+    ends = {names[0], names[-1]} if names else set()
+    return {name: max(a_bits, 8) if name in ends else a_bits for name in names}
+
+
+@torch.no_grad()
+def quantize_activations(model: nn.Module, a_bits: int, calibration,
+                         a_method: str = "mse") -> None:
+    """Round what enters each layer of `model`, in place. One pass: each layer's range is chosen
+    from what the layers before it, already rounded, make of the calibration inputs."""
+    if calibration is None:
+        raise ValueError("a_bits needs calibration=, some hundred inputs of the model "
+                         "(task.calibration)")
+    for name, bits in layer_bits(in_order(model, calibration), a_bits).items():
+        layer = model.get_submodule(name)
+        before = getattr(layer, "activation", None)
+        attach(layer, Activation(bits, a_method, before and before.smooth))
+    run(model, calibration)
+
+
+@torch.no_grad()
+def smooth_inputs(model: nn.Module, calibration, alpha: float = 0.5) -> None:
+    """Move outliers from inputs to weights in every Linear of `model`, in place: X/s, s·W with
+    s_j = max|X_j|^α / max|W_j|^(1−α). No output changes.
+
+    s is kept as a division at the layer's input: in a post-norm transformer what a norm puts out
+    is also the residual, so its own scale cannot take it over. Where the input is then quantized,
+    1/s joins 1/step and costs no more than its floats. Xiao et al. 2022, arXiv 2211.10438.
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"smooth={alpha}: choose alpha from 0 to 1")
+    if calibration is None:
+        raise ValueError("smooth needs calibration=, some hundred inputs of the model")
+    peaks: dict[nn.Module, Tensor] = {}
+
+    def watch(layer: nn.Module, args: tuple) -> None:
+        peak = args[0].abs().reshape(-1, args[0].shape[-1]).amax(0)
+        peaks[layer] = peak.maximum(peaks[layer]) if layer in peaks else peak
+
+    linear = [m for m in layers(model).values() if isinstance(m, nn.Linear)]
+    hooks = [m.register_forward_pre_hook(watch) for m in linear]
+    run(model, calibration)
+    for hook in hooks:
+        hook.remove()
+    for layer, peak in peaks.items():
+        weight = layer.weight.abs().amax(0)
+        s = peak.pow(alpha) / weight.pow(1 - alpha)
+        s = torch.where((peak > 0) & (weight > 0), s, 1.0).clamp(1e-5, 1e5)
+        layer.weight.mul_(s)
+        attach(layer, Activation(smooth=s))

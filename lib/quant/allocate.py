@@ -1,0 +1,117 @@
+"""Mixed precision: how many bits for which layer, so that a budget holds and least is lost."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from lib.quant.layers import layers, run
+from lib.quant.lift import ptq
+
+
+def _distance(outputs: Tensor, target: Tensor, measure: str) -> float:
+    if measure == "mse":
+        return float((outputs - target).square().mean() / target.square().mean().clamp(min=1e-30))
+    p = target.flatten(1).log_softmax(1)
+    return float((p.exp() * (p - outputs.flatten(1).log_softmax(1))).sum(1).mean())
+
+
+@torch.no_grad()
+def sensitivity(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
+                bits: Sequence[int] = (2, 3, 4, 6, 8), method: str = "affine", measure: str = "kl",
+                **options) -> pd.DataFrame:
+    """One line a layer and bit width: layer, bits, error, size_bytes, macs_bits, of a model in
+    which that layer alone is quantized.
+
+    error: "kl" of the softmax of the outputs from the float model's, "mse" relative to their power
+    (regression); both on the calibration inputs, without labels. macs_bits: its multiplications
+    for one example × bits.
+    """
+    if measure not in ("kl", "mse"):
+        raise ValueError(f"there is no measure {measure!r}; choose one of: kl, mse")
+    if calibration is None:
+        raise ValueError("sensitivity needs calibration, some hundred inputs of the model")
+    training, positions = model.training, {}
+    model.eval()
+
+    def count(layer: nn.Module, _, y: Tensor, name: str) -> None:
+        positions[name] = y.numel() // len(y) // len(layer.weight)
+
+    hooks = [m.register_forward_hook(lambda m, a, y, n=name: count(m, a, y, n))
+             for name, m in layers(model).items()]
+    target = run(model, calibration)
+    for hook in hooks:
+        hook.remove()
+    lines = []
+    for name, places in positions.items():
+        for b in bits:
+            small = ptq(model, method, bits={name: b}, calibration=calibration, **options)
+            layer = small.get_submodule(name)
+            lines.append({"layer": name, "bits": b,
+                          "error": _distance(run(small, calibration), target, measure),
+                          "size_bytes": layer.compressed["weight"].size_bytes,
+                          "macs_bits": layer.weight.numel() * places * b})
+    model.train(training)
+    return pd.DataFrame(lines)
+
+
+def _choices(table: pd.DataFrame, size: str) -> tuple[Mapping[str, list[tuple]], int]:
+    choices = {layer: sorted(zip(rows[size].astype(int), rows["error"], rows["bits"], strict=True))
+               for layer, rows in table.groupby("layer", sort=False)}
+    if not choices or not np.isfinite(table["error"]).all():
+        raise ValueError("the table of layers is empty or holds errors that are not finite")
+    return choices, sum(options[0][0] for options in choices.values())
+
+
+def _check(least: int, budget: int) -> None:
+    if least > budget:
+        raise ValueError(f"the smallest choices take {least}, over the budget of {budget}; raise "
+                         "it, or offer fewer bits")
+
+
+def allocate(table: pd.DataFrame, budget: int, size: str = "size_bytes") -> dict[str, int]:
+    """{layer: bits} with the least sum of errors whose sizes sum to `budget` or less.
+
+    Exact: layer after layer, of all combinations so far those that a smaller and better one does
+    not beat are kept, which is dynamic programming over the sizes that do occur. `size` names the
+    column: size_bytes or macs_bits. Layers' errors are taken to add up.
+    """
+    choices, least = _choices(table, size)
+    _check(least, budget)
+    sizes, errors, trail = np.zeros(1, np.int64), np.zeros(1), []
+    for options in choices.values():
+        least -= options[0][0]
+        all_sizes = np.concatenate([sizes + o[0] for o in options])
+        all_errors = np.concatenate([errors + o[1] for o in options])
+        order = np.lexsort((all_errors, all_sizes))
+        order = order[all_sizes[order] + least <= budget]       # the rest must still fit
+        lowest = np.minimum.accumulate(all_errors[order])
+        keep = order[np.r_[True, lowest[1:] < lowest[:-1]]]
+        trail.append((keep // len(sizes), keep % len(sizes)))
+        sizes, errors = all_sizes[keep], all_errors[keep]
+    at, bits = int(errors.argmin()), {}
+    for (layer, options), (option, before) in zip(reversed(choices.items()), reversed(trail),
+                                                  strict=True):
+        bits[layer] = int(options[option[at]][2])
+        at = int(before[at])
+    return dict(reversed(bits.items()))
+
+
+def greedy(table: pd.DataFrame, budget: int, size: str = "size_bytes") -> dict[str, int]:
+    """The same by always taking the step that lowers the error most for what it costs, from the
+    smallest choices up. Fast and near, not always the best."""
+    choices, used = _choices(table, size)
+    _check(used, budget)
+    at = dict.fromkeys(choices, 0)
+    while True:
+        steps = [((options[at[layer]][1] - o[1]) / max(o[0] - options[at[layer]][0], 1), layer, i)
+                 for layer, options in choices.items() for i, o in enumerate(options)
+                 if i > at[layer] and o[1] < options[at[layer]][1]
+                 and used + o[0] - options[at[layer]][0] <= budget]
+        if not steps:
+            return {layer: int(options[at[layer]][2]) for layer, options in choices.items()}
+        _, layer, i = max(steps)
+        used += choices[layer][i][0] - choices[layer][at[layer]][0]
+        at[layer] = i

@@ -1,0 +1,197 @@
+"""Block reconstruction: rounding chosen so that whole blocks, not single layers, come out right.
+
+BRECQ (Li et al. 2021, arXiv 2102.05426): batch-norm folded, AdaRound's relaxation, block after
+block on the already quantized inputs, steps and biases trained along. QDrop (Wei et al. 2022,
+arXiv 2203.05740): half of the values entering a block are the float model's, and half of the
+activations stay unrounded, drawn anew each step.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from lib.quant.activations import Activation, attach, in_order, layer_bits
+from lib.quant.affine import choose_qparams
+from lib.quant.fold import fold_batch_norm
+from lib.quant.layers import bits_by_layer, layers, run, store
+from lib.quant.rounding import SoftRounding, half_cosine, indecision
+from lib.quant.tensor import code_count, layout
+
+PIECE = 128             # examples at a time where nothing is trained
+
+
+class _Reached(Exception):
+    """Stops a pass through the model where its rest is not needed."""
+
+
+def units(model: nn.Module, calibration) -> list[str]:
+    """What is reconstructed as one, in the order of calling: modules that say is_block, and every
+    layer outside of them."""
+    blocks = [n for n, m in model.named_modules() if getattr(m, "is_block", False)]
+    found: dict[str, None] = {}
+    for name in in_order(model, calibration):
+        owners = [b for b in blocks if name.startswith(f"{b}.")]
+        found.setdefault(min(owners, key=len) if owners else name)
+    return list(found)
+
+
+def _pieces(x) -> list:
+    if isinstance(x, tuple):
+        return list(zip(*(part.split(PIECE) for part in x), strict=True))
+    return list(x.split(PIECE))
+
+
+@torch.no_grad()
+def _arriving(model: nn.Module, unit: nn.Module, calibration) -> Tensor:
+    """What enters `unit` when the model sees the calibration inputs, (n, ...)."""
+    seen: list[Tensor] = []
+
+    def catch(_, args: tuple) -> None:
+        seen.append(args[0].clone())
+        raise _Reached
+
+    hook = unit.register_forward_pre_hook(catch)
+    try:
+        for piece in _pieces(calibration):
+            try:
+                run(model, piece)
+            except _Reached:
+                pass
+    finally:
+        hook.remove()
+    return torch.cat(seen)
+
+
+def _soften(layer: nn.Module, base: int, axis: int | None, group: int | None,
+            clip: str) -> SoftRounding:
+    """Let the layer compute with a SoftRounding of its weight, and give it a bias to train."""
+    form = layout(layer.weight, axis, group)
+    scale, zero = choose_qparams(form.split(layer.weight.detach()).float(), base, clip=clip)
+    soft = SoftRounding(layer.weight, form, base, scale, zero)
+    parametrize.register_parametrization(layer, "weight", soft, unsafe=True)
+    if layer.bias is None:
+        layer.bias = nn.Parameter(layer.weight.new_zeros(len(layer.weight)))
+    return soft
+
+
+@torch.enable_grad()
+def reconstruct(unit: nn.Module, x: Tensor, clean: Tensor, target: Tensor, steps: int, batch: int,
+                lr: float, weight: float, mix: float, drop: float,
+                generator: torch.Generator | None) -> None:
+    """Train the soft roundings, steps and biases in `unit` so that its output meets `target`.
+
+    Loss: mean square error relative to that of the first, hard, rounding, plus weight·indecision.
+    x: what enters behind quantized layers; clean: in the float model; each value is x's with
+    probability `mix`. The roundings' rate stays, the others' fall to 0 by a half cosine.
+    """
+    members = list(unit.modules())
+    soft = [m for m in members if isinstance(m, SoftRounding)]
+    active = [m for m in members if isinstance(m, Activation)]
+    biases = [m.bias for m in members if "weight" in getattr(m, "parametrizations", {})]
+    groups = [{"params": [s.v for s in soft], "lr": lr},
+              {"params": [p for s in soft for p in (s.g, s.o)], "lr": 2e-3},
+              {"params": biases, "lr": 1e-3 * float(target.std().clamp(min=1e-6))}]
+    with torch.no_grad():
+        for s in soft:
+            s.hard = True
+        rounded = unit(x[:PIECE])                   # also lets new activations choose their range
+        first = F.mse_loss(rounded, target[:PIECE]).clamp(min=1e-30)
+        for s in soft:
+            s.hard = False
+    for a in active:
+        a.drop = drop
+        groups.append({"params": [a.scale], "lr": 1e-3 * float(a.scale)})
+        a.scale.requires_grad_()
+    optimizer = torch.optim.Adam(groups)
+    decay = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, [lambda i: 1.0] + [lambda i: half_cosine(i / steps)] * (len(groups) - 1))
+    for i in range(steps):
+        pick = torch.randint(len(x), (batch,), generator=generator)
+        entering = x[pick]
+        if mix < 1:
+            chosen = torch.rand(entering.shape, generator=generator) < mix
+            entering = torch.where(chosen, entering, clean[pick])
+        loss = F.mse_loss(unit(entering), target[pick]) / first
+        loss = loss + weight * indecision(soft, i / steps)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        decay.step()
+    for s in soft:
+        s.hard = True
+    for a in active:
+        a.drop, a.scale = 0.0, a.scale.detach()
+
+
+def brecq(model: nn.Module, bits: int | Mapping[str, int] = 4, a_bits: int | None = None,
+          axis: int | None = 0, group: int | None = None, calibration=None,
+          generator: torch.Generator | None = None,
+          levels: int | Mapping[str, int] | None = None, steps: int = 1000, batch: int = 32,
+          lr: float = 0.05, weight: float = 10.0, mix: float = 0.5, drop: float = 0.5,
+          clip: str = "mse", a_method: str = "mse") -> nn.Module:
+    """A copy of `model`, batch-norm folded, whose layers are quantized block after block.
+
+    bits, levels: for all layers or {layer: …}; layers that a mapping does not name stay float.
+    a_bits: what enters the layers is rounded too (the first and the last at 8 bits or more).
+    steps: of `batch` examples, for each block. ValueError: no calibration, no finite output.
+    """
+    if calibration is None:
+        raise ValueError("brecq needs calibration=, some hundred inputs of the model "
+                         "(task.calibration)")
+    training = model.training
+    plain = fold_batch_norm(model).eval()
+    plain.requires_grad_(False)
+    small = copy.deepcopy(plain)
+    named = layers(small)
+    wanted = bits_by_layer(bits, named)
+    if levels is not None:
+        wanted_levels = bits_by_layer(levels, named)
+        wanted = {n: b for n, b in wanted.items() if n in wanted_levels}
+    order = in_order(small, calibration)
+    if missed := [n for n in wanted if n not in order]:
+        raise ValueError(f"no input reached {', '.join(missed)}; leave them out of bits=")
+    a_wanted = {} if a_bits is None else layer_bits(order, a_bits)
+    with torch.random.fork_rng(devices=[]):             # QDrop draws where no generator reaches
+        if generator is not None:
+            torch.default_generator.manual_seed(
+                int(torch.randint(2**62, (), generator=generator)))
+        for name in units(small, calibration):
+            unit, original = small.get_submodule(name), plain.get_submodule(name)
+            x, clean = (_arriving(m, u, calibration) for m, u in ((small, unit), (plain, original)))
+            with torch.no_grad():
+                target = torch.cat([original(part) for part in clean.split(PIECE)])
+            if not target.isfinite().all() or not x.isfinite().all():
+                raise ValueError(f"{name} sees or makes NaN or infinite values; look at the "
+                                 "calibration inputs and the weights")
+            inside = [n for n in order if n == name or n.startswith(f"{name}.")]
+            for n in inside:
+                if n in a_wanted:
+                    before = getattr(named[n], "activation", None)
+                    attach(named[n], Activation(a_wanted[n], a_method, before and before.smooth))
+            chosen = [n for n in inside if n in wanted]
+            for n in chosen:
+                base = code_count(wanted[n], None if levels is None else wanted_levels[n])
+                _soften(named[n], base, axis, group, clip)
+                named[n].bias.requires_grad_()
+            if chosen:
+                reconstruct(unit, x, clean, target, steps, batch, lr, weight, mix, drop, generator)
+            for n in chosen:
+                _harden(named[n], wanted[n])
+    for p in small.parameters():
+        p.requires_grad_(True)
+    return small.train(training)
+
+
+@torch.no_grad()
+def _harden(layer: nn.Module, bits: int) -> None:
+    """Replace the layer's SoftRounding by what it was rounded to."""
+    q = layer.parametrizations.weight[0].quantized("brecq", bits)
+    parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    store(layer, q)
+
+
+METHODS: dict[str, Callable] = {"brecq": brecq}

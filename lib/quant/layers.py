@@ -1,0 +1,75 @@
+"""A network's layers, as quantizers see them: which there are, what enters, what is stored."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from lib.quant.tensor import Quantized
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+MOST_ROWS = 2**16       # of a layer's inputs: 128 positions of each of 512 images
+
+
+def layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers whose weights are quantized: every Linear and convolution, by name."""
+    return {name: m for name, m in model.named_modules() if isinstance(m, LAYERS)}
+
+
+def bits_by_layer(bits: int | Mapping[str, int], names) -> dict[str, int]:
+    """`bits` for every layer, or only for those that a mapping names; the others stay float."""
+    if not isinstance(bits, Mapping):
+        return dict.fromkeys(names, bits)
+    if unknown := sorted(set(bits) - set(names)):
+        raise ValueError(f"bits names {unknown}, but the layers are: {', '.join(names)}")
+    return dict(bits)
+
+
+def input_rows(layer: nn.Module, x: Tensor, most: int = MOST_ROWS) -> Tensor:
+    """What multiplies the rows of the layer's weight: (rows, in·kh·kw), and for a grouped
+    convolution (groups, rows, in·kh·kw/groups). Of a convolution's positions as many, the same
+    random ones in each image, as make about `most` rows."""
+    x = x.detach()
+    if isinstance(layer, nn.Linear):
+        rows = x.reshape(-1, x.shape[-1])
+        pick = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:most]
+        return rows[pick.to(x.device)] if len(rows) > most else rows
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+    kernel, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
+    if isinstance(layer, nn.Conv1d):                                   # (n, c, l) as (n, c, 1, l)
+        x, kernel = x.unsqueeze(2), (1, *kernel)
+        stride, dilation = (1, *stride), (1, *dilation)
+    pick, parts = None, []
+    for part in x.split(16):                                           # unfolded images are large
+        columns = nn.functional.unfold(part, kernel, dilation, 0, stride)    # (n, c·kh·kw, places)
+        if pick is None:
+            places = torch.randperm(columns.shape[2], generator=torch.Generator().manual_seed(0))
+            pick = places[:max(1, most // len(x))].to(x.device)
+        parts.append(columns[:, :, pick].transpose(1, 2).reshape(-1, columns.shape[1]))
+    rows = torch.cat(parts)
+    if layer.groups == 1:
+        return rows
+    return rows.reshape(len(rows), layer.groups, -1).transpose(0, 1)
+
+
+def store(layer: nn.Module, q: Quantized) -> None:
+    """Let the layer compute with what `q` decodes to, and remember `q`."""
+    layer.weight.data.copy_(q.dequantize())
+    layer.compressed = getattr(layer, "compressed", {}) | {"weight": q}
+
+
+def run(model: nn.Module, inputs: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """model(x), or model(*x) where inputs are a tuple."""
+    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+def bare_copy(model: nn.Module) -> nn.Module:
+    """A copy to work on, in evaluation mode; masks and other parametrizations become weights."""
+    model = copy.deepcopy(model).eval()
+    for module in list(model.modules()):
+        for name in list(getattr(module, "parametrizations", {})):
+            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    return model
