@@ -34,22 +34,18 @@ def load(name: str, variant: str | None = None, fold: int | None = None) -> Task
             raise ValueError(f"{name} has no fold {fold!r}; choose one of: 0, 1, 2, 3, 4.")
     kind = base.split(":", 1)[0]
     # A room is imported when it is needed: pandas, scipy and scikit-learn take a second.
+    if kind in ("csv", "imagefolder", "npz"):
+        from lib.data import own
+        return getattr(own, kind)(base, fold)
     if kind in ("telescope", "churn", "mv", "california", "breast_cancer", "diabetes"):
-        from lib.data import tabular
-        return tabular.load(base, found, fold)
-    if kind == "csv":
-        from lib.data import tabular
-        return tabular.csv(base, fold)
-    if kind == "har_synthetic":
-        from lib.data import synthetic
-        return synthetic.load(fold)
-    if kind in ("unimib_adl", "unimib_falls", "usc_had"):
-        from lib.data import series
-        return series.load(base, found, fold)
-    from lib.data import images
-    if kind in ("imagefolder", "npz"):
-        return getattr(images, kind)(base, fold)
-    return images.load(base, found, fold)
+        from lib.data import tabular as room
+    elif kind in ("unimib_adl", "unimib_falls", "usc_had"):
+        from lib.data import series as room
+    elif kind == "har_synthetic":
+        from lib.data import synthetic as room
+    else:
+        from lib.data import images as room
+    return room.load(base, found, fold)
 
 
 def folds(name: str, wanted=range(5)) -> list[int | None]:

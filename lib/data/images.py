@@ -1,4 +1,4 @@
-"""Images: Fashion-MNIST and CIFAR from the authors' binary files, digits, a reader's own."""
+"""Images: Fashion-MNIST and CIFAR from the authors' binary files, and digits."""
 
 import functools
 import hashlib
@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import paths
 from lib.data import splits
 from lib.data.sources import FILES, DataError, digest, fetch, unpack
-from lib.data.tabular import targets
 from lib.data.task import Task
 
 FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
@@ -124,75 +122,3 @@ def _digits(fold: int) -> Task:
                          classes=tuple(map(str, range(10))),
                          source="Optical digits (Alpaydin & Kaynak 1998), UCI's as bundled with "
                                 "scikit-learn; licence: CC BY 4.0")
-
-
-def imagefolder(name: str, fold: int) -> Task:
-    """A reader's own images, `imagefolder:PATH` with PATH/<class>/*.png or .jpg; a relative PATH
-    counts from the project's root. All are resized to the size of the first one; grey stays grey
-    only if all are."""
-    from PIL import Image, UnidentifiedImageError
-    root = paths.ROOT / name.removeprefix("imagefolder:")
-    files = [f for f in sorted(root.glob("*/*")) if f.suffix.lower() in (".png", ".jpg", ".jpeg")]
-    if not files:
-        raise DataError(f"{root} holds no images: it must be a folder with one folder per class, "
-                        "and .png or .jpg files in those.")
-    images, resized = [], 0
-    for file in files:
-        try:
-            with Image.open(paths.reads(file)) as image:
-                image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{file} is not a readable image ({type(error).__name__}): replace or "
-                            "remove it.") from error
-        if images and image.size != images[0].size:
-            image, resized = image.resize(images[0].size, Image.Resampling.BILINEAR), resized + 1
-        images.append(image)
-    grey = all(image.mode == "L" for image in images)
-    pixels = np.stack([np.atleast_3d(image if grey else image.convert("RGB")) for image in images])
-    y, classes = targets(np.array([file.parent.name for file in files], object), str(root))
-    rows = splits.of_fold(splits.stratified(y), fold)
-    note = f"; {resized} of {len(files)} resized to the first's size" if resized else ""
-    return splits.divide(name, "image", pixels.transpose(0, 3, 1, 2), y, rows, classes=classes,
-                         fold=fold, source=f"own images {root}{note}")
-
-
-def npz(name: str, fold: int) -> Task:
-    """A reader's own arrays, `npz:PATH` with x, y and, if there are subjects, group; a relative
-    PATH counts from the project's root.
-
-    x (n, C, length) is a series; (n, C, H, W) or (n, H, W, C) with C = 1 or 3 an image, in bytes or
-    floats in [0, 1]. With `group`, folds keep subjects whole."""
-    path = paths.ROOT / name.removeprefix("npz:")
-    try:
-        with np.load(paths.reads(path), allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-        x, y, group = arrays["x"], arrays["y"], arrays.get("group")
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path}: correct the path, which counts from "
-                        f"{paths.ROOT}.") from None
-    except KeyError as error:
-        raise DataError(f"{path} has no array {error}: save it with np.savez(PATH, x=…, y=…), "
-                        "group=… if there are subjects.") from error
-    except Exception as error:      # zipfile, zlib, struct and numpy all have their own
-        raise DataError(f"{path} is not a readable .npz without pickled objects "
-                        f"({type(error).__name__}): save it anew with np.savez.") from error
-    if x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
-        x = x.transpose(0, 3, 1, 2)
-    lengths = {len(a) for a in (x, y, group) if a is not None}
-    fits = x.ndim in (3, 4) and y.ndim == 1 and len(lengths) == 1 and len(x) >= 50
-    fits = fits and x.dtype.kind in "fiu" and bool(np.isfinite(x).all())
-    if not fits:
-        raise DataError(f"{path} has x {x.shape} {x.dtype} and y {y.shape}: x must hold 50 or more "
-                        "finite series (n, C, length) or images (n, C, H, W), y one target each.")
-    kind = "image" if x.ndim == 4 else "series"
-    if kind == "image" and x.dtype != np.uint8 and not (0 <= x.min() and x.max() <= 1):
-        raise DataError(f"{path} has images from {x.min()} to {x.max()}: bring bytes, or floats "
-                        "from 0 to 1.")
-    y, classes = targets(y, str(path))
-    if group is not None:
-        group = np.unique(group, return_inverse=True)[1]
-    part = splits.stratified(y if classes else np.zeros(len(y))) if group is None else \
-        splits.grouped(group)
-    x = x if kind == "image" and x.dtype == np.uint8 else x.astype(np.float32)
-    return splits.divide(name, kind, x, y, splits.of_fold(part, fold), classes=classes, group=group,
-                         fold=fold, source=f"own file {path}")

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 from scipy.signal import resample_poly
 
 from lib.data import splits
@@ -55,7 +56,7 @@ def load(name: str, variant: str | None, fold: int | None) -> Task:
 def _matrix(content: bytes, key: str, where: str) -> np.ndarray:
     try:
         return loadmat(io.BytesIO(content), variable_names=[key])[key]
-    except (KeyError, ValueError, TypeError, *UNREADABLE) as error:
+    except (MatReadError, KeyError, ValueError, TypeError, *UNREADABLE) as error:
         raise DataError(f"{where} is not a .mat file with a matrix {key!r} "
                         f"({type(error).__name__}): replace it by the authors' file.") from error
 

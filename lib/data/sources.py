@@ -129,9 +129,9 @@ def digest(name: str) -> str:
     return _hash(fetch(name), "sha256")
 
 
-def unpack(name: str, pattern: str = "") -> dict[str, bytes]:
-    """Members of an archive of FILES whose path ends in `pattern` (a regular expression that starts
-    at a folder), in memory; a plain .gz has one member, named "". DataError if it is damaged."""
+def unpack(name: str, pattern: str = ".*") -> dict[str, bytes]:
+    """Members of an archive of FILES whose path ends in `pattern`, a regular expression that starts
+    at a folder; in memory. A plain .gz has one member, named "". DataError if it is damaged."""
     path, source = fetch(name), FILES[name]
     wanted = re.compile(rf"(?:.*/)?(?:{pattern})")
     try:

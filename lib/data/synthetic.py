@@ -26,11 +26,11 @@ POSTURES = {"StandingUpFS": (1.35, 0.10, 1.0), "StandingUpFL": (1.55, 0.10, 1.8)
             "LyingDownFS": (0.10, 1.55, 1.7), "SittingDown": (0.10, 1.35, 1.0)}
 
 
-def load(fold: int) -> Task:
-    """Five folds in which every subject is tested once."""
+def load(name: str, variant: None, fold: int) -> Task:
+    """har_synthetic, in five folds in which every subject is tested once."""
     x, y, group = windows()
-    rows = splits.of_fold(splits.stored("har_synthetic", len(y), group), fold)
-    return splits.divide("har_synthetic", "series", x, y, rows, classes=tuple(COUNTS), group=group,
+    rows = splits.of_fold(splits.stored(name, len(y), group), fold)
+    return splits.divide(name, "series", x, y, rows, classes=tuple(COUNTS), group=group,
                          fold=fold, source="synthetic: made up by lib/data/synthetic.py, "
                                            "shaped like UniMiB SHAR; no person was measured")
 

@@ -1,13 +1,12 @@
-"""Tables: the four sets that Edge used, scikit-learn's bundled ones, and a reader's own CSV."""
+"""Tables: the four sets that Edge used, and two that come with scikit-learn."""
 
 import io
 
 import numpy as np
 import pandas as pd
 
-from lib import paths
 from lib.data import splits
-from lib.data.sources import FILES, DataError, fetch
+from lib.data.sources import FILES, fetch
 from lib.data.task import Task
 
 TELESCOPE = ("FLength", "FWidth", "FSize", "FConc", "FConc1", "FAsym", "FM3Long", "FM3Trans",
@@ -24,7 +23,6 @@ BUNDLED = {
     "diabetes": "Diabetes progression (Efron et al. 2004), bundled with scikit-learn; "
                 "licence: none stated",
 }
-FEWEST_ROWS, FEWEST_OF_A_CLASS, MOST_CLASSES, MOST_TEXTS = 50, 5, 20, 100
 
 
 def load(name: str, variant: str | None, fold: int | None) -> Task:
@@ -96,78 +94,3 @@ def _edge(name: str, table: pd.DataFrame, y: np.ndarray, classes: tuple, source:
     return splits.divide(f"{name}@edge", "tabular", values.astype(np.float32), y,
                          (train, rest[val], rest[test]), classes=classes, scaling=(mean, std),
                          features=tuple(table.columns), source=f"{source}; Edge's rows and split")
-
-
-def csv(name: str, fold: int) -> Task:
-    """A reader's own table, `csv:PATH#TARGET`; a relative PATH counts from the project's root.
-
-    Texts become one-hot columns; a missing number becomes the training part's mean, a missing text
-    a row of zeros. The target is a class if it is not a number or has at most 20 whole values.
-    DataError for a table that cannot be used, ValueError for a column that is not there."""
-    place, _, target = name.removeprefix("csv:").rpartition("#")
-    if not place:
-        raise ValueError(f"{name} does not say what is to be predicted: write csv:PATH#COLUMN.")
-    path = paths.ROOT / place
-    table = _own_table(path)
-    if target not in table.columns:
-        raise ValueError(f"{path} has no column {target!r}; choose one of: "
-                         f"{', '.join(map(str, table.columns))}")
-    if (missing := int(table[target].isna().sum())):
-        raise DataError(f"{path} lacks {target!r} in {missing} rows: fill them or leave them out.")
-    y, classes = targets(table.pop(target).to_numpy(), f"{path}, column {target!r}")
-    texts = [c for c in table.columns if not pd.api.types.is_numeric_dtype(table[c])]
-    for column in texts:
-        if (kinds := table[column].nunique()) > MOST_TEXTS:
-            raise DataError(f"{path} has {kinds} different texts in column {column!r}, of which at "
-                            f"most {MOST_TEXTS} can be told apart: leave it out, or number it.")
-    table = pd.get_dummies(table, columns=texts, dtype=float)
-    x = table.to_numpy(np.float64)
-    if not x.size or np.nanmax(np.abs(x)) > np.finfo(np.float32).max:
-        raise DataError(f"{path} has no input column beside {target!r}, or a number too large "
-                        "to compute with: correct it.")
-    rows = splits.of_fold(splits.stratified(y if classes else np.zeros(len(y))), fold)
-    holes = np.isnan(x)
-    if (empty := np.flatnonzero(holes[rows[0]].all(0))).size:
-        raise DataError(f"{path} has no value in the training rows of column "
-                        f"{table.columns[empty[0]]!r}: leave it out.")
-    x = np.where(holes, np.nanmean(x[rows[0]], 0), x)
-    filled = f"; {holes.sum()} missing numbers became training means" if holes.any() else ""
-    return splits.divide(name, "tabular", x.astype(np.float32), y, rows, classes=classes, fold=fold,
-                         features=tuple(map(str, table.columns)), source=f"own file {path}{filled}")
-
-
-def _own_table(path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(paths.reads(path), encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path}: correct the path, which counts from "
-                        f"{paths.ROOT}.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8.") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, OSError) as error:
-        cause = str(error).strip().splitlines()[-1]
-        raise DataError(f"{path} is not a readable table ({cause}): write a header line and one "
-                        "line per row, with commas between.") from error
-    if len(table) < FEWEST_ROWS:
-        raise DataError(f"{path} has {len(table)} rows, too few for five splits: bring at least "
-                        f"{FEWEST_ROWS}.")
-    return table
-
-
-def targets(y: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class numbers and names if y is not numeric or has at most 20 whole values; else y and ().
-
-    DataError if there is one class only, or fewer than five rows of one; `where` names the data."""
-    numeric = np.issubdtype(y.dtype, np.number)
-    if numeric and not np.isfinite(y).all():
-        raise DataError(f"{where} has a target that is not a finite number: correct it.")
-    if numeric and (len(np.unique(y)) > MOST_CLASSES or (y != np.round(y)).any()):
-        return y.astype(float), ()
-    names, numbers, counts = np.unique(y.astype(np.int64) if numeric else y.astype(str),
-                                       return_inverse=True, return_counts=True)
-    if len(names) < 2:
-        raise DataError(f"{where} has one class only ({names[0]}): there is nothing to tell apart.")
-    if counts.min() < FEWEST_OF_A_CLASS:
-        raise DataError(f"{where} has {counts.min()} rows of class {names[counts.argmin()]}, but "
-                        f"five splits need {FEWEST_OF_A_CLASS}: bring more or leave it out.")
-    return numbers, tuple(map(str, names))
