@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lib import names
-from lib.models.classical import Classical
+from lib.models.classical import Boosting, Majority, Neighbours, RBFMachine
 from lib.models.cnn import CNN, ResNet9
 from lib.models.mlp import MLP
 from lib.models.resnet import Block, Bottleneck, CifarResNet, ResNet
@@ -32,7 +32,8 @@ KINDS: dict[str, tuple[type[nn.Module], dict]] = {
                          {"patch": 8, "d": 32, "layers": 4, "heads": 4, "ff": 128}),
     "transformer_t1": (SeriesTransformer, GREEN | {"layers": 8}),
     "transformer_t2": (SeriesTransformer, GREEN | {"layers": 12, "heads": 16}),
-    **{name: (Classical, {"kind": name}) for name in names.CLASSICAL},
+    "majority": (Majority, {}), "knn": (Neighbours, {}), "svm": (RBFMachine, {}),
+    "hgb": (Boosting, {}),
 }
 FIXED = {"depth", "kind", "blocks"}                      # part of a name, not options
 
@@ -50,10 +51,10 @@ def build(name: str, task, seed: int = 0, **sizes) -> nn.Module:
         if option not in allowed:
             raise ValueError(f"{name} has no option {option!r}; it has: "
                              f"{', '.join(sorted(allowed)) or 'none'}")
-    if name == "mlp_complex" and task.metric != "accuracy":     # Edge's larger one for regression
+    if name == "mlp_complex" and task.outputs == 1:     # Edge's larger one for regression
         fixed = fixed | {"hidden": (50, 100, 100, 50)}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)     # torch.manual_seed would seed the GPU too
         model = kind(task, **(fixed | sizes))
     model.build_arguments = {"name": name, **sizes}
     return model

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Module):
-    """Zero each activation with probability q = round(256 p) / 256, scale the others by 1 / (1 - q).
+    """Zero activations with probability q = round(256 p) / 256, scale the others by 1 / (1 - q).
 
     One random byte is compared with 256 q, so p is kept to the nearest 1/256 (0.2 becomes 0.1992);
     the scale belongs to q, so the expectation is exact. torch's own dropout draws a Bernoulli

@@ -1,5 +1,7 @@
 """Edge's multi-layer perceptrons, simple and complex."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ class MLP(Net):
                  logs: bool = False) -> None:
         super().__init__(task)
         positive(**{f"hidden[{i}]": size for i, size in enumerate(hidden)})
-        width = int(torch.tensor(task.inputs).prod())
+        width = math.prod(task.inputs)
         self.logs = logs
         if logs:
             seen = signed_log(task.train.x)

@@ -1,4 +1,4 @@
-"""What every net of the study shares: it normalises its own input, and parts of it may be frozen."""
+"""What the nets of the study share: each normalises its own input, parts of it may be frozen."""
 
 import torch
 from torch import Tensor, nn

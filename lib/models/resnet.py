@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.models.net import Net, image_channels, initialise, positive
+from lib.names import choose
 
 
 class Block(nn.Module):
@@ -115,7 +116,8 @@ class ResNet(Net):
                  head: str = "linear", frozen: bool = False) -> None:
         super().__init__(task)
         positive(width=width)
-        large = stem == "imagenet"
+        choose(head, ("linear", "edge"), "head")
+        large = choose(stem, ("imagenet", "cifar"), "stem") == "imagenet"
         self.conv1 = nn.Conv2d(image_channels(task), width, 7 if large else 3, 2 if large else 1,
                                padding=3 if large else 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from lib.models.net import Net, image_channels
+from lib.models.net import Net, image_channels, initialise
+from lib.names import choose
 
 CHANNELS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 
@@ -14,7 +15,9 @@ class VGG16(Net):
     cross-entropy; "official": 25088-4096-4096-classes. Images are pooled to 7×7 first.
     """
 
-    def __init__(self, task, *, head: str = "edge", frozen: bool = True) -> None:
+    def __init__(self, task, *, head: str = "edge", frozen: bool = True,
+                 init: str = "torch") -> None:
+        hidden = {"edge": 256, "official": 4096}[choose(head, ("edge", "official"), "head")]
         super().__init__(task)
         layers, inputs = [], image_channels(task, at_least=32)
         for outputs in CHANNELS:          # 0: halve the image
@@ -23,10 +26,10 @@ class VGG16(Net):
             inputs = outputs or inputs
         self.features = nn.Sequential(*layers)
         self.avgpool = nn.AdaptiveAvgPool2d(7)
-        hidden = {"edge": 256, "official": 4096}[head]
         self.classifier = nn.Sequential(
             nn.Linear(25088, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, hidden), nn.ReLU(),
             nn.Dropout(), nn.Linear(hidden, task.outputs))
+        initialise(self, init)
         if frozen:
             self.freeze("features")
 

@@ -1,0 +1,128 @@
+"""Counting: formulas against torch's own counter, bytes against what is stored."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parametrize
+from torch.utils.flop_counter import FlopCounterMode
+
+from lib import energy, models
+from tests.test_models import DIGITS, IMAGES, WINDOWS, like
+from tests.toys import blobs
+
+NETS = [("mlp_simple", like((13,), 2), 150), ("mlp_complex", like((10,), 1), 20_550),
+        ("cnn_edge", IMAGES, 135e6), ("resnet9", IMAGES, 379e6), ("resnet20", IMAGES, 41e6),
+        ("resnet18", IMAGES, 37e6), ("transformer_base", WINDOWS, None),
+        ("transformer_t1", WINDOWS, None), ("transformer_t2", WINDOWS, None)]
+
+
+def one(task) -> torch.Tensor:
+    return torch.rand(1, *task.inputs)
+
+
+@pytest.mark.parametrize("name, task, about", NETS, ids=[n for n, _, _ in NETS])
+def test_multiply_accumulates_are_those_torch_counts(name, task, about):
+    model = models.build(name, task).eval()
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        model(one(task))
+    counted = energy.macs(model, one(task))
+    assert 2 * counted == counter.get_total_flops()
+    if about:
+        assert counted == pytest.approx(about, rel=0.02)
+
+
+def test_closed_form_of_a_transformer():
+    tokens, d, ff, depth = 39, 32, 256, 8                 # T1 on 151 samples, patches of 4
+    layer = tokens * (4 * d * d + 2 * d * ff) + 2 * tokens * tokens * d
+    outside = 38 * 4 * 4 * d + d * ff + ff * 9            # patches of 4 channels, head
+    assert energy.macs(models.build("transformer_t1", WINDOWS), one(WINDOWS)) == \
+        depth * layer + outside
+
+
+def test_groups_divide_the_count():
+    for groups in (1, 4):
+        net = nn.Sequential(nn.Conv2d(8, 12, 3, padding=1, groups=groups),
+                            nn.Flatten(), nn.Linear(12 * 25, 3))
+        table = energy.layers(net, torch.rand(1, 8, 5, 5))
+        assert table.macs.tolist() == [25 * 12 * 8 // groups * 9, 12 * 25 * 3]
+        assert table.activation_bytes.tolist() == [4 * 25 * (8 + 12), 4 * (12 * 25 + 3)]
+        assert table.type.tolist() == ["Conv2d", "Linear"]
+
+
+def test_bytes_are_all_that_is_stored():
+    for name, task in (("resnet8", DIGITS), ("cnn_edge", IMAGES), ("transformer_base", WINDOWS)):
+        model = models.build(name, task)
+        stored = sum(v.numel() * 4 for v in model.state_dict().values() if v.is_floating_point())
+        table = energy.layers(model, one(task))
+        assert table.weight_bytes.sum() == stored
+        assert table.layer.is_unique
+
+
+def test_a_layer_used_twice_multiplies_twice_and_is_stored_once():
+    layer = nn.Linear(4, 4)
+    net = nn.Sequential(layer, layer)
+    table = energy.layers(net, torch.rand(1, 4))
+    assert table[["macs", "weight_bytes"]].to_numpy().tolist() == [[32, 80]]
+
+
+def test_compressed_layers_tell_their_own_bits_and_bytes():
+    model = models.build("mlp_simple", like((5,), 2))
+    first = model.layers[0]
+    first.compressed = {"weight": SimpleNamespace(bits=4, size_bytes=33, nonzero=20)}
+    first.a_bits = 8
+    table = energy.layers(model, torch.rand(1, 5)).set_index("layer")
+    small, usual = table.loc["layers.0"], table.loc["layers.2"]
+    assert (small.w_bits, small.a_bits, small.weight_bytes) == (4, 8, 33 + 4 * 10)
+    assert small.sparsity == pytest.approx(1 - 20 / 50) and small.activation_bytes == 5 + 10
+    assert (usual.w_bits, usual.a_bits, usual.sparsity) == (32, 32, 0)
+
+
+def test_zeros_behind_a_parametrization_count_as_zeros():
+    class Mask(nn.Module):
+        def forward(self, weight):
+            return weight * (torch.arange(weight.numel()).reshape(weight.shape) % 4 == 0)
+
+    model = models.build("mlp_simple", like((8,), 2))
+    before = energy.layers(model, torch.rand(1, 8))
+    parametrize.register_parametrization(model.layers[0], "weight", Mask())
+    after = energy.layers(model, torch.rand(1, 8))
+    assert after.drop(columns="sparsity").equals(before.drop(columns="sparsity"))
+    assert after.sparsity.tolist() == [0.75, 0.0]
+
+
+def test_counting_leaves_the_model_as_it_was():
+    model = models.build("resnet18", IMAGES, width=4, frozen=True).train()
+    modes = [m.training for m in model.modules()]
+    assert True in modes and False in modes               # the frozen part rests
+    kept = copy.deepcopy(model.state_dict())
+    energy.layers(model, one(IMAGES))
+    assert modes == [m.training for m in model.modules()]
+    assert all(torch.equal(kept[k], v) for k, v in model.state_dict().items())
+    assert not any(m._forward_hooks for m in model.modules())
+    with pytest.raises(RuntimeError):
+        energy.layers(model, torch.rand(1, 5, 32, 32))    # five channels: fails half-way
+    assert modes == [m.training for m in model.modules()]
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_batches_are_refused():
+    with pytest.raises(ValueError, match=r"x\[:1\]"):
+        energy.layers(models.build("resnet8", DIGITS), torch.rand(2, 1, 8, 8))
+
+
+def test_models_without_layers_have_no_count():
+    task = blobs()
+    assert energy.macs(models.build("majority", task).fit(task), task.test.x[:1]) is None
+
+
+def test_ptflops_is_near_and_leaves_the_model_alone():
+    model = models.build("resnet20", IMAGES)
+    before = set(dir(model))
+    ratio = energy.ptflops_macs(model, IMAGES.inputs) / energy.macs(model, one(IMAGES))
+    assert 1 < ratio < 1.03                               # it counts norms and activations too
+    assert set(dir(model)) == before
