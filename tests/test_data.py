@@ -78,6 +78,17 @@ def test_the_committed_splits_are_those_the_code_would_make():
     assert (splits.stored("har_synthetic", len(y), group) == splits.grouped(group)).all()
 
 
+def test_a_split_is_read_as_it_was_written(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "SPLITS", tmp_path)
+    group = np.arange(230) // 10 + 1
+    for name, part, by in (("rows", splits.stratified(group), None),
+                           ("subjects", splits.grouped(group), group)):
+        splits.write(name, part, by)
+        assert (splits.stored(name, 230, by) == part).all()
+    with pytest.raises(data.DataError, match="subjects"):
+        splits.stored("subjects", 230, group + 1)         # a subject that the split does not know
+
+
 @pytest.mark.parametrize("text", ["", "0123401234", "01234x" * 100, None])
 def test_a_damaged_split_is_refused(text, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "SPLITS", tmp_path)
@@ -173,6 +184,11 @@ def test_synthetic_series_is_drawn_anew_alike():
 def test_a_name_or_fold_that_is_not_there_is_refused_with_those_that_are(arguments, says):
     with pytest.raises(ValueError, match=says):
         data.load(*arguments)
+
+
+def test_folds_lists_those_a_task_has():
+    assert data.folds("digits") == [0, 1, 2, 3, 4] and data.folds("digits", [0, 2]) == [0, 2]
+    assert data.folds("cifar10") == data.folds("churn@edge", [0, 2]) == [None]
 
 
 def test_every_named_variant_is_loaded_by_its_room():

@@ -104,7 +104,7 @@ FILES = {
         "USC-HAD (Zhang & Sawchuk 2012)", "https://sipi.usc.edu/had/USC-HAD.zip"),
     "resnet20-12fca82f.th": Source(
         "CIFAR-10 ResNet-20 trained by akamaster", f"{_AKAMASTER}/resnet20-12fca82f.th",
-        "BSD 2-clause style",
+        "BSD 2-Clause",
         "sha256:12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8"),
 }
 
