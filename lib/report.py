@@ -4,8 +4,10 @@ Formulas become MathML here, figures bring their own bytes along (lib.figures), 
 style sheets in the page: nothing is fetched and no script runs.
 """
 
+import base64
 import os
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ REPORT = "10_report"
 # Code is kept as it is (first group); $$…$$ is a displayed formula, $…$ one in the text.
 TEX = re.compile(r"(```.*?```|~~~.*?~~~|(`+).+?\2|\\\$)|\$\$(.+?)\$\$"
                  r"|\$(?!\s)((?:[^$\\\n]|\\.|\n(?!\s*\n))+?)(?<!\s)\$(?!\d)", re.DOTALL)
+SCALE = 0.66                # of a figure's pixels: its letters become as large as the text's
 NUMBER = re.compile(r"[-+−±–<>~≈×%\s\d.,:eE\[\]()/]*")
 
 
@@ -49,7 +52,7 @@ def title(source: Path) -> str:
     """A notebook's first heading, without markup."""
     for cell in nbformat.read(source, as_version=4).cells:
         if cell.cell_type == "markdown" and (found := re.search(r"^#+\s+(.+)$", cell.source, re.M)):
-            return re.sub(r"[*`_]", "", found[1]).strip()
+            return re.sub(r"[*`]", "", found[1]).strip()
     return source.stem
 
 
@@ -88,10 +91,18 @@ def _html(source: Path, page: Path, pages: dict[str, Path], titles: dict[str, st
                 output.data["text/markdown"] = mathml(output.data["text/markdown"], keep)
     exporter = HTMLExporter(template_name=TEMPLATE.name,
                             extra_template_basedirs=[str(TEMPLATE.parent)])
+    exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", True)
     body, _ = exporter.from_notebook_node(notebook, {"page": _page(source, page, pages, titles)})
     soup = BeautifulSoup(body, "html.parser")
+    for style in soup.find_all("style", scoped=True):
+        style.decompose()                       # pandas' own, which no browser scopes any more
     for table in soup.find_all("table"):
         _align(table)
+    for caption in soup.find_all("caption"):    # stays in sight while its table is scrolled
+        caption.string.wrap(soup.new_tag("span"))
+    for image in soup.select("figure img[src^='data:image/png;base64,']"):
+        head = base64.b64decode(image["src"][22:62])
+        image["width"] = round(struct.unpack(">I", head[16:20])[0] * SCALE)
     links = {stem: _href(other, page) for stem, other in pages.items()}
     for link in soup.find_all("a", href=re.compile(r"^(\.\./notebooks/)?\d\d_\w+\.ipynb$")):
         stem = Path(link["href"]).stem

@@ -41,6 +41,7 @@ def problems(key: str, value: Any, near: Path = Path()) -> list[str]:
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, float) and not math.isfinite(one):
             found.append(f"{key!r} is {one}; give it a finite number")
+            continue
         for pattern, check in RULES:
             if re.search(rf"(^|_)({pattern})(_|$)", key) and one is not None:
                 sentence = check(one, near)

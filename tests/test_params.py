@@ -1,0 +1,149 @@
+"""Parameter files: every slip is found before anything runs, named, and answered."""
+
+import json
+
+import pytest
+
+from lib import params, paths
+
+CELL = """\
+profile: str = "lab"
+fresh: bool = False
+seeds: list = [0]                       # of training
+tasks: list = ["digits"]
+models: list[str] = ["mlp_simple"]
+pairs: list = ["digits/resnet8"]
+epochs: int | None = 10
+lr: float = 0.1
+bits: list[int] = [4]
+extra: list = []
+"""
+
+
+@pytest.fixture(autouse=True)
+def toy(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params")
+    paths.NOTEBOOKS.mkdir()
+    for stem, cell in (("02_train", CELL), ("03_ptq", 'profile: str = "lab"\nbits: int = 4\n'),
+                       ("10_report", 'profile: str = "lab"\n')):
+        (paths.NOTEBOOKS / f"{stem}.ipynb").write_text(json.dumps({"cells": [
+            {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": cell}]}))
+    return tmp_path
+
+
+def study(toy, text):
+    path = toy / "mine.yaml"
+    path.write_text(text)
+    return params.study_plan(path)
+
+
+@pytest.mark.parametrize("text, named", [
+    ("epohcs: 3", ["'epohcs'", "did you mean 'epochs'", "lr"]),
+    ("epochs: many", ["'epochs'", "'many'", "int | None", "02_train"]),
+    ("epochs: true", ["'epochs'", "True"]),
+    ("epochs: 0", ["'epochs'", "at least 1"]),
+    ("lr: 0", ["'lr'", "above 0"]),
+    ("lr: -1e-3", ["'lr'", "-0.001"]),
+    ("lr: .nan", ["'lr'", "finite"]),
+    ("seeds: [-1]", ["'seeds'", "from 0 on"]),
+    ("seeds: [one]", ["'seeds'", "list", "[0]"]),
+    ("seeds: []", ["'seeds'", "empty"]),
+    ("seeds: 3", ["'seeds'", "list"]),
+    ("02_train:\n  bits: [4, 17]", ["'bits'", "17", "from 1 to 16"]),
+    ("bits: [4]", ["'bits'", "03_ptq takes int"]),
+    ("tasks: [digit]", ["'tasks'", "'digit'", "digits", "telescope"]),
+    ("tasks: [digits@edge]", ["'digits@edge'", "california@edge"]),
+    ("models: [mlp]", ["'models'", "'mlp'", "mlp_simple"]),
+    ("pairs: [digits/resnet]", ["'pairs'", "'resnet'", "resnet8"]),
+    ("pairs: [digits]", ["'pairs'", "task/model"]),
+    ("tasks: ['csv:none.csv#y']", ["'none.csv'", "no file"]),
+    ("tasks: ['csv:mine.csv']", ["which column", "csv:mine.csv#COLUMN"]),
+    ("tasks: ['csv:mine.csv#lable']", ["'lable'", "did you mean 'label'"]),
+    ("tasks: ['imagefolder:mine.csv']", ["no folder 'mine.csv'"]),
+    ("02_trian:\n  lr: 1", ["'02_trian'", "did you mean '02_train'"]),
+    ("notebooks: [2, 04_prune]", ["'04_prune'", "03_ptq"]),
+    ("notebooks: [3]\nlr: 0.1", ["'lr'", "not a parameter of the notebooks chosen"]),
+    ("profile: yours", ["'profile'", "'yours'", "'mine'"]),
+    ("lr: 1\nlr: 2", ["mine.yaml", "'lr'", "twice"]),
+    ("lr: [", ["mine.yaml", "not readable YAML"]),
+    ("- lr", ["mine.yaml", "`name: value`"]),
+])
+def test_a_slip_is_named_in_one_sentence(toy, text, named):
+    (toy / "mine.csv").write_text("a,b,label\n1,2,3\n")
+    with pytest.raises(params.Mistakes) as told:
+        study(toy, text)
+    sentence = str(told.value)
+    assert "\n" not in sentence and "mine.yaml" in sentence
+    for word in named:
+        assert word in sentence
+
+
+def test_all_slips_are_told_at_once(toy):
+    with pytest.raises(params.Mistakes) as told:
+        study(toy, "lr: 0\nepohcs: 1\nseeds: []\n")
+    assert len(str(told.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize("name", ["full.yaml", "lab.yaml", "published.yaml", "my study.yaml"])
+def test_a_study_cannot_take_a_name_that_means_something(toy, name):
+    (toy / name).write_text("lr: 0.2")
+    with pytest.raises(params.Mistakes, match="cannot be its name"):
+        params.study_plan(toy / name)
+
+
+def test_a_study_goes_to_the_notebooks_that_have_its_keys(toy):
+    plan = study(toy, "lr: 1e-3\nseeds: [0, 1]\nextra: []\n03_ptq:\n  bits: 2\n")
+    assert plan.profile == "mine"
+    assert plan.given == {
+        "02_train": {"lr": 0.001, "seeds": [0, 1], "extra": [], "profile": "mine"},
+        "03_ptq": {"bits": 2, "profile": "mine"}, "10_report": {"profile": "mine"}}
+    assert plan.resolved("02_train")["epochs"] == 10
+
+
+def test_the_report_is_always_among_the_chosen(toy):
+    assert list(study(toy, "notebooks: [3]\n").given) == ["03_ptq", "10_report"]
+    assert list(study(toy, "notebooks: 02_train\n").given) == ["02_train", "10_report"]
+
+
+def test_own_data_is_found_beside_the_file_and_given_whole(toy):
+    (toy / "mine.csv").write_text("a;label\n1;2\n")
+    plan = study(toy, "tasks: ['csv:mine.csv#label']\npairs: ['csv:mine.csv#label/mlp_simple']")
+    assert plan.given["02_train"]["tasks"] == [f"csv:{toy}/mine.csv#label"]
+    assert plan.given["02_train"]["pairs"] == [f"csv:{toy}/mine.csv#label/mlp_simple"]
+
+
+def folder(toy, **files):
+    for name, text in files.items():
+        path = toy / "params" / "full" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return params.folder_plan("full")
+
+
+def test_a_notebooks_own_file_overrides_the_common_one(toy):
+    plan = folder(toy, common="profile: full\nseeds: [0, 1]\n", **{"02_train": "seeds: [7]\n"})
+    assert plan.given["02_train"] == {"profile": "full", "seeds": [7]}
+    assert plan.given["03_ptq"] == {"profile": "full"}
+    assert list(params.folder_plan("full", "03").given) == ["03_ptq", "10_report"]
+
+
+@pytest.mark.parametrize("files, named", [
+    ({"common": "sedes: [0]"}, ["params/full/common.yaml", "'sedes'", "'seeds'"]),
+    ({"03_ptq": "lr: 0.1"}, ["params/full/03_ptq.yaml", "'lr'", "bits"]),
+    ({"04_prune": "amount: 0.5"}, ["04_prune", "no notebook", "03_ptq"]),
+    ({"common": "profile: quick"}, ["'profile'", "'quick'", "'full'"]),
+])
+def test_a_slip_in_a_folder_is_named(toy, files, named):
+    with pytest.raises(params.Mistakes) as told:
+        folder(toy, **files)
+    for word in named:
+        assert word in str(told.value)
+
+
+def test_a_wrong_default_in_a_notebook_is_named(toy):
+    path = paths.NOTEBOOKS / "02_train.ipynb"
+    path.write_text(path.read_text().replace("resnet8", "resnet80"))
+    with pytest.raises(params.Mistakes, match="notebooks/02_train.ipynb: 'pairs': .*resnet80"):
+        params.folder_plan("quick")
