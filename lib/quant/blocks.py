@@ -90,7 +90,7 @@ def reconstruct(unit: nn.Module, x: Tensor, clean: Tensor, target: Tensor, steps
     """
     members = list(unit.modules())
     soft = [m for m in members if isinstance(m, SoftRounding)]
-    active = [m for m in members if isinstance(m, Activation)]
+    active = [m for m in members if isinstance(m, Activation) and m.bits is not None]
     biases = [m.bias for m in members if "weight" in getattr(m, "parametrizations", {})]
     groups = [{"params": [s.v for s in soft], "lr": lr},
               {"params": [p for s in soft for p in (s.g, s.o)], "lr": 2e-3},
@@ -102,13 +102,15 @@ def reconstruct(unit: nn.Module, x: Tensor, clean: Tensor, target: Tensor, steps
         first = F.mse_loss(rounded, target[:PIECE]).clamp(min=1e-30)
         for s in soft:
             s.hard = False
+    active = [a for a in active if a.scale is not None]          # a dynamic one has none to learn
     for a in active:
         a.drop = drop
         groups.append({"params": [a.scale], "lr": 1e-3 * float(a.scale)})
         a.scale.requires_grad_()
     optimizer = torch.optim.Adam(groups)
     decay = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, [lambda i: 1.0] + [lambda i: half_cosine(i / steps)] * (len(groups) - 1))
+        optimizer,
+        [lambda i: 1.0] + [lambda i: half_cosine(i / max(1, steps))] * (len(groups) - 1))
     for i in range(steps):
         pick = torch.randint(len(x), (batch,), generator=generator)
         entering = x[pick]
