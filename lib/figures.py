@@ -18,11 +18,11 @@ PALETTE = "colorblind"
 WIDTH = 7.2                 # inches; about the text's width in the report
 
 matplotlib.rcParams["svg.hashsalt"] = "greenbits"       # the same figure is the same file
-sns.set_theme(context="notebook", style="whitegrid", palette=PALETTE, rc={
+sns.set_theme(context="paper", font_scale=1.15, style="whitegrid", palette=PALETTE, rc={
     "figure.figsize": (WIDTH, 4.2), "figure.dpi": 110, "savefig.dpi": 160,
     "axes.spines.top": False, "axes.spines.right": False, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "axes.titlesize": 12, "grid.color": "#e6e6e6",
-    "legend.frameon": False, "font.size": 10.5, "figure.constrained_layout.use": True})
+    "axes.titlelocation": "left", "grid.color": "#e6e6e6",
+    "legend.frameon": False})
 
 
 def show(figure: Figure, name: str, caption: str, alt: str) -> None:
@@ -133,5 +133,7 @@ def baselines(summary: pd.DataFrame, published: pd.DataFrame) -> Figure:
                  xlabel={"accuracy": "test accuracy, %", "r2": "test R²"}[metric])
         axis.margins(y=0.25 / max(1, len(place)) + 0.05)
         axis.grid(axis="y", visible=False)
-    axes[0][0].legend(loc="lower left", fontsize=9)
+    handles, texts = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, texts, loc="upper center", ncols=3, fontsize=9)
+    figure.tight_layout(rect=(0, 0, 1, 0.93))
     return figure

@@ -11,8 +11,9 @@ from torch import nn
 from lib import cache, data, models, names, paths, train
 from lib.data import Task
 
-# Ours for the small nets, found by the search of 02_train on validation parts.
-TABULAR = {"epochs": 60, "lr": 0.01, "batch_size": 128, "optimizer": "adamw",
+# Ours for tables: settings that stood out on validation parts. Edge's dropout costs these small
+# nets more than it gives.
+TABULAR = {"epochs": 40, "lr": 0.01, "batch_size": 128, "optimizer": "adamw",
            "weight_decay": 1e-3, "schedule": "onecycle"}
 # Edge's: Adam at 1e-3, 16 a batch, the last epoch's weights (github.com/mohitgulla/Edge).
 EDGE = {"lr": 1e-3, "batch_size": 16, "keep": "last"}
@@ -24,20 +25,32 @@ RECIPES: dict[tuple[str, str], dict] = {
     ("digits", "resnet8"): {"sizes": {"width": 8}, "epochs": 12, "lr": 0.01, "batch_size": 64,
                             "optimizer": "adamw", "weight_decay": 1e-3, "schedule": "onecycle"},
     ("har_synthetic", "transformer_small"): {
-        "epochs": 12, "lr": 3e-3, "batch_size": 64, "optimizer": "adamw", "weight_decay": 1e-2,
-        "schedule": "onecycle", "augment": ("rotate", "jitter", "scale")},
+        "sizes": {"dropout": 0.05}, "epochs": 12, "lr": 5e-3, "batch_size": 64,
+        "optimizer": "adamw", "weight_decay": 1e-2, "schedule": "onecycle", "augment": ("shift",)},
+    # Where a house stands matters in no simple way: on validation the coordinates' sines raise R²
+    # from 0.80 to 0.84.
+    ("california", "mlp_complex"): {
+        "sizes": {"hidden": (112, 72, 32), "logs": True, "periodic": (0, 1)}, "epochs": 60,
+        "lr": 8e-3, "batch_size": 256, "optimizer": "adamw", "weight_decay": 0.1,
+        "schedule": "onecycle"},
+    ("mv", "mlp_complex"): TABULAR | {"sizes": {"dropout": 0.0}, "epochs": 15},
+    ("mv", "mlp_simple"): TABULAR | {"epochs": 15},
+    **{(task, "mlp_complex"): TABULAR | {"sizes": {"dropout": 0.0}}
+       for task in ("telescope", "churn")},
 }
 
 
 def recipe(task: str, model: str, name: str = "ours") -> dict:
     """Arguments of the training of `model` on `task`; name: ours, or edge for Edge's own."""
-    base = names.task_name(task)[0]
+    base, _, variant = task.partition("@")
     if name == "edge":
         if base not in EDGE_EPOCHS:
             raise ValueError(f"Edge has no recipe for {task!r}; it has one for: "
                              f"{', '.join(EDGE_EPOCHS)}")
         return {**EDGE, "epochs": EDGE_EPOCHS[base]}
     names.choose(name, ("ours", "edge"), "recipe")
+    if (base, variant) == ("california", "edge"):       # its six columns lack the coordinates
+        return TABULAR | {"sizes": {"dropout": 0.0} if model == "mlp_complex" else {}}
     return dict(RECIPES.get((base, model), TABULAR))
 
 

@@ -12,11 +12,15 @@ class MLP(Net):
     """(batch, …) -> (batch, outputs): flattened input, hidden layers with ReLU and dropout.
 
     logs: besides each input its signed logarithm, sign(x) log(1 + |x|), is given, standardised with
-    the training part, so that ratios of counts become differences.
+    the training part, so that ratios of counts become differences. periodic: columns (by number)
+    that also enter as sines and cosines of FREQUENCIES learned multiples, so that a coordinate can
+    matter in any way (Gorishniy et al. 2022, 2203.05556).
     """
 
+    FREQUENCIES = 16
+
     def __init__(self, task, *, hidden: tuple[int, ...], dropout: float = 0.0,
-                 logs: bool = False) -> None:
+                 logs: bool = False, periodic: tuple[int, ...] = ()) -> None:
         super().__init__(task)
         positive(**{f"hidden[{i}]": size for i, size in enumerate(hidden)})
         width = math.prod(task.inputs)
@@ -26,6 +30,10 @@ class MLP(Net):
             self.register_buffer("log_mean", seen.mean(0), persistent=False)
             self.register_buffer("log_std", seen.std(0).clamp_min(1e-6), persistent=False)
             width *= 2
+        self.periodic = list(periodic)
+        if periodic:
+            self.frequencies = nn.Parameter(torch.randn(len(periodic), self.FREQUENCIES))
+            width += 2 * self.frequencies.numel()
         layers: list[nn.Module] = []
         for size in hidden:
             layers += [nn.Linear(width, size), nn.ReLU()]
@@ -34,11 +42,13 @@ class MLP(Net):
         self.layers = nn.Sequential(*layers, nn.Linear(width, task.outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        inputs = self.normalise(x).flatten(1)
+        inputs = [self.normalise(x).flatten(1)]
         if self.logs:
-            logs = (signed_log(x) - self.log_mean) / self.log_std
-            inputs = torch.cat([inputs, logs.flatten(1)], 1)
-        return self.layers(inputs)
+            inputs.append(((signed_log(x) - self.log_mean) / self.log_std).flatten(1))
+        if self.periodic:
+            angles = 2 * torch.pi * inputs[0][:, self.periodic, None] * self.frequencies
+            inputs += [angles.sin().flatten(1), angles.cos().flatten(1)]
+        return self.layers(torch.cat(inputs, 1))
 
 
 def signed_log(x: Tensor) -> Tensor:

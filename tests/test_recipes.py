@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+
+from lib import cache, data, measure, paths, recipes, train
+from tests.toys import blobs
+
+FAST = dict(epochs=2, batch_size=64)
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(paths, "WEIGHTS", tmp_path / "weights")
+    cache.fresh(False)
+
+
+def test_a_trained_model_comes_back_from_the_cache_alike():
+    task = data.load("breast_cancer")
+    one = recipes.trained(task, "mlp_simple", seed=1, **FAST)
+    assert not cache.used[-1]["cached"]
+    two = recipes.trained("breast_cancer", "mlp_simple", seed=1, **FAST)
+    assert cache.used[-1]["cached"]
+    assert torch.equal(train.evaluate(one, task).outputs, train.evaluate(two, task).outputs)
+    assert len(two.history) == 2 and two.trained_s > 0 and not two.training
+
+
+def test_what_was_asked_for_is_part_of_the_key():
+    states = []
+    for asked in ({"seed": 0}, {"seed": 1}, {"fold": 1}, {"lr": 0.02}):
+        recipes.trained("breast_cancer", "mlp_simple", **(FAST | asked))
+        assert not cache.used[-1]["cached"]
+        states.append(cache.used[-1]["file"])
+    assert len(set(states)) == 4
+
+
+def test_committed_weights_spare_the_training(monkeypatch):
+    task = blobs()
+    how = FAST | {"version": 1}
+    recipes.trained(task, "mlp_simple", **how)
+    entry = paths.CACHE / cache.used[-1]["file"]
+    paths.WEIGHTS.mkdir()
+    entry.rename(paths.WEIGHTS / recipes.weights_name("train blobs mlp_simple seed 0"))
+    monkeypatch.setattr(train, "fit", lambda *a, **k: pytest.fail("trained again"))
+    assert len(recipes.trained(task, "mlp_simple", **how).history) == 2
+
+
+def test_committed_weights_of_another_recipe_are_not_taken():
+    task = blobs()
+    recipes.trained(task, "mlp_simple", version=1, **FAST)
+    paths.WEIGHTS.mkdir()
+    (paths.CACHE / cache.used[-1]["file"]).rename(
+        paths.WEIGHTS / recipes.weights_name("train blobs mlp_simple seed 0"))
+    assert len(recipes.trained(task, "mlp_simple", version=2, epochs=3, batch_size=64).history) == 3
+
+
+def test_weights_stored_in_half_are_measured_after_rounding():
+    task = blobs()
+    net = recipes.trained(task, "mlp_simple", store="float16", **FAST)
+    for value in net.state_dict().values():
+        assert value.dtype == torch.float32 and torch.equal(value, value.half().float())
+    again = recipes.trained(task, "mlp_simple", store="float16", **FAST)
+    assert measure.measure(net, task).loss == measure.measure(again, task).loss
+
+
+@pytest.mark.parametrize("model", ["majority", "knn", "svm", "hgb"])
+def test_classical_models_are_rows_like_any_other(model):
+    row = measure.measure(recipes.trained("breast_cancer", model), data.load("breast_cancer"))
+    assert row.score > (55 if model == "majority" else 90)
+    assert row.params is None and row.macs is None and row.size_bytes is None
+    assert np.isfinite(row.score2)
+
+
+def test_edges_recipe_is_only_for_what_edge_trained():
+    with pytest.raises(ValueError, match="churn, telescope, mv, california"):
+        recipes.recipe("digits", "resnet8", "edge")
+    assert recipes.recipe("mv@edge", "mlp_simple", "edge")["epochs"] == 20

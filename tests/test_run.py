@@ -1,0 +1,87 @@
+from collections import deque
+
+import numpy as np
+import pytest
+
+from lib import cache, paths, results, run
+from lib.results import Row
+
+factor = 2
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(paths, "_profile", "lab")
+    run.start("02_train", {"profile": "toy", "seeds": [0, 1], "In": ["x"], "_hidden": 1, "f": run})
+    return tmp_path
+
+
+calls = deque()         # no list: `each` takes those that a trial mentions for constants
+
+
+def trial(spec):
+    calls.append(spec["seed"])
+    if spec["seed"] == 13:
+        raise ValueError("unlucky")
+    return Row(task="t", model="m", metric="accuracy", score=factor * 40.0, seed=spec["seed"],
+               scores=np.ones(3, np.uint8))
+
+
+def test_parameters_are_the_plain_values():
+    assert run.provenance()["parameters"] == {"profile": "toy", "seeds": [0, 1]}
+    assert paths.profile() == "toy"
+
+
+def test_trials_are_kept_one_by_one(capsys):
+    calls.clear()
+    first = run.each(trial, [{"seed": 0}, {"seed": 1}])
+    again = run.each(trial, [{"seed": 0}, {"seed": 1}, {"seed": 2}])
+    assert list(calls) == [0, 1, 2] and again[:2] == first and list(again[0].scores) == [1, 1, 1]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("t ")]
+    assert len(lines) == 5 and len({len(line.rstrip("· ")) for line in lines}) <= 2
+
+
+def test_a_constant_that_a_trial_mentions_is_part_of_its_key(monkeypatch):
+    calls.clear()
+    run.each(trial, [{"seed": 0}])
+    monkeypatch.setitem(globals(), "factor", 1)
+    assert run.each(trial, [{"seed": 0}])[0].score == 40 and list(calls) == [0, 0]
+
+
+def test_one_failure_stops_nothing_but_is_told_at_the_end(capsys):
+    rows = run.each(trial, [{"seed": 0}, {"seed": 13}, {"seed": 1}])
+    assert [r.seed for r in rows] == [0, 1] and "FAILED  13: ValueError" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="1 of this notebook's trials failed.*unlucky"):
+        run.save(rows)
+    assert list(results.load("02_train").seed) == [0, 1]         # finished work is not lost
+
+
+def test_a_changed_file_of_the_user_redoes_its_trials(tmp_path):
+    own = tmp_path / "own.csv"
+    own.write_text("a,b\n1,2\n")
+    spec = {"seed": 0, "task": f"csv:{own}#b"}
+    calls.clear()
+    run.each(trial, [spec])
+    run.each(trial, [spec])
+    own.write_text("a,b\n1,3\n")
+    run.each(trial, [spec])
+    assert list(calls) == [0, 0]
+
+
+def test_provenance_lies_beside_the_rows():
+    run.save(run.each(trial, [{"seed": 0}]))
+    told = results.provenance("02_train")
+    assert {"git", "versions", "hardware", "parameters", "inputs", "steps", "started", "ended",
+            "seconds_per_cell"} <= set(told)
+    assert told["steps"][0]["step"] == "trial 0" and told["failures"] == []
+
+
+def test_fresh_redoes_trials():
+    calls.clear()
+    run.each(trial, [{"seed": 0}])
+    run.start("02_train", {"profile": "toy", "fresh": True})
+    run.each(trial, [{"seed": 0}])
+    assert list(calls) == [0, 0]
+    cache.fresh(False)
