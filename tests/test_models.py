@@ -251,12 +251,13 @@ def test_attention_is_torchs_own():
         torchs.in_proj_bias.copy_(torch.cat([p.bias.normal_() for p in (ours.q, ours.k, ours.v)]))
         torchs.out_proj.load_state_dict(ours.out.state_dict())
     x = torch.randn(3, 7, 16)
-    assert torch.allclose(ours(x), torchs(x, x, x, need_weights=False)[0], atol=1e-6)
+    assert torch.allclose(ours(x, x), torchs(x, x, x, need_weights=False)[0], atol=1e-6)
 
 
 def test_transformer_is_torchs_encoder():
     model = models.build("transformer_base", WINDOWS, magnitude=False).eval()
     layer = torch.nn.TransformerEncoderLayer(32, 4, 128, batch_first=True).eval()
+    assert [block.first_only for block in model.blocks] == [False, False, False, True]
     ours = model.blocks[2]
     attention = ours.attention
     layer.self_attn.in_proj_weight.data = torch.cat(
@@ -266,6 +267,8 @@ def test_transformer_is_torchs_encoder():
         getattr(layer, part).load_state_dict(getattr(ours, part).state_dict())
     x = torch.randn(2, 20, 32)
     assert torch.allclose(ours(x), layer(x), atol=1e-5)
+    ours.first_only = True                               # as in the last layer: the same, sooner
+    assert torch.allclose(ours(x), layer(x)[:, :1], atol=1e-5)
 
 
 def test_magnitude_does_not_depend_on_how_the_sensor_is_turned():

@@ -11,7 +11,9 @@ from lib.models.net import Net, positive
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, (batch, tokens, d) -> the same; softmax(q kᵀ / √(d/heads)) v.
+    """What `asking` tokens draw from all: softmax(q kᵀ / √(d/heads)) v, in several heads.
+
+    asking: (batch, askers, d) and tokens: (batch, tokens, d) -> (batch, askers, d).
 
     q, k, v and out are separate Linears, so each can be quantized or pruned like any other layer;
     torch's own attention packs three of them into one parameter of no layer.
@@ -27,28 +29,33 @@ class Attention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, asking: Tensor, tokens: Tensor) -> Tensor:
         # tokens last: with 4 numbers a head, v @ weights then takes a fifth of weights @ v's time
         q, k, v = (layer(x).transpose(1, 2).unflatten(1, (self.heads, -1))
-                   for layer in (self.q, self.k, self.v))          # (batch, heads, d/heads, tokens)
-        scores = k.transpose(2, 3) @ (q * q.shape[2] ** -0.5)      # (batch, heads, keys, queries)
+                   for layer, x in ((self.q, asking), (self.k, tokens), (self.v, tokens)))
+        scores = k.transpose(2, 3) @ (q * q.shape[2] ** -0.5)      # (batch, heads, tokens, askers)
         mixed = v @ self.dropout(scores.softmax(2))
         return self.out(mixed.flatten(1, 2).transpose(1, 2))
 
-    def matmuls(self, x: Tensor) -> list[tuple[int, int, int, int]]:
+    def matmuls(self, asking: Tensor, tokens: Tensor) -> list[tuple[int, int, int, int]]:
         """Its products of activations, as (batch, rows, inner, columns), for counting."""
-        batch, tokens, d = x.shape
-        return [(batch * self.heads, tokens, d // self.heads, tokens),
-                (batch * self.heads, tokens, tokens, d // self.heads)]
+        batch, n, d = tokens.shape
+        return [(batch * self.heads, n, d // self.heads, asking.shape[1]),
+                (batch * self.heads, d // self.heads, n, asking.shape[1])]
 
 
 class EncoderBlock(nn.Module):
-    """Attention, then a two-layer net for each token; after each: dropout, sum, layer norm."""
+    """Attention, then a two-layer net for each token; after each: dropout, sum, layer norm.
+
+    first_only: compute the first token alone. Where nothing reads the others, as after the last
+    layer of a classifier, that gives the same answer for a fraction of the work.
+    """
 
     is_block = True
 
-    def __init__(self, d: int, heads: int, ff: int, dropout: float) -> None:
+    def __init__(self, d: int, heads: int, ff: int, dropout: float, first_only: bool) -> None:
         super().__init__()
+        self.first_only = first_only
         self.attention = Attention(d, heads, dropout)
         self.norm1 = nn.LayerNorm(d)
         self.linear1, self.linear2 = nn.Linear(d, ff), nn.Linear(ff, d)
@@ -56,7 +63,8 @@ class EncoderBlock(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm1(x + self.dropout(self.attention(x)))
+        asking = x[:, :1] if self.first_only else x
+        x = self.norm1(asking + self.dropout(self.attention(asking, x)))
         inner = self.dropout(F.relu(self.linear1(x)))
         return self.norm2(x + self.dropout(self.linear2(inner)))
 
@@ -100,7 +108,8 @@ class SeriesTransformer(Net):
         tokens = (length + self.padding) // patch + 1
         self.register_buffer("positions", sinusoids(tokens, d), persistent=False)
         self.dropout = Dropout(position_dropout)
-        self.blocks = nn.Sequential(*(EncoderBlock(d, heads, ff, dropout) for _ in range(layers)))
+        self.blocks = nn.Sequential(*(EncoderBlock(d, heads, ff, dropout, i == layers - 1)
+                                      for i in range(layers)))
         self.hidden, self.head = nn.Linear(d, ff), nn.Linear(ff, task.outputs)
 
     def forward(self, x: Tensor) -> Tensor:

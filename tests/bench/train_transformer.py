@@ -4,7 +4,7 @@ Three ways to train the same network (patch 4, d 32, 8 layers, 8 heads, feed-for
 dropout .2 in the layers and .1 on positions, Adam), in one process, a round of each in turn:
 
   plain       nn.TransformerEncoder, nn.Dropout, a DataLoader over single examples
-  ours        lib.models, tensors in memory
+  ours        lib.models and train.fit
   no dropout  ours with dropout 0: what masks could gain at most
 
     python tests/bench/train_transformer.py --threads 2 --rounds 5 --steps 8
@@ -16,7 +16,6 @@ import argparse
 import os
 import statistics
 import time
-from types import SimpleNamespace
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--model", default="transformer_t1", help="one of the transformers")
@@ -31,7 +30,8 @@ import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
-from lib import models  # noqa: E402
+from lib import models, train  # noqa: E402
+from lib.data.task import Split, Task  # noqa: E402
 
 BATCH = 64
 
@@ -59,51 +59,47 @@ class Plain(nn.Module):
         return self.head(self.hidden(tokens[:, 0]))
 
 
-def round_of(model: nn.Module, batches) -> float:
-    """Examples a second of one pass over `batches`."""
-    optimizer = optimizers.setdefault(id(model), torch.optim.Adam(model.parameters(), 1e-3))
+def plain_round(model: nn.Module, loader: DataLoader, optimizer) -> float:
+    """Seconds of one epoch, the plain way."""
     model.train()
-    seen, start = 0, time.perf_counter()
-    for x, y in batches():
+    start = time.perf_counter()
+    for x, y in loader:
         optimizer.zero_grad()
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
-        seen += len(x)
-    return seen / (time.perf_counter() - start)
+    return time.perf_counter() - start
 
 
-optimizers: dict[int, torch.optim.Optimizer] = {}
+def our_round(model: nn.Module) -> float:
+    """Seconds of one epoch of `train.fit`, validation not counted."""
+    history = train.fit(model, task, epochs=1, lr=1e-3, batch_size=BATCH, keep="last")
+    return history.seconds.sum()
+
+
 torch.manual_seed(0)
-task = SimpleNamespace(inputs=(3, 151), outputs=9, kind="series",
-                       mean=torch.zeros(3), std=torch.ones(3))
 n = BATCH * arguments.steps
 x, y = torch.randn(n, 3, 151), torch.randint(9, (n,))
+part = Split(x, y)
+task = Task("noise", "series", "accuracy", tuple("abcdefghi"), (3, 151), 9, "made here",
+            torch.zeros(3), torch.ones(3), part, Split(x[:BATCH], y[:BATCH]), part, "noise")
 with_magnitude = torch.cat([x, x.norm(dim=1, keepdim=True)], 1).transpose(1, 2).contiguous()
 loader = DataLoader(TensorDataset(with_magnitude, y), BATCH, shuffle=True, drop_last=True)
-
-
-def in_memory():
-    for rows in torch.randperm(n).split(BATCH):
-        yield x[rows], y[rows]
-
-
 ours = models.build(arguments.model, task)
-ways = {
-    "plain": (Plain(ours), lambda: loader),
-    "ours": (ours, in_memory),
-    "no dropout": (models.build(arguments.model, task, dropout=0.0, position_dropout=0.0),
-                   in_memory),
-}
-counts = {name: sum(p.numel() for p in model.parameters()) for name, (model, _) in ways.items()}
-assert len(set(counts.values())) == 1, f"not the same network: {counts}"
+no_dropout = models.build(arguments.model, task, dropout=0.0, position_dropout=0.0)
+plain = Plain(ours)
+adam = torch.optim.Adam(plain.parameters(), 1e-3)
+counts = {sum(p.numel() for p in model.parameters()) for model in (ours, no_dropout, plain)}
+assert len(counts) == 1, f"not the same network: {counts}"
+ways = {"plain": lambda: plain_round(plain, loader, adam),
+        "ours": lambda: our_round(ours), "no dropout": lambda: our_round(no_dropout)}
 speeds: dict[str, list[float]] = {name: [] for name in ways}
 for turn in range(arguments.rounds + 1):
-    for name, (model, batches) in ways.items():
-        speed = round_of(model, batches)
+    for name, epoch in ways.items():
+        speed = n / epoch()
         if turn:                                        # the first round warms up
             speeds[name].append(speed)
 
-print(f"{arguments.model}: {counts['ours']} parameters, batch {BATCH}, {arguments.threads} "
+print(f"{arguments.model}: {counts.pop()} parameters, batch {BATCH}, {arguments.threads} "
       f"threads, {arguments.rounds} rounds of {arguments.steps} batches")
 for name, values in speeds.items():
     ratios = [value / plain for value, plain in zip(values, speeds["plain"], strict=True)]
