@@ -74,6 +74,11 @@ def test_sensitivity_finds_the_layer_that_matters():
     assert net.training and list(frame["layer"].unique()) == ["0.0", "0.3", "1"]
     for _, rows in frame.groupby("layer"):
         assert rows["error"].is_monotonic_decreasing and rows["size_bytes"].is_monotonic_increasing
+    ternary = sensitivity(net, x, levels=(3, 4), measure="mse")
+    assert list(ternary["bits"]) == [2] * 6 and list(ternary["levels"]) == [3, 4] * 3
+    assert ternary["error"][1::2].tolist() == frame["error"][::3].tolist()
+    small = allocate(ternary, int(ternary["size_bytes"][::2].sum()), choice="levels")
+    assert set(small.values()) == {3}
     first = frame.iloc[0]
     assert first["macs_bits"] == 4 * 2 * 9 * 16 * 2
     assert sensitivity(net, x, bits=(2,))["error"].min() >= -1e-6       # a KL divergence

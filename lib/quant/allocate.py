@@ -1,6 +1,7 @@
 """Mixed precision: how many bits for which layer, so that a budget holds and least is lost."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,9 @@ def _distance(outputs: Tensor, target: Tensor, measure: str) -> float:
 @torch.no_grad()
 def sensitivity(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
                 bits: Sequence[int] = (2, 3, 4, 6, 8), method: str = "affine", measure: str = "kl",
-                **options) -> pd.DataFrame:
-    """One line a layer and bit width: layer, bits, error, size_bytes, macs_bits, of a model in
-    which that layer alone is quantized.
+                levels: Sequence[int] | None = None, **options) -> pd.DataFrame:
+    """One line a layer and bit width, of a model in which that layer alone is quantized: layer,
+    bits, levels, error, size_bytes, macs_bits. `levels` in place of `bits` adds 3, ternary, and 6.
 
     error: "kl" of the softmax of the outputs from the float model's, "mse" relative to their power
     (regression); both on the calibration inputs, without labels. macs_bits: its multiplications
@@ -46,10 +47,13 @@ def sensitivity(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
         hook.remove()
     lines = []
     for name, places in positions.items():
-        for b in bits:
+        for base in levels or [2**b for b in bits]:
+            b = math.ceil(math.log2(base))
+            if levels is not None:
+                options["levels"] = base
             small = ptq(model, method, bits={name: b}, calibration=calibration, **options)
             layer = small.get_submodule(name)
-            lines.append({"layer": name, "bits": b,
+            lines.append({"layer": name, "bits": b, "levels": base,
                           "error": _distance(run(small, calibration), target, measure),
                           "size_bytes": layer.compressed["weight"].size_bytes,
                           "macs_bits": layer.weight.numel() * places * b})
@@ -57,61 +61,59 @@ def sensitivity(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
     return pd.DataFrame(lines)
 
 
-def _choices(table: pd.DataFrame, size: str) -> tuple[Mapping[str, list[tuple]], int]:
-    choices = {layer: sorted(zip(rows[size].astype(int), rows["error"], rows["bits"], strict=True))
-               for layer, rows in table.groupby("layer", sort=False)}
-    if not choices or not np.isfinite(table["error"]).all():
+def _choices(table: pd.DataFrame, budget: int, size: str, choice: str) -> dict[str, list[tuple]]:
+    """{layer: [(size, error, choice), …]}, smallest first."""
+    if not len(table) or not np.isfinite(table["error"]).all():
         raise ValueError("the table of layers is empty or holds errors that are not finite")
-    return choices, sum(options[0][0] for options in choices.values())
-
-
-def _check(least: int, budget: int) -> None:
-    if least > budget:
+    choices = {layer: sorted(zip(rows[size].astype(int), rows["error"], rows[choice], strict=True))
+               for layer, rows in table.groupby("layer", sort=False)}
+    if (least := sum(options[0][0] for options in choices.values())) > budget:
         raise ValueError(f"the smallest choices take {least}, over the budget of {budget}; raise "
                          "it, or offer fewer bits")
+    return choices
 
 
-def allocate(table: pd.DataFrame, budget: int, size: str = "size_bytes") -> dict[str, int]:
-    """{layer: bits} with the least sum of errors whose sizes sum to `budget` or less.
+def allocate(table: pd.DataFrame, budget: int, size: str = "size_bytes",
+             choice: str = "bits") -> dict[str, int]:
+    """{layer: bits}, or with choice="levels" {layer: levels}, with the least sum of errors whose
+    sizes sum to `budget` or less.
 
     Exact: layer after layer, of all combinations so far those that a smaller and better one does
     not beat are kept, which is dynamic programming over the sizes that do occur. `size` names the
     column: size_bytes or macs_bits. Layers' errors are taken to add up.
     """
-    choices, least = _choices(table, size)
-    _check(least, budget)
+    choices = _choices(table, budget, size, choice)
+    rest = sum(options[0][0] for options in choices.values())   # the least that is still to come
     sizes, errors, trail = np.zeros(1, np.int64), np.zeros(1), []
     for options in choices.values():
-        least -= options[0][0]
+        rest -= options[0][0]
         all_sizes = np.concatenate([sizes + o[0] for o in options])
         all_errors = np.concatenate([errors + o[1] for o in options])
         order = np.lexsort((all_errors, all_sizes))
-        order = order[all_sizes[order] + least <= budget]       # the rest must still fit
+        order = order[all_sizes[order] + rest <= budget]
         lowest = np.minimum.accumulate(all_errors[order])
         keep = order[np.r_[True, lowest[1:] < lowest[:-1]]]
-        trail.append((keep // len(sizes), keep % len(sizes)))
+        trail.append((keep // len(sizes), keep % len(sizes)))   # which option, after which before
         sizes, errors = all_sizes[keep], all_errors[keep]
     at, bits = int(errors.argmin()), {}
-    for (layer, options), (option, before) in zip(reversed(choices.items()), reversed(trail),
-                                                  strict=True):
-        bits[layer] = int(options[option[at]][2])
+    for layer, (option, before) in zip(reversed(choices), reversed(trail), strict=True):
+        bits[layer] = int(choices[layer][option[at]][2])
         at = int(before[at])
     return dict(reversed(bits.items()))
 
 
-def greedy(table: pd.DataFrame, budget: int, size: str = "size_bytes") -> dict[str, int]:
+def greedy(table: pd.DataFrame, budget: int, size: str = "size_bytes",
+           choice: str = "bits") -> dict[str, int]:
     """The same by always taking the step that lowers the error most for what it costs, from the
     smallest choices up. Fast and near, not always the best."""
-    choices, used = _choices(table, size)
-    _check(used, budget)
-    at = dict.fromkeys(choices, 0)
+    choices = _choices(table, budget, size, choice)
+    at = {layer: options[0] for layer, options in choices.items()}
     while True:
-        steps = [((options[at[layer]][1] - o[1]) / max(o[0] - options[at[layer]][0], 1), layer, i)
-                 for layer, options in choices.items() for i, o in enumerate(options)
-                 if i > at[layer] and o[1] < options[at[layer]][1]
-                 and used + o[0] - options[at[layer]][0] <= budget]
+        left = budget - sum(now[0] for now in at.values())
+        steps = [((at[layer][1] - o[1]) / max(o[0] - at[layer][0], 1), layer, o)
+                 for layer, options in choices.items() for o in options
+                 if o[1] < at[layer][1] and o[0] - at[layer][0] <= left]
         if not steps:
-            return {layer: int(options[at[layer]][2]) for layer, options in choices.items()}
-        _, layer, i = max(steps)
-        used += choices[layer][i][0] - choices[layer][at[layer]][0]
-        at[layer] = i
+            return {layer: int(now[2]) for layer, now in at.items()}
+        _, layer, option = max(steps)
+        at[layer] = option
