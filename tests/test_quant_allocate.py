@@ -78,7 +78,7 @@ def test_sensitivity_finds_the_layer_that_matters():
     assert list(ternary["bits"]) == [2] * 6 and list(ternary["levels"]) == [3, 4] * 3
     assert ternary["error"][1::2].tolist() == frame["error"][::3].tolist()
     small = allocate(ternary, int(ternary["size_bytes"][::2].sum()), choice="levels")
-    assert set(small.values()) == {3}
+    assert small["0.3"] == 3                         # 192 weights; for 9 both take 3 bytes
     first = frame.iloc[0]
     assert first["macs_bits"] == 4 * 2 * 9 * 16 * 2
     assert sensitivity(net, x, bits=(2,))["error"].min() >= -1e-6       # a KL divergence
