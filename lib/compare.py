@@ -1,7 +1,8 @@
 """Did my rows come back? Mine against the committed ones, row by row.
 
 A row made from the committed weights must be the same: within 0.1 points and alike on 99.5 % of
-the examples. A row whose net was trained anew must lie where one more seed would lie. The bootstrap over test examples is no yardstick here: it would let a bug of half a point pass.
+the examples. A row whose net was trained anew must lie where one more seed would lie. The bootstrap
+over test examples is no yardstick here: it would let a bug of half a point pass.
 """
 
 import re
@@ -58,7 +59,7 @@ def judge(theirs: pd.DataFrame, mine: pd.DataFrame, their_scores: dict, my_score
         loose[_key(row, DISPLACED)] = row
     verdicts = []
     for _, row in theirs[theirs.score.notna()].iterrows():
-        label = " ".join(str(row[c]) for c in ("task", "model", "setting")) + "".join(
+        label = " ".join(row[c] for c in ("task", "model", "setting", "split")) + "".join(
             f" {c} {row[c]:g}" for c in ("seed", "fold", "draw") if pd.notna(row[c]))
         own = found.get(_key(row), loose.get(_key(row, DISPLACED)))
         if own is None or pd.isna(own.score):
@@ -83,7 +84,7 @@ def interval(table: pd.DataFrame, row: pd.Series) -> tuple[float, float, str]:
     """Where one more seed would lie, and what that is taken from.
 
     mean ± t(n−1) s √(1 + 1/n) over the committed seeds of the same model on the same fold, or over
-    its folds where there is one seed; over test examples where there is nothing else.
+    its folds where there is one seed. One run alone says nothing of another: it must come back.
     """
     same = table
     for column in ("task", "model", "method", "setting", "split"):
@@ -91,11 +92,10 @@ def interval(table: pd.DataFrame, row: pd.Series) -> tuple[float, float, str]:
     fold = same[same.fold.eq(row.fold) | (same.fold.isna() & pd.isna(row.fold))]
     values, over = (fold.score, "seeds") if fold.seed.nunique() > 1 else (same.score, "folds")
     n = len(values)
-    if n < 2:
-        return row.score_low, row.score_high, "(examples: there is one run only)"
-    half = stats.t.ppf(0.5 + LEVEL / 2, n - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / n)
+    half = stats.t.ppf(0.5 + LEVEL / 2, n - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / n) \
+        if n > 1 else 0.0
     half = max(half, POINTS.get(row.metric, 0.001))
-    return values.mean() - half, values.mean() + half, f"({n} {over})"
+    return values.mean() - half, values.mean() + half, f"({n} {over if n > 1 else 'run only'})"
 
 
 def from_committed_weights(row: pd.Series) -> bool:

@@ -32,6 +32,7 @@ class Stopped(RuntimeError):
 def main(arguments: list[str] | None = None) -> int:
     """One command of run_all.sh; returns the exit status."""
     asked = _parser().parse_args(arguments)
+    sys.stdout.reconfigure(line_buffering=True)         # heard at once, in a pipe as well
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:

@@ -50,10 +50,11 @@ def problems(key: str, value: Any, near: Path = Path()) -> list[str]:
 
 
 def allowed(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'epochs'? Allowed: …`."""
+    """`; did you mean 'epochs'? Allowed are: …`."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
-    return (f"; did you mean {close[0]!r}?" if close else ";") + f" Allowed: {', '.join(known)}"
+    return (f"; did you mean {close[0]!r}? Allowed are: " if close else "; allowed are: "
+            ) + ", ".join(known)
 
 
 def absolute(value: Any, near: Path) -> Any:

@@ -105,3 +105,9 @@ def test_nothing_to_compare_is_a_failure(capsys):
     publish(row())
     assert compare.compare() == 1
     assert "run ./run_all.sh full first" in capsys.readouterr().err
+
+
+def test_one_run_alone_must_come_back(capsys):
+    publish(row(90.0))
+    assert verdict(capsys, row(90.2)) == ["OUT"]
+    assert verdict(capsys, row(90.05)) == ["same"]

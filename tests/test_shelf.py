@@ -1,0 +1,87 @@
+"""Publishing, tidying up and telling what is there."""
+
+import json
+import subprocess
+
+import pytest
+
+from lib import paths, shelf, stamps
+
+
+@pytest.fixture(autouse=True)
+def toy(tmp_path, monkeypatch):
+    for name in ("RAW", "CACHE", "RUNS", "WEIGHTS", "RESULTS"):
+        monkeypatch.setattr(paths, name, tmp_path / "data" / name.lower())
+    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(shelf, "COST", paths.RESULTS / "cost.json")
+    monkeypatch.delenv("GREENBITS_MIRROR", raising=False)
+    return tmp_path
+
+
+def file(path, text="x"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def full_study(git="abc"):
+    rows = paths.RUNS / "full"
+    made = [file(rows / "02_train.csv", "task\nchurn\n"), file(rows / "02_train.npz"),
+            file(rows / "02_train.json", json.dumps({"git": git})), file(rows / "02_history.csv")]
+    stamps.write(rows / "02_train.stamp.json", {}, [file(paths.RAW / "churn.csv", "x" * 3000)],
+                 made, 3700.0)
+    stamps.write(rows / "02_train.stamp.json", {}, [paths.RAW / "churn.csv"], made, 10.0)
+
+
+def test_publish_copies_rows_and_tables_and_says_what_they_cost(capsys):
+    assert shelf.publish() == 1
+    full_study()
+    assert shelf.publish() == 0
+    assert sorted(p.name for p in paths.RESULTS.iterdir()) == [
+        "02_history.csv", "02_train.csv", "02_train.json", "02_train.npz", "cost.json"]
+    told = shelf.cost(["02_train"])
+    assert "1 h 01 min" in told                     # the first run, not the one from caches
+    assert "Still to download: 0.0 MB" in told
+    (paths.RAW / "churn.csv").rename(paths.RAW / "lost.csv")
+    cost = json.loads(shelf.COST.read_text())
+    assert cost["downloads"] == {"churn.csv": 3000}
+    file(shelf.COST, json.dumps(cost | {"downloads": {"churn.csv": 3e9}}))
+    assert "Still to download: 3.0 GB" in shelf.cost(["02_train"])
+
+
+def test_publish_warns_of_rows_that_no_commit_can_make_again(toy, capsys):
+    subprocess.run(["git", "init", "-q", toy], check=True)
+    full_study(git="abc-dirty")
+    assert shelf.publish() == 0
+    assert "02_train's rows were made by code that was not committed" in capsys.readouterr().out
+
+
+def test_clean_says_what_it_deletes_and_spares_the_rest(toy, capsys, monkeypatch):
+    doomed = [file(paths.CACHE / "a"), file(paths.RUNS / "quick/b"),
+              file(paths.FIGURES / "quick/c")]
+    spared = [file(paths.FIGURES / "full/report.html"), file(paths.RAW / "d"),
+              file(paths.WEIGHTS / "e"), file(paths.RESULTS / "f")]
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda question: "n")
+    assert shelf.clean() == 1 and all(p.exists() for p in doomed)
+    monkeypatch.setattr("builtins.input", lambda question: "y")
+    assert shelf.clean() == 0
+    assert not any(p.exists() for p in doomed) and all(p.exists() for p in spared)
+    said = capsys.readouterr().out
+    for name in ("data/cache", "data/runs", "figures/quick"):
+        assert f"delete {name}" in said
+
+
+def test_status_tells_what_is_there(capsys):
+    assert shelf.status() == 0
+    full_study()
+    shelf.publish()
+    assert shelf.status() == 0
+    said = capsys.readouterr().out
+    assert "full: 1 notebooks, 1 rows" in said and "1 rows in data/results" in said
+
+
+@pytest.mark.parametrize("count, said", [(0, "0.0 MB"), (25_000_000, "25.0 MB"), (3e9, "3.0 GB")])
+def test_bytes_as_a_person_says_them(count, said):
+    assert shelf.size(count) == said
