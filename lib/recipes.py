@@ -39,6 +39,8 @@ RECIPES: dict[tuple[str, str], dict] = {
         "sizes": {"hidden": (112, 72, 32), "logs": True, "periodic": (0, 1)}, "epochs": 60,
         "lr": 8e-3, "batch_size": 256, "optimizer": "adamw", "weight_decay": 0.1,
         "schedule": "onecycle"},
+    ("diabetes", "mlp_simple"): TABULAR | {"epochs": 60, "batch_size": 64,
+                                           "weight_decay": 1e-2},
     ("mv", "mlp_complex"): TABULAR | {"sizes": {"dropout": 0.0}, "epochs": 15},
     ("mv", "mlp_simple"): TABULAR | {"epochs": 15},
     **{(task, "mlp_complex"): TABULAR | {"sizes": {"dropout": 0.0}}
