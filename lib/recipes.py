@@ -76,13 +76,14 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
     how = recipe(task.name, model, recipe_name) | changes
     sizes, version, store = (how.pop(k, d) for k, d in
                              (("sizes", {}), ("version", None), ("store", "float32")))
+    net = models.build(model, task, seed=seed, **sizes)
+    # The files that decide the weights; of the data its hash does.
+    rooms = ("train", "models/net", "models/dropout", _room(net))
     key = {"task": task.hash, "model": model, "sizes": sizes, "fit": how, "seed": seed,
-           "store": store, **({"version": version} if version else
-                              {"code": cache.code("train", "models", "data")})}
+           "store": store, **({"version": version} if version else {"code": cache.code(*rooms)})}
     step = f"train {task.name} {model} seed {seed}" + (
         "" if task.fold is None else f" fold {task.fold}") + (
         "" if recipe_name == "ours" else f" recipe {recipe_name}")
-    net = models.build(model, task, seed=seed, **sizes)
 
     def build() -> cache.Built:
         committed = _committed(step, key)
@@ -104,6 +105,11 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
     net.history = pd.DataFrame(entry.record["history"])
     net.trained_s = float(net.history["seconds"].sum())
     return net.eval()
+
+
+def _room(net: nn.Module) -> str:
+    """The file of lib that defines a net: `models/mlp`."""
+    return type(net).__module__.removeprefix("lib.").replace(".", "/")
 
 
 def weights_name(step: str) -> str:
