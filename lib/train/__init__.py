@@ -16,11 +16,11 @@ from lib.train.augment import AUGMENTATIONS, augmentation
 
 __all__ = ["AUGMENTATIONS", "Evaluation", "evaluate", "fit"]
 
-OPTIMIZERS = {
-    "adam": lambda p, lr, decay: torch.optim.Adam(p, lr=lr, weight_decay=decay),
-    "adamw": lambda p, lr, decay: torch.optim.AdamW(p, lr=lr, weight_decay=decay),
-    "sgd": lambda p, lr, decay: torch.optim.SGD(p, lr=lr, weight_decay=decay, momentum=0.9,
-                                                nesterov=True),
+OPTIMIZERS = {          # fused: one kernel for all tensors, a fifth of the time on small nets
+    "adam": lambda p, lr, decay: torch.optim.Adam(p, lr, weight_decay=decay, fused=True),
+    "adamw": lambda p, lr, decay: torch.optim.AdamW(p, lr, weight_decay=decay, fused=True),
+    "sgd": lambda p, lr, decay: torch.optim.SGD(p, lr, weight_decay=decay, momentum=0.9,
+                                                nesterov=True, fused=True),
 }
 SCHEDULES = {       # share of lr at progress t in [0, 1)
     "constant": lambda t: 1.0,
