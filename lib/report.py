@@ -28,7 +28,8 @@ NUMBER = re.compile(r"[-+−±–<>~≈×%\s\d.,:eE\[\]()/]*")
 def render(profile: str) -> Path:
     """Write figures/<profile>/report.html and chapters/*.html, where they have changed."""
     folder, made = paths.FIGURES / profile, paths.RUNS / profile / "notebooks"
-    sources = {p.stem: p for p in sorted(made.glob("[0-9][0-9]_*.ipynb")) if "." not in p.stem}
+    sources = {p.stem: p for p in sorted(made.glob("[0-9][0-9]_*.ipynb"))
+               if (paths.NOTEBOOKS / p.name).exists()}     # a half-run or a dropped one is not
     pages = {stem: folder / "report.html" if stem == REPORT else folder / f"chapters/{stem}.html"
              for stem in sources}
     gone = {p for p in folder.glob("chapters/*.html")} - set(pages.values())

@@ -61,16 +61,31 @@ class Finished:
     seconds: float
 
 
-def copy(target: Path) -> Project:
-    """The project's own files, without what runs have made."""
-    shutil.copytree(paths.ROOT, target, ignore=MADE)
+def copy(source: Path, target: Path) -> Project:
+    """A project's own files, without what runs have made."""
+    shutil.copytree(source, target, ignore=MADE)
     return Project(target)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--drill", action="store_true", help="the long fault drills, and only these")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "drill: a long fault drill, run by --drill")
+
+
+def pytest_collection_modifyitems(config, items):
+    wanted = config.getoption("--drill")
+    other = [item for item in items if ("drill" in item.keywords) != wanted]
+    config.hook.pytest_deselected(items=other)
+    items[:] = [item for item in items if item not in other]
 
 
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory) -> tuple[Project, Finished]:
     """The quick study, executed once, in a copy of its own."""
-    project = copy(tmp_path_factory.mktemp("quick") / "greenbits")
+    project = copy(paths.ROOT, tmp_path_factory.mktemp("quick") / "greenbits")
     finished = project.run("quick")
     assert finished.status == 0, finished.said
     return project, finished

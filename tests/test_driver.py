@@ -161,15 +161,16 @@ def rows(project) -> dict[str, pd.DataFrame]:
     return tables
 
 
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.drill)])
 def test_a_study_killed_again_and_again_ends_with_the_rows_of_an_uninterrupted_one(
-        quick, tmp_path):
+        quick, tmp_path, kills):
     """Also says that the study is deterministic: this one trains everything itself."""
     whole, uninterrupted = quick
-    project, chance = copy(tmp_path / "greenbits"), random.Random(0)
-    for share in (0.1, 0.3, 0.5):
+    project, chance = copy(whole.root, tmp_path / "greenbits"), random.Random(kills)
+    for _ in range(kills):
         process = project.start("quick")
         try:
-            process.communicate(timeout=uninterrupted.seconds * share * chance.uniform(0.5, 1.5))
+            process.communicate(timeout=chance.uniform(1, uninterrupted.seconds / 2))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
