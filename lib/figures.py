@@ -137,3 +137,41 @@ def baselines(summary: pd.DataFrame, published: pd.DataFrame) -> Figure:
     figure.legend(handles, texts, loc="upper center", ncols=3, fontsize=9)
     figure.tight_layout(rect=(0, 0, 1, 0.93))
     return figure
+
+
+def baseline_table(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """What `baselines` draws as text, the best of each task first; numbers with fit digits."""
+    frame = summary.merge(published[["task", "model", "score"]].rename(
+        columns={"score": "published"}), on=["task", "model"], how="left")
+    frame = frame.assign(order=-frame.score).sort_values(["metric", "task", "order"])
+    form = frame.metric.map({"accuracy": "{:.2f}", "r2": "{:.4f}"})
+
+    def text(column: str, forms) -> list[str | None]:
+        return [None if pd.isna(v) else f.format(v) for v, f in zip(frame[column], forms,
+                                                                    strict=True)]
+
+    recipe = frame.setting.str.partition("recipe=")[2].replace("", "ours")
+    return pd.DataFrame({
+        "task": frame.task, "model": frame.model, "recipe": recipe.where(frame.kind == "net"),
+        "score": text("score", form), "95 % interval": [
+            f"{low} – {high}" for low, high in zip(text("low", form), text("high", form),
+                                                   strict=True)],
+        "over": [over if over == "examples" else f"{runs} {over}"
+                 for runs, over in zip(frame.runs, frame.over, strict=True)],
+        "published": text("published", form),
+        **{name: text(column, [f] * len(frame)) for name, column, f in (
+            ("params", "params", "{:,.0f}"), ("bytes", "size_bytes", "{:,.0f}"),
+            ("MACs", "macs", "{:,.0f}"))}})
+
+
+def curves(history: pd.DataFrame) -> Figure:
+    """Loss over epochs on training and validation, one panel per net; columns as `fit` gives them,
+    with task and model."""
+    frame = history.assign(net=history.task + " · " + history.model).rename(
+        columns={"train_loss": "training", "val_loss": "validation"})
+    grid = sns.relplot(
+        frame.melt(["net", "epoch"], ["training", "validation"], "part", "loss"), x="epoch",
+        y="loss", hue="part", col="net", col_wrap=3, kind="line", errorbar=None, height=2.1,
+        aspect=1.2, facet_kws={"sharey": False, "sharex": False})
+    grid.set_titles("{col_name}", size=9)
+    return grid.figure

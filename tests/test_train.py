@@ -149,7 +149,8 @@ def test_a_flip_is_a_flip_and_a_crop_a_shift():
     mirrored = (flipped == x.flip(3)).flatten(1).all(1)
     assert (same ^ mirrored).all() and 10 < mirrored.sum() < 54
     cropped = augment.crop(x, 2)
-    window = torch.nn.functional.pad(x, (2, 2, 2, 2), mode="reflect").unfold(2, 8, 1).unfold(3, 8, 1)
+    padded = torch.nn.functional.pad(x, (2, 2, 2, 2), mode="reflect")
+    window = padded.unfold(2, 8, 1).unfold(3, 8, 1)
     found = (window[:, 0] == cropped[:, :, None]).flatten(3).all(3)
     assert found.flatten(1).any(1).all()
 

@@ -1,0 +1,91 @@
+import base64
+import re
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from lib import figures, paths, results
+from lib.results import Row
+from tests.toys import blobs
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    monkeypatch.setattr(paths, "_profile", "toy")
+    return tmp_path / "toy"
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    pages = []
+    monkeypatch.setattr(figures, "display", lambda html: pages.append(html.data))
+    return pages
+
+
+def draw():
+    figure, axis = plt.subplots()
+    axis.plot([1, 2], [3, 4])
+    return figure
+
+
+def test_a_figure_is_kept_twice_and_shown_whole(folder, shown):
+    figures.show(draw(), "02_curves", "Loss & time < 1", 'a "falling" curve')
+    png = (folder / "02_curves.png").read_bytes()
+    assert (folder / "02_curves.svg").read_text().startswith("<?xml")
+    image, alt = re.search(r'src="data:image/png;base64,([^"]+)" alt="([^"]*)"', shown[0]).groups()
+    assert base64.b64decode(image) == png and alt == "a &quot;falling&quot; curve"
+    assert "<figcaption>Loss &amp; time &lt; 1</figcaption>" in shown[0]
+    assert not plt.get_fignums()
+
+
+def test_the_same_figure_is_the_same_file(folder, shown):
+    kept = []
+    for _ in range(2):
+        figures.show(draw(), "02_curves", "c", "a")
+        kept.append([(folder / f"02_curves.{kind}").read_bytes() for kind in ("png", "svg")])
+    assert kept[0] == kept[1]
+
+
+def test_a_figure_belongs_to_a_notebook():
+    with pytest.raises(ValueError, match="notebook's number"):
+        figures.show(draw(), "curves", "c", "a")
+
+
+def test_a_table_shows_gaps_and_escapes(shown):
+    figures.show_table(pd.DataFrame({"a <b>": [1.23456, None]}), "What it says")
+    assert "<caption>What it says</caption>" in shown[0] and "a &lt;b&gt;" in shown[0]
+    assert "1.23<" in shown[0] and ">–<" in shown[0]
+
+
+def summary():
+    rows = [Row(task=t, model=m, metric=metric, score=s, score_low=s - w, score_high=s + w, seed=0)
+            for t, metric, w in (("one", "accuracy", 2), ("two", "r2", 0.1))
+            for m, s in (("net", 0.5), ("svm", 0.25))]
+    table = results.summary(results.table(rows))
+    return table.assign(kind=table.model.map({"net": "net", "svm": "rival"}))
+
+
+PUBLISHED = pd.DataFrame({"task": ["one"], "model": ["net"], "metric": ["accuracy"],
+                          "score": [0.4]})
+
+
+def test_the_table_of_baselines_says_what_the_rows_say():
+    table = figures.baseline_table(summary(), PUBLISHED).set_index(["task", "model"])
+    assert table.score["one", "net"] == "0.50" and table.score["two", "svm"] == "0.2500"
+    assert table.published["one", "net"] == "0.40" and table.published.isna().sum() == 3
+    assert list(table.index) == [("one", "net"), ("one", "svm"), ("two", "net"), ("two", "svm")]
+    assert table.recipe["one", "net"] == "ours" and pd.isna(table.recipe["one", "svm"])
+
+
+def test_accuracy_and_r2_never_share_an_axis():
+    figure = figures.baselines(summary(), PUBLISHED)
+    assert [axis.get_xlabel() for axis in figure.axes] == ["test accuracy, %", "test R²"]
+    plt.close(figure)
+
+
+def test_examples_are_drawn_for_a_task():
+    figure, name, caption, alt = figures.examples(blobs(), 5)
+    assert name == "01_examples_blobs" and "blobs" in caption and alt.startswith("5 examples")
+    plt.close(figure)
