@@ -21,7 +21,7 @@ from IPython.display import HTML, display
 from lib import cache, paths, results
 from lib.results import Row
 
-# Everything a row can depend on; figures, report and driver cannot change a number.
+# What a row can depend on, as far as a notebook imports it; figures and report change no number.
 ROOMS = ("data", "models", "train", "quant", "prune", "energy", "recipes", "measure", "results")
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
 
@@ -82,12 +82,12 @@ def each(trial: Callable[[dict], Row | list[Row]], specs: list[dict]) -> list[Ro
 
     trial: spec -> Row or rows; spec: plain values, `threads` (1 if absent) among them. A trial's
     rows are one atomic cache entry under its spec, its source, the parameters it mentions and the
-    rooms of lib. One that raises is reported and the others go on; `save` then ends non-zero.
+    rooms of lib in use. One that raises is reported and the others go on; `save` then ends non-zero.
     """
     constants = {n: trial.__globals__[n] for n in trial.__code__.co_names
                  if isinstance(trial.__globals__.get(n), bool | int | float | str | list)}
     base = {"trial": cache.tree(inspect.getsource(trial)), "constants": constants,
-            "rooms": cache.code(*ROOMS)}
+            "rooms": cache.code(*(room for room in ROOMS if f"lib.{room}" in sys.modules))}
     rows: list[Row] = []
     print(LINE.format("task", "model", "setting", "seed", "fold", "score", "95 % interval",
                       "params", "seconds"))

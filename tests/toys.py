@@ -27,4 +27,5 @@ def _task(name, metric, classes, x, y, **more) -> Task:
     a, b = int(0.6 * len(y)), int(0.8 * len(y))
     parts = [Split(x[i], y[i]) for i in (order[:a], order[a:b], order[b:])]
     return Task(name, "tabular", metric, classes, (4,), max(1, len(classes)), "made here",
-                parts[0].x.mean(0), parts[0].x.std(0), *parts, hash=name, **more)
+                parts[0].x.mean(0), parts[0].x.std(0), *parts, hash=name,
+                features=tuple("abcd"), **more)
