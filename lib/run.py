@@ -82,7 +82,7 @@ def each(trial: Callable[[dict], Row | list[Row]], specs: list[dict]) -> list[Ro
 
     trial: spec -> Row or rows; spec: plain values, `threads` (1 if absent) among them. A trial's
     rows are one atomic cache entry under its spec, its source, the parameters it mentions and the
-    rooms of lib in use. One that raises is reported and the others go on; `save` then ends non-zero.
+    rooms of lib in use. One that raises is reported, the others go on, and `save` ends non-zero.
     """
     constants = {n: trial.__globals__[n] for n in trial.__code__.co_names
                  if isinstance(trial.__globals__.get(n), bool | int | float | str | list)}
