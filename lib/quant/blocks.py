@@ -135,8 +135,8 @@ def reconstruct(unit: nn.Module, x: Tensor, clean: Tensor, target: Tensor, steps
 def brecq(model: nn.Module, bits: int | Mapping[str, int] = 4, a_bits: int | None = None,
           axis: int | None = 0, group: int | None = None, calibration=None,
           generator: torch.Generator | None = None,
-          levels: int | Mapping[str, int] | None = None, steps: int = 1000, batch: int = 32,
-          lr: float = 0.05, weight: float = 10.0, mix: float = 0.5, drop: float = 0.5,
+          levels: int | Mapping[str, int] | None = None, steps: int = 2000, batch: int = 8,
+          lr: float = 0.1, weight: float = 10.0, mix: float = 0.5, drop: float = 0.5,
           clip: str = "mse", a_method: str = "mse") -> nn.Module:
     """A copy of `model`, batch-norm folded, whose layers are quantized block after block.
 

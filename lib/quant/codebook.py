@@ -8,8 +8,6 @@ weights are clamped. Always exactly 2^bits levels, sorted, every weight within t
 gap from one (Edge's own versions, which differ in each of these: edge.py).
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -23,6 +21,7 @@ from lib.quant.tensor import (
     code_count,
     code_dtype,
     layout,
+    named,
     normal_levels,
 )
 
@@ -95,9 +94,11 @@ def kmeans_levels(s: Tensor, base: int) -> Tensor:
     rank = pad(gaps.ne(0).cumsum(1, dtype=torch.int32), (1, 0))
     few = rank[:, -1:] < base                                    # slices with few distinct values
     exact = ordered[:, -1:].repeat(1, base)
-    exact.scatter_(1, rank.clamp(max=base - 1).long(), ordered)
+    exact.scatter_(1, rank.clamp_(max=base - 1).long(), ordered)
+    if few.all():
+        return exact
     share = gaps.pow_(2 / 3).cumsum(1, dtype=torch.double)                     # (slices, n − 1)
-    wanted = share[:, -1:] * torch.arange(1, base, device=s.device) / base if n > 1 else share
+    wanted = share[:, -1:] * torch.arange(1, base, device=s.device) / base
     cut = torch.searchsorted(share, wanted).add_(1).clamp_(max=n)  # the first value above each cut
     # Sums of deviations from the middle value keep the digits that a mean far from 0 would cost.
     middle = ordered[:, n // 2, None].double()
@@ -137,8 +138,8 @@ def _uniform(s: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.rand(s.shape, generator=generator, device=s.device)
 
 
-def quantize_set(name: str, kind: str, stochastic: bool, iqr: bool, w: Tensor, bits: int,
-                 axis: int | None, group: int | None, generator: torch.Generator | None
+def quantize_set(name: str, w: Tensor, bits: int, axis: int | None, group: int | None,
+                 generator: torch.Generator | None, kind: str, stochastic: bool, iqr: bool
                  ) -> Quantized:
     """Cut `w` into slices, choose each its set, round."""
     form, base = layout(w, axis, group), code_count(bits)
@@ -153,46 +154,31 @@ def quantize_set(name: str, kind: str, stochastic: bool, iqr: bool, w: Tensor, b
         raise ValueError(f"{name}: {len(s)} tables of {base} levels outweigh the weights they are "
                          "for; take fewer bits or larger groups")
     codes = torch.empty(s.shape, dtype=code_dtype(base), device=s.device)
-    tables = []
+    table = torch.empty(len(s), 4 if kind == "normal" else base, device=s.device)
     rows, columns = max(1, CHUNK // max(base, s.shape[1])), min(CHUNK, s.shape[1])
     for i in range(0, len(s), rows):
-        part = s[i:i + rows]
+        part, ends = s[i:i + rows], (low[i:i + rows], high[i:i + rows])
         if kind == "normal":
             spread = part.std(1, keepdim=True) if s.shape[1] > 1 else torch.zeros_like(part)
-            table = torch.cat([part.mean(1, keepdim=True), spread, low[i:i + rows],
-                               high[i:i + rows]], 1)
-            levels = normal_levels(table, base)
-        elif kind == "histogram":
-            table = levels = histogram_levels(part, low[i:i + rows], high[i:i + rows], base)
+            table[i:i + rows] = torch.cat([part.mean(1, keepdim=True), spread, *ends], 1)
+            levels = normal_levels(table[i:i + rows], base)
         else:
-            table = levels = kmeans_levels(part, base)
-        tables.append(table)
+            levels = kmeans_levels(part, base) if kind == "kmeans" else histogram_levels(
+                part, *ends, base)
+            table[i:i + rows] = levels
         for j in range(0, s.shape[1], columns):
             piece = part[:, j:j + columns]
             codes[i:i + rows, j:j + columns] = round_to(levels, piece, stochastic, generator)
-    return (Normal if kind == "normal" else Codebook)(name, bits, form, base, form.join(codes),
-                                                      torch.cat(tables))
+    result = Normal if kind == "normal" else Codebook
+    return result(name, bits, form, base, form.join(codes), table)
 
 
-def _method(name: str, kind: str, stochastic: bool = False, iqr: bool = False) -> Callable:
-    def method(w: Tensor, bits: int = 8, axis: int | None = 0, group: int | None = None,
-               generator: torch.Generator | None = None) -> Quantized:
-        return quantize_set(name, kind, stochastic, iqr, w, bits, axis, group, generator)
-
-    rounding = "stochastic" if stochastic else "nearest"
-    method.__name__ = name
-    method.__doc__ = f"{rounding.capitalize()} rounding to a {kind} set" + (
-        " between Tukey's fences." if iqr else ".")
-    return method
-
-
-METHODS = {"kmeans": _method("kmeans", "kmeans")}
-for _kind in ("mid_rise", "mid_tread"):
-    METHODS[_kind] = _method(_kind, _kind)
-    METHODS[f"{_kind}_iqr"] = _method(f"{_kind}_iqr", _kind, iqr=True)
-for _random, _rounding in ((False, "nearest"), (True, "stochastic")):
-    for _kind in ("uniform", "histogram", "normal"):
-        _name = f"{_rounding}_{_kind}"
-        METHODS[_name] = _method(_name, _kind, _random)
-        if _kind != "normal":       # its ends are the slice's own; fences do not enter
-            METHODS[f"{_name}_iqr"] = _method(f"{_name}_iqr", _kind, _random, iqr=True)
+METHODS = {}
+for _rounding in ("", "nearest_", "stochastic_"):
+    for _kind in ("uniform", "histogram", "normal") if _rounding else (
+            "mid_rise", "mid_tread", "kmeans"):
+        for _tail in ("",) if _kind in ("normal", "kmeans") else ("", "_iqr"):
+            _name = f"{_rounding}{_kind}{_tail}"
+            METHODS[_name] = named(_name, f"Rounding to the set {_name}, repaired.", quantize_set,
+                                   kind=_kind, stochastic=_rounding == "stochastic_",
+                                   iqr=bool(_tail))

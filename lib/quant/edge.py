@@ -26,6 +26,7 @@ from lib.quant.tensor import (
     code_count,
     code_dtype,
     layout,
+    named,
     normal_levels,
 )
 
@@ -99,30 +100,25 @@ def _normal_set(name: str, w: Tensor, bits: int, chance: Tensor | float) -> Quan
     return Normal(name, bits, form, base, codes.to(code_dtype(base)), statistics)
 
 
-def _method(name: str, kind: str, stochastic: bool = False, iqr: bool = False) -> Callable:
-    def method(w: Tensor, bits: int = 8, axis: int | None = None, group: int | None = None,
-               generator: torch.Generator | None = None) -> Quantized:
-        if kind == "mid_rise":
-            return _mid_rise(name, w, bits, iqr)
-        # ⌊place + ½⌋ rounds to the nearest, halves up as Edge does; ⌊place + U[0,1)⌋ at random.
-        chance = torch.rand(w.shape, generator=generator, device=w.device) if stochastic else 0.5
-        if kind == "normal":
-            return _normal_set(name, w, bits, chance)
-        return _even_set(name, w, bits, kind, iqr, chance)
-
-    method.__name__ = name
-    method.__doc__ = f"Edge's {name.removeprefix('edge_')} as its code computes it; one range."
-    return method
+def _as_edge(name: str, w: Tensor, bits: int, axis, group, generator: torch.Generator | None,
+             kind: str, stochastic: bool, iqr: bool) -> Quantized:
+    if kind == "mid_rise":
+        return _mid_rise(name, w, bits, iqr)
+    # ⌊place + ½⌋ rounds to the nearest, halves up as Edge does; ⌊place + U[0,1)⌋ at random.
+    chance = torch.rand(w.shape, generator=generator, device=w.device) if stochastic else 0.5
+    if kind == "normal":
+        return _normal_set(name, w, bits, chance)
+    return _even_set(name, w, bits, kind, iqr, chance)
 
 
-METHODS = {f"edge_mid_rise{tail}": _method(f"edge_mid_rise{tail}", "mid_rise", iqr=bool(tail))
-           for tail in ("", "_iqr")}
-for _random, _rounding in ((False, "nearest"), (True, "stochastic")):
-    for _kind in ("uniform", "histogram", "normal"):
-        _name = f"edge_{_rounding}_{_kind}"
-        METHODS[_name] = _method(_name, _kind, _random)
-    _name = f"edge_{_rounding}_uniform_iqr"
-    METHODS[_name] = _method(_name, "uniform", _random, iqr=True)
+METHODS = {}
+for _rounding in ("", "nearest_", "stochastic_"):
+    for _kind in ("uniform", "histogram", "normal") if _rounding else ("mid_rise",):
+        for _tail in ("", "_iqr") if _kind in ("uniform", "mid_rise") else ("",):
+            _name = f"edge_{_rounding}{_kind}{_tail}"
+            METHODS[_name] = named(_name, f"{_name[5:]} as Edge's code computes it; one range.",
+                                   _as_edge, kind=_kind, stochastic=_rounding == "stochastic_",
+                                   iqr=bool(_tail))
 
 
 def quantize_model(model: nn.Module, method: Callable, bits: Mapping[str, int],

@@ -123,18 +123,17 @@ def correct_bias(model: nn.Module, original: nn.Module,
     fixed, original = bare_copy(model), bare_copy(original)
     means: dict[str, Tensor] = {}
 
-    def mean(layer: nn.Module, y: Tensor) -> Tensor:
-        channel = 1 if isinstance(layer, (nn.Conv1d, nn.Conv2d)) else y.dim() - 1
-        return y.mean([d for d in range(y.dim()) if d != channel])
+    def channels_last(layer: nn.Module, y: Tensor) -> Tensor:
+        return y if isinstance(layer, nn.Linear) else y.movedim(1, -1)
 
     def record(layer: nn.Module, _, y: Tensor, name: str) -> None:
-        means[name] = mean(layer, y)
+        means[name] = channels_last(layer, y).flatten(0, -2).mean(0)
 
     def shift(layer: nn.Module, _, y: Tensor, name: str) -> Tensor:
-        change = means[name] - mean(layer, y)
+        last = channels_last(layer, y)
+        change = means[name] - last.flatten(0, -2).mean(0)
         layer.bias = nn.Parameter(change if layer.bias is None else layer.bias + change)
-        return y + (change.view(-1, *[1] * (y.dim() - 2)) if not isinstance(layer, nn.Linear)
-                    else change)
+        return last + change if isinstance(layer, nn.Linear) else (last + change).movedim(-1, 1)
 
     for net, act in ((original, record), (fixed, shift)):
         hooks = [layer.register_forward_hook(lambda m, a, y, n=name, act=act: act(m, a, y, n))

@@ -42,14 +42,13 @@ def input_rows(layer: nn.Module, x: Tensor, most: int = MOST_ROWS) -> Tensor:
     if isinstance(layer, nn.Conv1d):                                   # (n, c, l) as (n, c, 1, l)
         x, kernel = x.unsqueeze(2), (1, *kernel)
         stride, dilation = (1, *stride), (1, *dilation)
-    pick, parts = None, []
-    for part in x.split(16):                                           # unfolded images are large
-        columns = nn.functional.unfold(part, kernel, dilation, 0, stride)    # (n, c·kh·kw, places)
-        if pick is None:
-            places = torch.randperm(columns.shape[2], generator=torch.Generator().manual_seed(0))
-            pick = places[:max(1, most // len(x))].to(x.device)
-        parts.append(columns[:, :, pick].transpose(1, 2).reshape(-1, columns.shape[1]))
-    rows = torch.cat(parts)
+
+    def unfold(part: Tensor) -> Tensor:                                # (n, places, c·kh·kw)
+        return nn.functional.unfold(part, kernel, dilation, 0, stride).transpose(1, 2)
+
+    places = torch.randperm(unfold(x[:1]).shape[1], generator=torch.Generator().manual_seed(0))
+    places = places[:max(1, most // len(x))].to(x.device)
+    rows = torch.cat([unfold(part)[:, places].flatten(0, 1) for part in x.split(16)])
     if layer.groups == 1:
         return rows
     return rows.reshape(len(rows), layer.groups, -1).transpose(0, 1)

@@ -64,7 +64,7 @@ def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits
     """
     function, small = _find(method), bare_copy(model)
     needs = inspect.signature(function).parameters
-    wants = "inputs" in needs or "model" in needs
+    wants = "inputs" in needs
     needed = "model" in needs or wants and needs["inputs"].default is needs["inputs"].empty
     if needed and calibration is None:
         raise ValueError(f"{method} needs calibration=, some hundred inputs of the model "
@@ -78,8 +78,9 @@ def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits
     if method.startswith("edge_"):
         owners = [n for n, m in small.named_modules() if list(m.parameters(recurse=False))]
         edge.quantize_model(small, function, bits_by_layer(bits, owners), generator)
-        return small.train(model.training)
-    todo = bits_by_layer(bits, layers(small))
+        todo = {}
+    else:
+        todo = bits_by_layer(bits, layers(small))
     how = {"axis": axis, "group": group, "generator": generator, **options}
     if wants and calibration is not None:
         def on_input(layer: nn.Module, args: tuple, name: str) -> None:

@@ -8,8 +8,6 @@ affine 2.9e-6 with one range and 1.8e-6 with one a channel (20.03 bits): tests/b
 Its use is a multiplier of few bits, and giving some channels more points than others.
 """
 
-import heapq
-
 import torch
 from torch import Tensor
 
@@ -45,7 +43,7 @@ def multipoint(w: Tensor, bits: int = 4, axis: int | None = 0, group: int | None
         if afford < slices:
             raise ValueError(f"budget={budget} bits a weight does not pay for one point of {bits} "
                              f"bits a slice; raise it above {bits + 40 / n:.3g}")
-        most = min(255, 2 * -(-afford // slices))
+        most = min(255, 1 + 2 * -(-afford // slices))
     else:
         most = MOST_POINTS
     power = _power(rest, inputs if group is None else None)
@@ -124,21 +122,12 @@ def _power(rest: Tensor, inputs: Tensor | None):
 
 
 def _spend(error: Tensor, afford: int) -> Tensor:
-    """(slices,) counts: one point each, then one after the other to the worst slice."""
-    table = error.tolist()
-    count = [1] * len(table)
-    heap = [(-row[0], i) for i, row in enumerate(table)]
-    heapq.heapify(heap)
-    for _ in range(afford - len(table)):
-        if not heap:
-            break
-        _, i = heap[0]
-        count[i] += 1
-        if count[i] < error.shape[1]:
-            heapq.heapreplace(heap, (-table[i][count[i] - 1], i))
-        else:
-            heapq.heappop(heap)
-    return torch.tensor(count)
+    """(slices,) counts: one point each, then one after the other to the worst slice; as errors only
+    fall, those are the slices of the largest errors in the table (slices, points so far)."""
+    falling = error.cummin(1).values
+    most = min(afford - len(error), falling[:, :-1].numel())
+    worst = falling[:, :-1].flatten().topk(most).indices // (error.shape[1] - 1)
+    return 1 + torch.bincount(worst, minlength=len(error))
 
 
 def edge_multipoint(w: Tensor, bits: int = 4, axis: int | None = None, group: int | None = None,
