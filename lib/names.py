@@ -17,6 +17,7 @@ CLASSICAL = ("majority", "knn", "svm", "hgb")
 MODELS = (
     "mlp_simple", "mlp_complex", "cnn_edge", "resnet9",
     "resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56",
+    "resnet20-akamaster",                               # trained by others: cifar10 only
     "resnet18", "resnet34", "resnet50", "vgg16",
     "transformer_base", "transformer_t1", "transformer_t2", "transformer_small",
     *CLASSICAL,

@@ -75,3 +75,16 @@ def test_edges_recipe_is_only_for_what_edge_trained():
     with pytest.raises(ValueError, match="churn, telescope, mv, california"):
         recipes.recipe("digits", "resnet8", "edge")
     assert recipes.recipe("mv@edge", "mlp_simple", "edge")["epochs"] == 20
+
+
+def test_a_net_that_others_trained_is_loaded_as_they_published_it():
+    with pytest.raises(ValueError, match="was trained on cifar10"):
+        recipes.trained("breast_cancer", recipes.AKAMASTER)
+    try:
+        task = data.load("cifar10")
+        net = recipes.trained(task, recipes.AKAMASTER)
+    except data.DataError as error:
+        pytest.skip(str(error))
+    row = measure.measure(net, task, examples=1000)
+    assert row.model == "resnet20-akamaster" and row.params == 269_722
+    assert row.score > 90.5         # published: 91.73 on all 10 000

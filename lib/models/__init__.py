@@ -22,6 +22,7 @@ KINDS: dict[str, tuple[type[nn.Module], dict]] = {
     "cnn_edge": (CNN, {}),
     "resnet9": (ResNet9, {}),
     **{f"resnet{d}": (CifarResNet, {"depth": d}) for d in (8, 14, 20, 32, 44, 56)},
+    "resnet20-akamaster": (CifarResNet, {"depth": 20}),
     "resnet18": (ResNet, {"kind": Block, "blocks": (2, 2, 2, 2)}),
     "resnet34": (ResNet, {"kind": Block, "blocks": (3, 4, 6, 3)}),
     "resnet50": (ResNet, {"kind": Bottleneck, "blocks": (3, 4, 6, 3)}),
