@@ -15,11 +15,6 @@ METHODS = ("mse", "minmax", "percentile", "dynamic")
 MOST_VALUES = 2**20         # of a layer's inputs that its range is chosen from
 
 
-def round_through(x: Tensor) -> Tensor:
-    """Round, with the gradient of the identity."""
-    return x + (x.round() - x).detach()
-
-
 class Activation(nn.Module):
     """Fake quantization of a layer's input: scale·(clamp(round(x/scale) + zero, 0, 2^bits − 1)
     − zero).
@@ -27,7 +22,7 @@ class Activation(nn.Module):
     One scale and zero for all inputs, chosen by `method` (clip of `affine`) from the first input
     that comes; "dynamic": each example's own, from its least and largest value. smooth
     (features,): x is divided by it first. bits=None: nothing is rounded. drop: the share of values
-    left alone while training (QDrop).
+    left alone while training (QDrop), drawn from `generator`.
     """
 
     def __init__(self, bits: int | None = None, method: str = "mse",
@@ -36,7 +31,7 @@ class Activation(nn.Module):
         if method not in METHODS:
             raise ValueError(
                 f"there is no a_method {method!r}; choose one of: {', '.join(METHODS)}")
-        self.bits, self.method, self.drop = bits, method, 0.0
+        self.bits, self.method, self.drop, self.generator = bits, method, 0.0, None
         self.base = None if bits is None else code_count(bits)
         for name, value in (("smooth", smooth), ("scale", None), ("zero", None)):
             self.register_buffer(name, value)
@@ -61,10 +56,12 @@ class Activation(nn.Module):
             return fake_quantize(flat, *choose_qparams(flat, self.base), self.base).view_as(x)
         if self.scale is None:
             self.calibrate(x)
-        code = (round_through(x / self.scale) + self.zero).clamp(0, self.base - 1)
+        place = x / self.scale + self.zero
+        code = (place + (place.round() - place).detach()).clamp(0, self.base - 1)   # x's gradient
         rounded = (code - self.zero) * self.scale
         if self.drop:
-            rounded = torch.where(torch.rand_like(x) < self.drop, x, rounded)
+            left = torch.rand(x.shape, generator=self.generator) < self.drop
+            rounded = torch.where(left, x, rounded)
         return rounded
 
 

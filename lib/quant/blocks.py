@@ -66,16 +66,15 @@ def _arriving(model: nn.Module, unit: nn.Module, calibration) -> Tensor:
     return torch.cat(seen)
 
 
-def _soften(layer: nn.Module, base: int, axis: int | None, group: int | None,
-            clip: str) -> SoftRounding:
+def _soften(layer: nn.Module, base: int, axis: int | None, group: int | None, clip: str) -> None:
     """Let the layer compute with a SoftRounding of its weight, and give it a bias to train."""
     form = layout(layer.weight, axis, group)
     scale, zero = choose_qparams(form.split(layer.weight.detach()).float(), base, clip=clip)
     soft = SoftRounding(layer.weight, form, base, scale, zero)
     parametrize.register_parametrization(layer, "weight", soft, unsafe=True)
     if layer.bias is None:
-        layer.bias = nn.Parameter(layer.weight.new_zeros(len(layer.weight)))
-    return soft
+        layer.bias = nn.Parameter(torch.zeros(form.shape[0]))
+    layer.bias.requires_grad_(True)
 
 
 @torch.enable_grad()
@@ -104,7 +103,7 @@ def reconstruct(unit: nn.Module, x: Tensor, clean: Tensor, target: Tensor, steps
             s.hard = False
     active = [a for a in active if a.scale is not None]          # a dynamic one has none to learn
     for a in active:
-        a.drop = drop
+        a.drop, a.generator = drop, generator
         groups.append({"params": [a.scale], "lr": 1e-3 * float(a.scale)})
         a.scale.requires_grad_()
     optimizer = torch.optim.Adam(groups)
@@ -129,7 +128,7 @@ def reconstruct(unit: nn.Module, x: Tensor, clean: Tensor, target: Tensor, steps
     for s in soft:
         s.hard = True
     for a in active:
-        a.drop, a.scale = 0.0, a.scale.detach()
+        a.drop, a.generator, a.scale = 0.0, None, a.scale.detach()
 
 
 def brecq(model: nn.Module, bits: int | Mapping[str, int] = 4, a_bits: int | None = None,
@@ -147,48 +146,37 @@ def brecq(model: nn.Module, bits: int | Mapping[str, int] = 4, a_bits: int | Non
     if calibration is None:
         raise ValueError("brecq needs calibration=, some hundred inputs of the model "
                          "(task.calibration)")
-    training = model.training
-    plain = fold_batch_norm(model).eval()
-    plain.requires_grad_(False)
+    plain = fold_batch_norm(model).eval().requires_grad_(False)
     small = copy.deepcopy(plain)
-    named = layers(small)
+    named, order = layers(small), in_order(small, calibration)
     wanted = bits_by_layer(bits, named)
+    bases = {n: code_count(b) for n, b in wanted.items()}
     if levels is not None:
-        wanted_levels = bits_by_layer(levels, named)
-        wanted = {n: b for n, b in wanted.items() if n in wanted_levels}
-    order = in_order(small, calibration)
-    if missed := [n for n in wanted if n not in order]:
+        bases = {n: code_count(None, k) for n, k in bits_by_layer(levels, wanted).items()}
+    if missed := [n for n in bases if n not in order]:
         raise ValueError(f"no input reached {', '.join(missed)}; leave them out of bits=")
     a_wanted = {} if a_bits is None else layer_bits(order, a_bits)
-    with torch.random.fork_rng(devices=[]):             # QDrop draws where no generator reaches
-        if generator is not None:
-            torch.default_generator.manual_seed(
-                int(torch.randint(2**62, (), generator=generator)))
-        for name in units(small, calibration):
-            unit, original = small.get_submodule(name), plain.get_submodule(name)
-            x, clean = (_arriving(m, u, calibration) for m, u in ((small, unit), (plain, original)))
-            with torch.no_grad():
-                target = torch.cat([original(part) for part in clean.split(PIECE)])
-            if not target.isfinite().all() or not x.isfinite().all():
-                raise ValueError(f"{name} sees or makes NaN or infinite values; look at the "
-                                 "calibration inputs and the weights")
-            inside = [n for n in order if n == name or n.startswith(f"{name}.")]
-            for n in inside:
-                if n in a_wanted:
-                    before = getattr(named[n], "activation", None)
-                    attach(named[n], Activation(a_wanted[n], a_method, before and before.smooth))
-            chosen = [n for n in inside if n in wanted]
-            for n in chosen:
-                base = code_count(wanted[n], None if levels is None else wanted_levels[n])
-                _soften(named[n], base, axis, group, clip)
-                named[n].bias.requires_grad_()
-            if chosen:
-                reconstruct(unit, x, clean, target, steps, batch, lr, weight, mix, drop, generator)
-            for n in chosen:
-                _harden(named[n], wanted[n])
-    for p in small.parameters():
-        p.requires_grad_(True)
-    return small.train(training)
+    for name in units(small, calibration):
+        unit, original = small.get_submodule(name), plain.get_submodule(name)
+        x, clean = (_arriving(m, u, calibration) for m, u in ((small, unit), (plain, original)))
+        with torch.no_grad():
+            target = torch.cat([original(part) for part in clean.split(PIECE)])
+        if not target.isfinite().all() or not x.isfinite().all():
+            raise ValueError(f"{name} sees or makes NaN or infinite values; look at the "
+                             "calibration inputs and the weights")
+        inside = [n for n in order if n == name or n.startswith(f"{name}.")]
+        for n in inside:
+            if n in a_wanted:
+                before = getattr(named[n], "activation", None)
+                attach(named[n], Activation(a_wanted[n], a_method, before and before.smooth))
+        chosen = [n for n in inside if n in bases]
+        for n in chosen:
+            _soften(named[n], bases[n], axis, group, clip)
+        if chosen:
+            reconstruct(unit, x, clean, target, steps, batch, lr, weight, mix, drop, generator)
+        for n in chosen:
+            _harden(named[n], wanted[n])
+    return small.requires_grad_(True).train(model.training)
 
 
 @torch.no_grad()
