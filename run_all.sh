@@ -33,7 +33,7 @@ driver() { "$python" -m lib.driver "$@"; }
 
 # Does interpreter $1 hold what pyproject.toml pins, and import lib from this folder?
 fits() {
-    (cd / && PYTHONPATH='' "$1" - "$ROOT") 2>/dev/null <<'PY'
+    "$1" -I - "$ROOT" 2>/dev/null <<'PY'
 import importlib.metadata, importlib.util, pathlib, re, sys, tomllib
 root = pathlib.Path(sys.argv[1]).resolve()
 lib = importlib.util.find_spec("lib")
@@ -74,7 +74,7 @@ set_up() {
     if [ -n "$python" ] && fits "$python" && imports; then echo "$state" >"$stamp"; return; fi
     if [ -z "$python" ] || [ ! -e "$stamp" ]; then      # none, or half made: from the start
         find_python
-        say "Setting up .venv (once; a minute or two, 1–2 GB)"
+        say "Setting up .venv (once; a few minutes, 1–2 GB)"
         rm -rf "$ROOT/.venv"
         "$base" -m venv "$ROOT/.venv" >/dev/null 2>&1 || {   # Debian's Python may lack ensurepip
             "$base" -m venv --clear --without-pip "$ROOT/.venv" &&

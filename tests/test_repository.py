@@ -2,7 +2,9 @@
 
 import ast
 import json
+import os
 import subprocess
+import sys
 
 import pytest
 
@@ -172,3 +174,12 @@ def test_versions_stand_in_one_place():
         text = (paths.ROOT / name).read_text()
         for pin in pins:
             assert pin.split("==")[1].split('"')[0] not in text, f"{name} repeats {pin.strip()}"
+
+
+def test_lib_is_imported_from_anywhere(tmp_path):
+    """Also where a folder of the same name stands, which is common."""
+    (tmp_path / "lib").mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    told = subprocess.run([sys.executable, "-c", "import lib; print(lib.__file__)"], cwd=tmp_path,
+                          env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.strip().endswith("/lib/__init__.py")
