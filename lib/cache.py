@@ -58,6 +58,11 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
+def committed(step: str) -> Path:
+    """Where the published copy of a step's entry lies: data/weights/<step>.safetensors."""
+    return paths.WEIGHTS / (re.sub(r"\W+", "-", step.removeprefix("train ")) + ".safetensors")
+
+
 def header(file: safe_open) -> dict:
     """What an entry's file says of itself: record, step, key, seconds, made, parents."""
     return json.loads(file.metadata()["json"])

@@ -118,14 +118,9 @@ def _room(net: nn.Module) -> str:
     return type(net).__module__.removeprefix("lib.").replace(".", "/")
 
 
-def weights_name(step: str) -> str:
-    """File name of a training step's committed weights."""
-    return re.sub(r"\W+", "-", step.removeprefix("train ")) + ".safetensors"
-
-
 def _committed(step: str, key: dict) -> cache.Built | None:
     """The entry published under data/weights, if it was made from the very same key."""
-    path = paths.WEIGHTS / weights_name(step)
+    path = cache.committed(step)
     if not path.exists():
         return None
     with safe_open(paths.reads(path), framework="numpy") as file:

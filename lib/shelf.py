@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from lib import paths
+from safetensors import safe_open
+
+from lib import cache, paths
 
 COST = paths.RESULTS / "cost.json"
 MOST_MB = {"data/results": 12, "data/weights": 25}
@@ -34,7 +36,7 @@ def cost(stems: list[str]) -> str:
 
 
 def publish() -> int:
-    """Copy the full study's rows and tables to data/results, where they are committed."""
+    """Copy the full study's rows, tables and lasting weights to where they are committed."""
     rows, stamps = paths.RUNS / "full", {}
     kept = [p for p in sorted(rows.glob("*.*")) if p.suffix in {".csv", ".npz", ".json"}
             and not p.name.startswith(".") and not p.name.endswith(".stamp.json")]
@@ -44,7 +46,12 @@ def publish() -> int:
     for path in rows.glob("*.stamp.json"):
         stamps[path.name.removesuffix(".stamp.json")] = json.loads(path.read_text())
     for path in kept:
-        paths.write_atomic(paths.RESULTS / path.name, path.read_bytes())
+        paths.write_atomic(paths.RESULTS / path.name,
+                           _portable(path.read_text()) if path.suffix == ".json"
+                           else path.read_bytes())
+    for path in kept:
+        if path.suffix == ".json":
+            _weights(json.loads(path.read_text()).get("steps", []))
     read = {Path(name) for stamp in stamps.values() for name in stamp["read"]}
     raw = {p.name: (paths.ROOT / p).stat().st_size for p in read
            if (paths.ROOT / p).is_file() and (paths.ROOT / p).parent in (
@@ -111,6 +118,25 @@ def weight(path: Path) -> int:
 def size(count: float) -> str:
     """Bytes as a person says them: `12.3 MB` (10⁶)."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _portable(provenance: str) -> str:
+    """Provenance without this machine's folders: a file from outside goes by its name."""
+    told = json.loads(provenance)
+    told["inputs"] = {Path(name).name if Path(name).is_absolute() else name: sha
+                      for name, sha in told.get("inputs", {}).items()}
+    return json.dumps(told, indent=1) + "\n"
+
+
+def _weights(steps: list[dict]) -> None:
+    """Copy the trained weights that outlive a change of code: those whose key has a version."""
+    for step in steps:
+        entry = paths.CACHE / step["file"]
+        if step["step"].startswith("train ") and entry.exists():
+            with safe_open(entry, framework="numpy") as file:
+                lasting = "version" in cache.header(file)["key"]
+            if lasting:
+                paths.write_atomic(cache.committed(step["step"]), entry.read_bytes())
 
 
 def _rows(folder: Path) -> int:

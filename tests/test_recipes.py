@@ -40,7 +40,7 @@ def test_committed_weights_spare_the_training(monkeypatch):
     recipes.trained(task, "mlp_simple", **how)
     entry = paths.CACHE / cache.used[-1]["file"]
     paths.WEIGHTS.mkdir()
-    entry.rename(paths.WEIGHTS / recipes.weights_name("train blobs mlp_simple seed 0"))
+    entry.rename(cache.committed("train blobs mlp_simple seed 0"))
     monkeypatch.setattr(train, "fit", lambda *a, **k: pytest.fail("trained again"))
     assert len(recipes.trained(task, "mlp_simple", **how).history) == 2
 
@@ -50,7 +50,7 @@ def test_committed_weights_of_another_recipe_are_not_taken():
     recipes.trained(task, "mlp_simple", version=1, **FAST)
     paths.WEIGHTS.mkdir()
     (paths.CACHE / cache.used[-1]["file"]).rename(
-        paths.WEIGHTS / recipes.weights_name("train blobs mlp_simple seed 0"))
+        cache.committed("train blobs mlp_simple seed 0"))
     assert len(recipes.trained(task, "mlp_simple", version=2, epochs=3, batch_size=64).history) == 3
 
 

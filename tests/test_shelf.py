@@ -3,9 +3,10 @@
 import json
 import subprocess
 
+import numpy as np
 import pytest
 
-from lib import paths, shelf, stamps
+from lib import cache, paths, shelf, stamps
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +49,20 @@ def test_publish_copies_rows_and_tables_and_says_what_they_cost(capsys):
     assert cost["downloads"] == {"churn.csv": 3000}
     file(shelf.COST, json.dumps(cost | {"downloads": {"churn.csv": 3e9}}))
     assert "Still to download: 3.0 GB" in shelf.cost(["02_train"])
+
+
+def test_publish_keeps_lasting_weights_and_no_folder_of_this_machine():
+    full_study()
+    steps = []
+    for name, key in (("lasting", {"version": 1}), ("passing", {"code": "abc"})):
+        cache.cached(f"train toy {name}", key, lambda: ({"w": np.ones(3, np.float32)}, {}))
+        steps.append(cache.used[-1])
+    file(paths.RUNS / "full/02_train.json", json.dumps({
+        "git": "abc", "steps": steps, "inputs": {"/home/me/data/churn.csv": "1", "data/a": "2"}}))
+    assert shelf.publish() == 0
+    assert [p.name for p in paths.WEIGHTS.iterdir()] == ["toy-lasting.safetensors"]
+    told = json.loads((paths.RESULTS / "02_train.json").read_text())
+    assert told["inputs"] == {"churn.csv": "1", "data/a": "2"}
 
 
 def test_publish_warns_of_rows_that_no_commit_can_make_again(toy, capsys):
