@@ -68,7 +68,12 @@ def run(model: nn.Module, inputs: Tensor | tuple[Tensor, ...]) -> Tensor:
 def bare_copy(model: nn.Module) -> nn.Module:
     """A copy to work on, in evaluation mode; masks and other parametrizations become weights."""
     model = copy.deepcopy(model).eval()
-    for module in list(model.modules()):
-        for name in list(getattr(module, "parametrizations", {})):
-            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    for module in filter(parametrize.is_parametrized, list(model.modules())):
+        values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}
+        # remove_parametrizations would take the weight from the original too: a deep copy shares
+        # the class that parametrizing made, and it is there that the weight is a property.
+        module.__class__ = parametrize.type_before_parametrizations(module)
+        del module.parametrizations
+        for name, value in values.items():
+            module.register_parameter(name, nn.Parameter(value))
     return model

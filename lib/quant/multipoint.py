@@ -93,9 +93,9 @@ def _cover(rest: Tensor, base: int, zero: float) -> Tensor:
 
 def _fit(rest: Tensor, a: Tensor, base: int, zero: float) -> tuple[Tensor, Tensor]:
     """Coefficient and codes of least squares: a = ⟨rest, c⟩/⟨c, c⟩ in turn with c = round(rest/a),
-    from three starts, since on its own the alternation stays near where it began."""
+    from four starts, since on its own the alternation stays near where it began."""
     best, best_a = torch.full_like(a, torch.inf), a
-    for start in (1.0, 0.8, 0.6):
+    for start in (1.1, 1.0, 0.8, 0.6):
         trial = a * start
         for _ in range(3):
             c = _codes(rest, trial, base, zero) - zero

@@ -122,7 +122,7 @@ class Quantized:
 
     def dequantize(self) -> Tensor:
         """A tensor of the weight's shape and dtype."""
-        return self.layout.join(self.values()).to(self.layout.dtype)
+        return self.layout.join(self.values()).to(self.layout.dtype).contiguous()
 
     @property
     def size_bytes(self) -> int:
