@@ -23,17 +23,17 @@ def choose_qparams(s: Tensor, base: int, symmetric: bool = False, clip: str = "m
         raise ValueError("a symmetric grid that holds 0 needs 3 levels; use symmetric=False")
     if clip not in ("minmax", "percentile", "mse"):
         raise ValueError(f"there is no clip {clip!r}; choose one of: minmax, percentile, mse")
-    s = s.float()
-    low, high = s.amin(1, keepdim=True).clamp(max=0), s.amax(1, keepdim=True).clamp(min=0)
+    kind, s = "symmetric" if symmetric else "mid_tread", s.float()
+    low, high = s.amin(1, keepdim=True), s.amax(1, keepdim=True)
     if clip == "percentile":
         ends = percentiles(s, 100 - percentile, percentile)
-        low, high = low.maximum(ends[0].clamp(max=0)), high.minimum(ends[1].clamp(min=0))
-    scale, zero = _grid(low, high, base, symmetric)
+        low, high = low.maximum(ends[0]), high.minimum(ends[1])
+    scale, zero = grid(kind, low, high, base)
     if clip != "mse":
         return scale, zero
     best = (fake_quantize(s, scale, zero, base) - s).square().sum(1, keepdim=True)
     for part in torch.linspace(0.985, 0.3, 47).tolist():
-        trial = _grid(low * part, high * part, base, symmetric)
+        trial = grid(kind, low * part, high * part, base)
         error = (fake_quantize(s, *trial, base) - s).square().sum(1, keepdim=True)
         scale = torch.where(error < best, trial[0], scale)
         zero = torch.where(error < best, trial[1], zero)
@@ -41,17 +41,29 @@ def choose_qparams(s: Tensor, base: int, symmetric: bool = False, clip: str = "m
     return scale, zero
 
 
-def _grid(low: Tensor, high: Tensor, base: int, symmetric: bool) -> tuple[Tensor, Tensor]:
-    if symmetric:
-        scale = _step(high.maximum(-low), (base - 1) // 2)
-        return scale, torch.full_like(scale, (base - 1) // 2)
-    scale = _step(high.double() - low.double(), base - 1)
-    return scale, (-low / scale).round().clamp(0, base - 1)
+def grid(kind: str, low: Tensor, high: Tensor, base: int) -> tuple[Tensor, Tensor]:
+    """(slices, 1) scale and zero of an even grid that covers low … high: scale·(code − zero).
 
-
-def _step(width: Tensor, steps: int) -> Tensor:
-    """width/steps in float32. Slices of zeros get 1, and no step is so small that 1/step is inf."""
-    return torch.where(width > 0, width.double() / steps, 1.0).clamp(min=1e-37).float()
+    uniform starts at low; mid_tread, with the range moved out to 0, at the multiple of the step
+    nearest to low; mid_rise half a step above the multiple below it; all with the step
+    (high − low)/(base − 1). symmetric reaches from −max|·| to max|·| in ⌊(base − 1)/2⌋ steps each.
+    Where low = high that value is a level: scale 1, zero −low.
+    """
+    steps = base - 1
+    if kind == "symmetric":
+        low, high, steps = torch.zeros_like(low), high.maximum(-low), steps // 2
+    elif kind == "mid_tread":
+        low, high = low.clamp(max=0), high.clamp(min=0)
+    width = high.double() - low
+    # 1e-37: the smallest step whose inverse is finite in float32.
+    scale = torch.where(width > 0, width / steps, 1.0).clamp(min=1e-37).float()
+    start = low / scale
+    if kind == "symmetric":
+        return scale, torch.full_like(scale, steps)
+    if kind == "mid_tread":
+        return scale, (-start).round().clamp(0, steps)
+    return scale, -torch.where(width > 0, start.floor() + 0.5, start) if kind == "mid_rise" \
+        else -start
 
 
 def percentiles(s: Tensor, *percents: float, method: str = "linear") -> Tensor:

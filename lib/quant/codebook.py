@@ -8,11 +8,13 @@ weights are clamped. Always exactly 2^bits levels, sorted, every weight within t
 gap from one (Edge's own versions, which differ in each of these: edge.py).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lib.quant.affine import pack_affine, percentiles, to_codes
+from lib.quant.affine import grid, pack_affine, percentiles, to_codes
 from lib.quant.tensor import (
     Codebook,
     Normal,
@@ -21,7 +23,6 @@ from lib.quant.tensor import (
     code_count,
     code_dtype,
     layout,
-    named,
     normal_levels,
 )
 
@@ -39,26 +40,6 @@ def limits(s: Tensor, iqr: bool) -> tuple[Tensor, Tensor]:
         low = torch.where(reach > 0, low.maximum(q1 - reach), low)
         high = torch.where(reach > 0, high.minimum(q3 + reach), high)
     return low, high
-
-
-def grid(kind: str, low: Tensor, high: Tensor, base: int) -> tuple[Tensor, Tensor]:
-    """(slices, 1) scale and zero of an even grid: value = scale·(code − zero).
-
-    All have step (high − low)/(base − 1); uniform starts at low, mid_tread at the multiple of the
-    step nearest to it, mid_rise half a step above the multiple below it: both cover the range.
-    A constant slice gets a step of twice, or once, its value, and so is exact; zeros get 0.
-    """
-    if kind == "mid_tread":
-        low, high = low.clamp(max=0), high.clamp(min=0)
-    width = (high.double() - low.double()) / (base - 1)
-    width = torch.where(width > 0, width, low.abs() * (2 if kind == "mid_rise" else 1))
-    scale = width.float()
-    start = low / torch.where(scale > 0, scale, 1)
-    if kind == "mid_rise":
-        start = start.floor() + 0.5
-    elif kind == "mid_tread":
-        start = start.round()
-    return scale, -start
 
 
 def histogram_levels(s: Tensor, low: Tensor, high: Tensor, base: int) -> Tensor:
@@ -147,9 +128,8 @@ def quantize_set(name: str, w: Tensor, bits: int, axis: int | None, group: int |
     low, high = limits(s, iqr)
     if kind in ("mid_rise", "mid_tread", "uniform"):
         scale, zero = grid(kind, low, high, base)
-        step = torch.where(scale > 0, scale, 1)
         shift = zero + _uniform(s, generator) - 0.5 if stochastic else zero
-        return pack_affine(name, bits, form, to_codes(s, step, shift, base), scale, zero, base)
+        return pack_affine(name, bits, form, to_codes(s, scale, shift, base), scale, zero, base)
     if len(s) * base > MOST_TABLE_ENTRIES:
         raise ValueError(f"{name}: {len(s)} tables of {base} levels outweigh the weights they are "
                          "for; take fewer bits or larger groups")
@@ -173,12 +153,29 @@ def quantize_set(name: str, w: Tensor, bits: int, axis: int | None, group: int |
     return result(name, bits, form, base, form.join(codes), table)
 
 
-METHODS = {}
-for _rounding in ("", "nearest_", "stochastic_"):
-    for _kind in ("uniform", "histogram", "normal") if _rounding else (
-            "mid_rise", "mid_tread", "kmeans"):
-        for _tail in ("",) if _kind in ("normal", "kmeans") else ("", "_iqr"):
-            _name = f"{_rounding}{_kind}{_tail}"
-            METHODS[_name] = named(_name, f"Rounding to the set {_name}, repaired.", quantize_set,
-                                   kind=_kind, stochastic=_rounding == "stochastic_",
-                                   iqr=bool(_tail))
+def methods(function: Callable[..., Quantized], prefix: str, about: str, kinds: dict[str, bool]
+            ) -> dict[str, Callable]:
+    """Name -> quantizer for each rounding of each kind of set; True: with `_iqr` too. All are
+    `function` with kind, stochastic and iqr fixed, and help that says which."""
+    made = {}
+
+    def make(name: str, **fixed) -> None:
+        def method(w: Tensor, bits: int = 8, axis: int | None = 0, group: int | None = None,
+                   generator: torch.Generator | None = None) -> Quantized:
+            return function(name, w, bits, axis, group, generator, **fixed)
+
+        method.__name__, method.__doc__ = name, about.format(name.removeprefix(prefix))
+        made[name] = method
+
+    for kind, fenced in kinds.items():
+        alone = kind in ("mid_rise", "mid_tread", "kmeans")
+        for rounding in ("",) if alone else ("nearest_", "stochastic_"):
+            for tail in ("", "_iqr") if fenced else ("",):
+                make(f"{prefix}{rounding}{kind}{tail}", kind=kind, iqr=bool(tail),
+                     stochastic=rounding == "stochastic_")
+    return made
+
+
+METHODS = methods(quantize_set, "", "{}, repaired: 2^bits levels, sorted, clamped.", {
+    "mid_rise": True, "mid_tread": True, "uniform": True, "histogram": True, "normal": False,
+    "kmeans": False})

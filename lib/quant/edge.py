@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.quant.codebook import grid
+from lib.quant.affine import grid
+from lib.quant.codebook import methods
 from lib.quant.tensor import (
     Affine,
     Codebook,
@@ -26,7 +27,6 @@ from lib.quant.tensor import (
     code_count,
     code_dtype,
     layout,
-    named,
     normal_levels,
 )
 
@@ -77,9 +77,8 @@ def _even_set(name: str, w: Tensor, bits: int, kind: str, iqr: bool, chance: Ten
         half = (high - low) / base / 2
         low, high = low + half, high - half
     scale, zero = grid("uniform", low.float(), high.float(), base)
-    codes = w / torch.where(scale > 0, scale, 1) + zero
-    codes = (codes.view(w.shape) + chance).floor().clamp(0, base - 1).to(code_dtype(base))
-    return Affine(name, bits, form, base, codes, scale, zero)
+    codes = (w / scale.view(()) + zero.view(()) + chance).floor().clamp(0, base - 1)
+    return Affine(name, bits, form, base, codes.to(code_dtype(base)), scale, zero)
 
 
 def _normal_set(name: str, w: Tensor, bits: int, chance: Tensor | float) -> Quantized:
@@ -111,14 +110,8 @@ def _as_edge(name: str, w: Tensor, bits: int, axis, group, generator: torch.Gene
     return _even_set(name, w, bits, kind, iqr, chance)
 
 
-METHODS = {}
-for _rounding in ("", "nearest_", "stochastic_"):
-    for _kind in ("uniform", "histogram", "normal") if _rounding else ("mid_rise",):
-        for _tail in ("", "_iqr") if _kind in ("uniform", "mid_rise") else ("",):
-            _name = f"edge_{_rounding}{_kind}{_tail}"
-            METHODS[_name] = named(_name, f"{_name[5:]} as Edge's code computes it; one range.",
-                                   _as_edge, kind=_kind, stochastic=_rounding == "stochastic_",
-                                   iqr=bool(_tail))
+METHODS = methods(_as_edge, "edge_", "{} as Edge's code computes it; one range.", {
+    "mid_rise": True, "uniform": True, "histogram": False, "normal": False})
 
 
 def quantize_model(model: nn.Module, method: Callable, bits: Mapping[str, int],

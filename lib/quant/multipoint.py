@@ -11,6 +11,7 @@ Its use is a multiplier of few bits, and giving some channels more points than o
 import torch
 from torch import Tensor
 
+from lib.quant.rounding import output_error, second_moment
 from lib.quant.tensor import Points, code_count, code_dtype, layout, narrow
 
 MOST_POINTS = 16
@@ -46,7 +47,12 @@ def multipoint(w: Tensor, bits: int = 4, axis: int | None = 0, group: int | None
         most = min(255, 1 + 2 * -(-afford // slices))
     else:
         most = MOST_POINTS
-    power = _power(rest, inputs if group is None else None)
+    blind = inputs is None or group is not None
+    h = None if blind else second_moment(w, inputs)
+
+    def power(r: Tensor) -> Tensor:                                            # (slices,)
+        return r.square().sum(1) if blind else output_error(r, h).view(slices, -1).sum(1)
+
     signal = power(rest).clamp(min=1e-37)
     errors, covers, fits = [], [], []
     for i in range(most):
@@ -104,21 +110,6 @@ def _fit(rest: Tensor, a: Tensor, base: int, zero: float) -> tuple[Tensor, Tenso
             best = best.minimum(error)
             trial = (rest * c).sum(1, keepdim=True) / c.square().sum(1, keepdim=True).clamp(min=0.1)
     return best_a, _codes(rest, best_a, base, zero)
-
-
-def _power(rest: Tensor, inputs: Tensor | None):
-    """A function (slices, n) -> (slices,): mean square of the outputs that such weights make."""
-    if inputs is None:
-        return lambda r: r.square().mean(1)
-    x = inputs.float() if inputs.dim() == 3 else inputs.float()[None]         # (groups, rows, k)
-    gram = x.mT @ x / x.shape[1]                                              # (groups, k, k)
-
-    def power(r: Tensor) -> Tensor:
-        rows = r.reshape(len(gram), -1, gram.shape[1])                        # (groups, out, k)
-        each = (rows @ gram * rows).sum(2).flatten().clamp(min=0)
-        return each.sum(0, keepdim=True) if len(r) == 1 else each
-
-    return power
 
 
 def _spend(error: Tensor, afford: int) -> Tensor:

@@ -6,7 +6,6 @@ stored in the dtype it has here, so `size_bytes` and `dequantize` can never disa
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -143,16 +142,6 @@ class Quantized:
         """Most distinct values in any slice."""
         ordered = ascending(self.values())
         return 1 + int(ordered.diff(dim=1).ne(0).sum(1).max()) if ordered.shape[1] > 1 else 1
-
-
-def named(name: str, about: str, function: Callable[..., Quantized], **fixed) -> Callable:
-    """The method `name`: `function` with some of its arguments fixed, and help that says which."""
-    def method(w: Tensor, bits: int = 8, axis: int | None = 0, group: int | None = None,
-               generator: torch.Generator | None = None) -> Quantized:
-        return function(name, w, bits, axis, group, generator, **fixed)
-
-    method.__name__, method.__doc__ = name, about
-    return method
 
 
 @dataclass(frozen=True, eq=False)
