@@ -7,6 +7,7 @@ from html import escape
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from IPython.display import HTML, display
@@ -175,3 +176,90 @@ def curves(history: pd.DataFrame) -> Figure:
         aspect=1.2, facet_kws={"sharey": False, "sharex": False})
     grid.set_titles("{col_name}", size=9)
     return grid.figure
+
+
+def by_bits(summary: pd.DataFrame) -> pd.DataFrame:
+    """A summary of rows with the parts of its settings as columns: quantizer, bits and KiB; the
+    model's name without its sizes, and the sizes apart."""
+    name = summary.model.str.partition(" ")
+    return summary.assign(
+        model=name[0], sizes=name[2], quantizer=summary.setting.str.split().str[0],
+        bits=summary.setting.str.extract(r" b=(\d+)", expand=False).astype(float),
+        KiB=summary.size_bytes / 1024)
+
+
+def compression(table: pd.DataFrame, x: str, control: pd.DataFrame | None = None) -> Figure:
+    """Score against bits or KiB, a panel a net, a line a quantizer; Edge's own are dashed.
+
+    table: task, model, quantizer, bits, KiB, score, low, high, as `by_bits` gives them, one line
+    with quantizer "baseline" a net; control: dense nets of the same tasks, drawn in black.
+    """
+    nets = list(dict.fromkeys(zip(table.task, table.model, strict=True)))
+    names = [q for q in dict.fromkeys(table.quantizer) if q != "baseline"]
+    twins = list(dict.fromkeys(q.removeprefix("edge_") for q in names))
+    colors = dict(zip(twins, sns.color_palette("husl", len(twins)), strict=True))
+    columns = min(2, len(nets))
+    figure, axes = plt.subplots(-(-len(nets) // columns), columns, squeeze=False,
+                                figsize=(WIDTH, 1.2 + 3.1 * -(-len(nets) // columns)))
+    for axis, net in zip(axes.flat, nets, strict=False):
+        part = table[(table.task == net[0]) & (table.model == net[1])]
+        base = part[part.quantizer == "baseline"].nlargest(1, "size_bytes").iloc[0]
+        axis.axhline(base.score, color="0.3", linestyle=":", linewidth=1)
+        for name in names:
+            line = part[part.quantizer == name].sort_values("bits")
+            color = colors[name.removeprefix("edge_")]
+            axis.plot(line[x], line.score, "--" if name.startswith("edge_") else "-", marker="o",
+                      markersize=3.5, linewidth=1.2, color=color, label=name)
+            axis.vlines(line[x], line.low, line.high, color=color, linewidth=0.8, alpha=0.5)
+        if control is not None:
+            dense = control[control.task == net[0]].sort_values("KiB")
+            axis.plot(dense.KiB, dense.score, "k-s", markersize=4, label="dense nets")
+            axis.vlines(dense.KiB, dense.low, dense.high, color="k", linewidth=0.8)
+        axis.set_xscale("log", base=2)
+        ticks = sorted(part.bits.dropna().unique()) if x == "bits" else None
+        if ticks:
+            axis.set_xticks(ticks, [f"{t:.0f}" for t in ticks])
+        else:
+            axis.xaxis.set_major_formatter("{x:g}")
+        axis.set(title=f"{net[0]} · {net[1]}", ylabel={
+            "accuracy": "test accuracy, %", "r2": "test R²"}[base.metric], xlabel={
+            "bits": "bits a weight", "KiB": "size, KiB"}[x])
+        if base.metric == "r2":
+            axis.set_ylim(bottom=max(axis.get_ylim()[0], -0.5))
+    for axis in axes.flat[len(nets):]:
+        axis.axis("off")
+    handles, texts = axes[0][0].get_legend_handles_labels()
+    rows = -(-len(texts) // 3)
+    figure.tight_layout(rect=(0, (0.1 + 0.19 * rows) / figure.get_figheight(), 1, 1))
+    figure.legend(handles, texts, loc="lower center", ncols=3, fontsize=8.5)
+    return figure
+
+
+def sensitivity(table: pd.DataFrame) -> Figure:
+    """Layers × bits, shaded by the logarithm of `error` (lib.quant.allocate.sensitivity)."""
+    wide = table.pivot(index="layer", columns="bits", values="error").reindex(table.layer.unique())
+    figure, axis = plt.subplots(figsize=(WIDTH * 0.75, 1 + 0.24 * len(wide)))
+    sns.heatmap(np.log10(wide.clip(lower=1e-9)), ax=axis, cmap="rocket_r", annot=wide, fmt=".1g",
+                annot_kws={"fontsize": 8}, cbar=False)
+    axis.set(xlabel="bits a weight", ylabel="")
+    return figure
+
+
+def ladder(steps: pd.DataFrame, whole: float) -> Figure:
+    """Scores of repairs in their order, from top to bottom: rung, bits, score, low, high."""
+    rungs = list(dict.fromkeys(steps.rung))
+    figure, axis = plt.subplots(figsize=(WIDTH, 1 + 0.4 * len(rungs)))
+    for i, (bits, part) in enumerate(steps.groupby("bits")):
+        y = -part.rung.map(rungs.index) + 0.12 * (i - (steps.bits.nunique() - 1) / 2)
+        axis.plot(part.score, y, "-o", color=f"C{i}", linewidth=1, label=f"{bits} bits")
+        axis.hlines(y, part.low, part.high, color=f"C{i}", linewidth=2, alpha=0.5)
+        axis.annotate(f"{part.score.iloc[0]:.1f}", (part.score.iloc[0], y.iloc[0]), (0, 7),
+                      textcoords="offset points", fontsize=8, ha="center", color=f"C{i}")
+        axis.annotate(f"{part.score.iloc[-1]:.1f}", (part.score.iloc[-1], y.iloc[-1]),
+                      (-18 if i == 0 else 18, -9), textcoords="offset points", fontsize=8,
+                      ha="center", color=f"C{i}")
+    axis.axvline(whole, color="0.3", linestyle=":", label="as trained")
+    axis.set(yticks=[-i for i in range(len(rungs))], yticklabels=rungs, xlabel="test score")
+    axis.margins(y=0.12)
+    axis.legend(loc="lower left")
+    return figure
