@@ -45,8 +45,12 @@ RECIPES: dict[tuple[str, str], dict] = {
                                            "weight_decay": 1e-2},
     ("mv", "mlp_complex"): TABULAR | {"sizes": {"dropout": 0.0}, "epochs": 15},
     ("mv", "mlp_simple"): TABULAR | {"epochs": 15},
-    **{(task, "mlp_complex"): TABULAR | {"sizes": {"dropout": 0.0}}
-       for task in ("telescope", "churn")},
+    ("churn", "mlp_complex"): TABULAR | {"sizes": {"dropout": 0.0}},
+    # Image moments have long tails: their logarithms raise the mean of five validation parts by
+    # 0.2 points, fewer and wider layers with more weight decay by another 0.3.
+    ("telescope", "mlp_complex"): TABULAR | {
+        "sizes": {"hidden": (72, 44), "dropout": 0.0, "logs": True}, "epochs": 80,
+        "batch_size": 256, "weight_decay": 0.3},
 }
 
 AKAMASTER = "resnet20-akamaster"    # github.com/akamaster/pytorch_resnet_cifar10, 91.73 % published
