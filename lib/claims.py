@@ -41,7 +41,8 @@ def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
                      bits=own.setting.str.extract(r" b=(\d+)", expand=False).astype(float),
                      mse=own.score2.where(own.metric == "r2") ** 2)
     wanted = set(cells.task + "/" + cells.model)
-    lines = [_best(own, wanted), _normal(own, wanted), *(_enough(own, *f) for f in FAMILIES),
+    lines = [_best(own, wanted), _normal(own, wanted),
+             *(_enough(own, wanted, *family) for family in FAMILIES),
              *(_cell(own, cell) for cell in cells.itertuples())]
     return pd.DataFrame([{"study": "Edge", **line} for line in lines])
 
@@ -95,7 +96,7 @@ def _normal(own: pd.DataFrame, wanted: set) -> dict:
     return _line(claim, None, verdict, used, *behind[0])
 
 
-def _enough(own: pd.DataFrame, claim: str, published: int, models: tuple[str, ...]) -> dict:
+def _enough(own: pd.DataFrame, wanted: set, claim: str, published: int, models: tuple) -> dict:
     """Ours: the least bits from which on BEST loses at most ENOUGH on every net of the family."""
     own = own[own.model.isin(models)]
     own = own.assign(points=own.score * np.where(own.metric == "r2", 100, 1))
@@ -109,8 +110,9 @@ def _enough(own: pd.DataFrame, claim: str, published: int, models: tuple[str, ..
     good = np.minimum.accumulate(worst <= ENOUGH)
     ours, low, high = (min(np.array(sorted(loss, reverse=True))[ok], default=np.nan)
                        for ok in good.T)                                 # nan: none was enough
-    return _line(claim, published, "reproduced" if ours <= published else "not reproduced",
-                 kept.size, ours, low, high)
+    wanted = {net for net in wanted if net.split("/")[1] in models}
+    return _line(claim, published, _holds(ours <= published, own, wanted), kept.size, ours, low,
+                 high)
 
 
 def _cell(own: pd.DataFrame, cell) -> dict:
@@ -121,7 +123,7 @@ def _cell(own: pd.DataFrame, cell) -> dict:
         net[(net.quantizer == q) & (net.bits.isna() | (net.bits == cell.bits))].groupby("seed")[
             "mse" if cell.metric == "mse" else "score"].first().to_numpy()
         for q in (cell.quantizer, cell.quantizer.removeprefix("edge_"), "baseline"))
-    claim += f", {cell.points:.0f} points" * more
+    claim += f", {cell.points} points" * more
     if not len(mine):
         return _line(claim, cell.score, _untested())
     if len(mine) < SEEDS:                                   # only whether it collapsed
@@ -130,6 +132,7 @@ def _cell(own: pd.DataFrame, cell) -> dict:
                      f"collapses, {len(mine)} seeds", len(mine), mine.mean())
     there, back = (np.log, np.exp) if cell.metric == "mse" else (np.array, np.array)
     low, high = back(prediction(there(mine)))               # errors span decades: by logarithms
+    high = high if cell.metric == "mse" else min(high, 100.0)
     verdict = "reproduced" if low <= cell.score <= high else "not reproduced"
     if verdict == "reproduced" and len(twin) and not low <= back(there(twin).mean()) <= high:
         cause = next(c for kind, c in CAUSES.items() if kind in cell.quantizer)

@@ -1,0 +1,97 @@
+"""Claims: each verdict can come about, and only from the rows that deserve it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import claims, paths, results
+from lib.results import Row
+
+NET = {"task": "telescope@edge", "model": "mlp_simple", "split": "test", "metric": "accuracy"}
+
+
+def rows(values: dict[str, float], seeds: int = 5, spread: float = 0.1, **changes) -> list[Row]:
+    """Rows of Edge's nets: {"edge_nearest_uniform b=4": 85.0} around that score, seed by seed."""
+    return [Row(**(NET | changes), method=name.split()[0], setting=f"{name} recipe=edge",
+                seed=seed, score=score + spread * (seed - 2))
+            for name, score in values.items() for seed in range(seeds)]
+
+
+def cell(score: float, quantizer: str = "edge_nearest_uniform", **changes) -> pd.DataFrame:
+    return pd.DataFrame([{"task": "telescope@edge", "model": "mlp_simple", "bits": 4,
+                          "quantizer": quantizer, "points": None, "metric": "accuracy",
+                          "score": score, "float_score": 86.0} | changes])
+
+
+def verdict(made: list[Row], cells: pd.DataFrame, line: int = -1) -> str:
+    return claims.judge(results.table(made), cells).verdict.iloc[line]
+
+
+@pytest.mark.parametrize("score, wanted", [(85.2, "reproduced"), (80.0, "not reproduced")])
+def test_a_cell_is_judged_by_where_one_more_seed_would_lie(score, wanted):
+    made = rows({"baseline": 86, "edge_nearest_uniform b=4": 85, "nearest_uniform b=4": 85.1})
+    assert verdict(made, cell(score)) == wanted
+
+
+def test_a_cell_that_only_a_bug_brings_back_is_an_artefact():
+    made = rows({"baseline": 86, "edge_nearest_normal b=4": 60,
+                 "nearest_normal b=4 per-tensor": 85})
+    found = verdict(made, cell(60, "edge_nearest_normal"))
+    assert found.startswith("artefact: the set is left unsorted") and found.endswith("85")
+
+
+def test_few_seeds_judge_the_pattern_only_and_none_say_so():
+    made = rows({"baseline": 86, "edge_nearest_uniform b=4": 30}, seeds=1)
+    assert verdict(made, cell(12)).startswith("reproduced: whether it collapses")
+    assert verdict(made, cell(80)).startswith("not reproduced")
+    assert verdict(rows({"baseline": 86}), cell(12)).startswith("not testable here")
+    elsewhere = [Row(**NET, method="ptq", setting="edge_nearest_uniform b=4", score=12)]
+    assert set(claims.judge(results.table(elsewhere), cell(12)).rows) == {0}
+
+
+def test_squared_errors_are_judged_by_their_logarithms():
+    made = [Row(**(NET | {"metric": "r2"}), method="ptq", seed=seed, score=0.5, score2=rmse,
+                setting="edge_mid_rise b=4 recipe=edge")
+            for seed, rmse in enumerate((1, 2, 4, 8, 16))]
+    found = claims.judge(results.table(made), cell(16, "edge_mid_rise", metric="mse")).iloc[-1]
+    assert found.verdict == "reproduced" and 0 < found.low < 16 < found.high
+    assert found.ours == pytest.approx(16)                      # the middle of 1, 4², 8², 16²
+
+
+def test_edges_conclusions():
+    sets = [f"{r}_{s}" for r in ("nearest", "stochastic") for s in ("uniform", "normal")]
+    good = {"stochastic_uniform": 86, "nearest_uniform": 85.5}
+    made = rows({"baseline": 86.1}) + rows({
+        f"edge_{s} b={b}": good.get(s, 80) - 30 * (b == 4) for s in sets for b in (4, 6)
+    } | {f"{s} b={b} per-tensor": 85 for s in sets for b in (4, 6)})
+    both = made + [r for r in rows({"baseline": 86.1})
+                   + rows({f"edge_{s} b=6": good.get(s, 79) for s in sets}
+                          | {f"{s} b=6 per-tensor": 85 for s in sets})
+                   for r in [Row(**{c: getattr(r, c) for c in results.COLUMNS}
+                                 | {"model": "mlp_complex"})]]
+    cells = pd.concat([cell(85), cell(85, model="mlp_complex")])
+    table = claims.judge(results.table(both), cells)
+    best, normal, dense, simple, complex_ = table.verdict[:5]
+    assert best == "reproduced" and table.ours[0] == 1
+    assert normal.startswith("artefact: the set is left unsorted")
+    assert dense == "reproduced" and table.ours[2] == 6
+    assert simple.startswith("not testable") and complex_.startswith("not testable")
+    less = claims.judge(results.table(both), pd.concat([cells, cell(85, model="resnet9")]))
+    assert less.verdict[0].startswith("tested on a stand-in: 2 of Edge's 3 nets, on which it holds")
+
+
+def test_the_prediction_interval_holds_one_more_value_95_times_in_100():
+    draws = np.random.default_rng(0).normal(size=(4000, 6))
+    inside = [low <= one[-1] <= high for one in draws
+              for low, high in [claims.prediction(one[:-1])]]
+    assert 0.93 < np.mean(inside) < 0.97
+
+
+def test_the_published_cells_are_whole():
+    cells = results.load_table("edge_ptq", paths.PUBLISHED)
+    assert not cells.duplicated(["task", "model", "bits", "quantizer", "points"]).any()
+    assert cells.drop(columns="points").notna().all(axis=None)
+    accuracy = cells[cells.metric == "accuracy"].score
+    assert accuracy.between(1, 100).all() and cells.bits.isin([2, 4, 6, 8, 10, 12]).all()
+    empty = claims.judge(results.table([]), cells)
+    assert len(empty) == len(cells) + 5 and empty.verdict.str.startswith("not testable").all()
