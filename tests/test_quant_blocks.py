@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lib import quant
-from lib.quant.blocks import units
+from lib.quant.blocks import importance, units
 
 
 class Toy(nn.Module):
@@ -60,6 +60,18 @@ def small(net, x) -> nn.Module:
 def test_a_unit_is_a_block_or_a_layer_outside_one(net, x):
     assert units(net, x) == ["0", "2", "5"]
     assert units(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2)), torch.rand(4, 3)) == ["0", "1"]
+
+
+def test_importance_is_where_the_answer_comes_from(x):
+    """Only the first of three channels is read, in every example."""
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(108, 4))
+    net.requires_grad_(False)[0].bias.fill_(1)
+    for outputs in (4, 1):
+        net[3] = nn.Linear(108, outputs).requires_grad_(False)
+        net[3].weight[:, 36:] = 0
+        found = importance(net, ["0", "3"], x, generator())["0"].float()
+        assert found.shape == (128, 3, 6, 6) and abs(found.mean() - 1) < 0.02
+        assert (found[:, 1:] == 0.5).all() and found[:, 0].mean() > 1.9
 
 
 def test_it_beats_rounding_to_nearest_at_two_bits(small, net, x):
