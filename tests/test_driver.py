@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,6 +150,21 @@ def test_second_quick_run_takes_under_30_seconds(quick):
     project, _ = quick
     again = project.run("quick")
     assert again.status == 0 and executed(again.said) == [] and again.seconds < 30
+
+
+def test_report_renders_the_committed_rows_in_under_a_minute(quick, tmp_path):
+    project = copy(quick[0].root, tmp_path / "greenbits")
+    shutil.rmtree(project.root / "data/results", ignore_errors=True)
+    nothing = project.run("report")
+    assert nothing.status == 1 and "data/results has no rows yet" in nothing.said
+    shutil.copytree(quick[0].root / "data/runs/quick", project.root / "data/results",
+                    ignore=shutil.ignore_patterns("notebooks", "*.stamp.json"))
+    before = {p: p.read_bytes() for p in (project.root / "data/results").iterdir()}
+    done = project.run("report")
+    assert done.status == 0 and done.seconds < 60, done.said
+    assert (project.root / "figures/published/report.html").exists()
+    assert {p: p.read_bytes() for p in (project.root / "data/results").iterdir()} == before
+    assert project.run("compare", "published").status == 0
 
 
 def rows(project) -> dict[str, pd.DataFrame]:
