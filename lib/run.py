@@ -108,7 +108,7 @@ def each(trial: Callable[[dict], Row | list[Row]], specs: list[dict]) -> list[Ro
     return rows
 
 
-LINE = "{:<20} {:<16} {:<24} {:>4} {:>4} {:>9} {:>20} {:>8} {:>8}"
+LINE = "{:<20} {:<16} {:<30} {:>4} {:>4} {:>9} {:>20} {:>8} {:>8}"
 
 
 def line(row: Row, seconds: float | None = None, cached: bool = False) -> str:
@@ -118,7 +118,7 @@ def line(row: Row, seconds: float | None = None, cached: bool = False) -> str:
     interval = f"[{row.score_low:.{digits}f}, {row.score_high:.{digits}f}]" \
         if row.score_low is not None else ""
     took = show(seconds, ".1f") + ("·" if cached else " ")
-    return LINE.format(row.task[:20], row.model[:16], row.setting[:24], show(row.seed),
+    return LINE.format(row.task[:20], row.model[:16], row.setting[:30], show(row.seed),
                        show(row.fold), show(row.score, f".{digits}f"), interval,
                        show(row.params), took)
 
