@@ -44,7 +44,7 @@ def show(figure: Figure, name: str, caption: str, alt: str) -> None:
     plt.close(figure)
     image = base64.b64encode(files["png"]).decode()
     display(HTML(f'<figure id="{name}"><img src="data:image/png;base64,{image}" '
-                 f'alt="{escape(alt, quote=True)}"><figcaption>{escape(caption)}</figcaption>'
+                 f'alt="{escape(alt, quote=True)}"><figcaption>{_text(caption)}</figcaption>'
                  "</figure>"))
 
 
@@ -52,8 +52,13 @@ def show_table(frame: pd.DataFrame, caption: str, digits: int = 2) -> None:
     """A table with its caption; floats with `digits` decimals, missing values as a dash."""
     html = frame.to_html(index=False, border=0, na_rep="–", classes="data",
                          float_format=lambda v: f"{v:.{digits}f}")
-    html = html.replace(">", f"><caption>{escape(caption)}</caption>", 1)
+    html = html.replace(">", f"><caption>{_text(caption)}</caption>", 1)
     display(HTML(f'<div class="table">{html}</div>'))
+
+
+def _text(caption: str) -> str:
+    """HTML of a caption; `names` in backticks become code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(caption))
 
 
 def examples(task, count: int = 12) -> tuple[Figure, str, str, str]:

@@ -128,6 +128,8 @@ def save(rows: list[Row]) -> pd.DataFrame:
     done = _run | {"ended": _now(), "inputs": paths.inputs(), "steps": cache.used,
                    "seconds": sum(c["seconds"] for c in _run["seconds_per_cell"]),
                    "failures": _failures}
+    if paths.profile() == "published":      # only the report runs on committed rows; it has none
+        return results.table(rows)
     frame = results.save(_run["notebook"], rows, done)
     if _failures:
         raise RuntimeError(f"{len(_failures)} of this notebook's trials failed, its other rows "
@@ -156,9 +158,9 @@ def _built(trial, spec: dict) -> cache.Built:
 
 def _files(spec: dict) -> dict[str, str]:
     """Hashes of user files that a spec names (csv:PATH#column, npz:PATH)."""
-    named = [str(v).split(":", 1)[1].split("#")[0] for v in spec.values()
+    named = [v.split(":", 1)[1].split("#")[0] for v in spec.values()
              if isinstance(v, str) and ":" in v]
-    return {p: paths.sha256(Path(p)) for p in named if Path(p).is_file()}
+    return {p: paths.sha256(paths.ROOT / p) for p in named if (paths.ROOT / p).is_file()}
 
 
 class _Clock:

@@ -54,8 +54,8 @@ def test_a_figure_belongs_to_a_notebook():
 
 
 def test_a_table_shows_gaps_and_escapes(shown):
-    figures.show_table(pd.DataFrame({"a <b>": [1.23456, None]}), "What it says")
-    assert "<caption>What it says</caption>" in shown[0] and "a &lt;b&gt;" in shown[0]
+    figures.show_table(pd.DataFrame({"a <b>": [1.23456, None]}), "What `row` says")
+    assert "<caption>What <code>row</code> says</caption>" in shown[0] and "a &lt;b&gt;" in shown[0]
     assert "1.23<" in shown[0] and ">–<" in shown[0]
 
 
