@@ -136,11 +136,12 @@ def test_kmeans_is_the_best_set(draw, axis):
 
 
 @settings(max_examples=30, deadline=None)
-@given(values=st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=16, unique=True),
-       seed=st.integers(0, 99))
+@given(values=st.lists(st.floats(-100, 100, width=32, allow_subnormal=False), min_size=1,
+                       max_size=16, unique=True), seed=st.integers(0, 99))
 def test_kmeans_is_exact_where_the_levels_suffice(values, seed):
     w = torch.tensor(values)[torch.randint(len(values), (3, 50), generator=seeded(seed))]
-    assert torch.equal(quantize(w, "kmeans", bits=4).dequantize(), w)
+    # Between neighbouring floats there is no edge, so one may stand for the other.
+    assert torch.allclose(quantize(w, "kmeans", bits=4).dequantize(), w, rtol=2e-7, atol=0)
 
 
 def test_kmeans_looks_at_a_sample_of_a_huge_slice_and_keeps_its_ends_within_reach():

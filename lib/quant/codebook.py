@@ -84,7 +84,7 @@ def kmeans_levels(s: Tensor, base: int) -> Tensor:
     # Sums of deviations from the middle value keep the digits that a mean far from 0 would cost.
     middle = ordered[:, n // 2, None].double()
     sums = pad((ordered - middle).cumsum(1, dtype=torch.double), (1, 0))
-    for _ in range(max(8, 800 // base)):
+    for _ in range(max(4, 800 // base)):
         ends = pad(pad(cut, (1, 0)), (0, 1), value=n)                          # (slices, base + 1)
         count = ends.diff(dim=1)
         mean = sums.gather(1, ends).diff(dim=1).div_(count.clamp(min=1)).add_(middle).float()
