@@ -100,7 +100,9 @@ def _html(source: Path, page: Path, pages: dict[str, Path], titles: dict[str, st
     for table in soup.find_all("table"):
         _align(table)
     for caption in soup.find_all("caption"):    # stays in sight while its table is scrolled
-        caption.string.wrap(soup.new_tag("span"))
+        inner = soup.new_tag("span")
+        inner.extend(list(caption.contents))
+        caption.append(inner)
     for image in soup.select("figure img[src^='data:image/png;base64,']"):
         head = base64.b64decode(image["src"][22:62])
         image["width"] = round(struct.unpack(">I", head[16:20])[0] * SCALE)
