@@ -150,8 +150,9 @@ def baseline_table(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
 
     A t interval may reach beyond what a metric can be; it ends there."""
     most = summary.metric.map({"accuracy": 100.0, "r2": 1.0})
-    frame = summary.assign(high=summary.high.clip(upper=most)).merge(published[["task", "model", "score"]].rename(
-        columns={"score": "published"}), on=["task", "model"], how="left")
+    earlier = published[["task", "model", "score"]].rename(columns={"score": "published"})
+    frame = summary.assign(high=summary.high.clip(upper=most)).merge(
+        earlier, on=["task", "model"], how="left")
     frame = frame.assign(order=-frame.score).sort_values(["metric", "task", "order"])
     form = frame.metric.map({"accuracy": "{:.2f}", "r2": "{:.4f}"})
 

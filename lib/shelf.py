@@ -44,7 +44,9 @@ def publish() -> int:
         print("There is no full study to publish: run ./run_all.sh full", file=sys.stderr)
         return 1
     for path in rows.glob("*.stamp.json"):
-        stamps[path.name.removesuffix(".stamp.json")] = json.loads(path.read_text())
+        stem = path.name.removesuffix(".stamp.json")
+        stamps[stem] = json.loads(path.read_text())
+        stamps[stem]["longest"] = max(stamps[stem]["longest"], _trained(rows / f"{stem}.json"))
     for path in kept:
         paths.write_atomic(paths.RESULTS / path.name,
                            _portable(path.read_text()) if path.suffix == ".json"
@@ -118,6 +120,12 @@ def weight(path: Path) -> int:
 def size(count: float) -> str:
     """Bytes as a person says them: `12.3 MB` (10⁶)."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _trained(provenance: Path) -> float:
+    """Seconds of all trainings that a notebook rests on, done in this run or found in the cache."""
+    steps = json.loads(provenance.read_text()).get("steps", []) if provenance.exists() else []
+    return sum({s["file"]: s["seconds"] for s in steps if s["step"].startswith("train ")}.values())
 
 
 def _portable(provenance: str) -> str:
