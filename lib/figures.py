@@ -182,8 +182,10 @@ def curves(history: pd.DataFrame) -> Figure:
     grid = sns.relplot(
         frame.melt(["net", "epoch"], ["training", "validation"], "part", "loss"), x="epoch",
         y="loss", hue="part", col="net", col_wrap=3, kind="line", errorbar=None, height=2.1,
-        aspect=1.2, facet_kws={"sharey": False, "sharex": False})
-    grid.set_titles("{col_name}", size=9)
+        aspect=1.2, facet_kws={"sharey": False, "sharex": False, "legend_out": False})
+    grid.set_titles("{col_name}", size=8)
+    sns.move_legend(grid, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, title=None)
+    grid.figure.tight_layout()
     return grid.figure
 
 
