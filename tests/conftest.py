@@ -10,8 +10,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from hypothesis import settings
 
 from lib import paths
+
+# The same examples in every run: a suite that fails by chance would say nothing about a change.
+settings.register_profile("greenbits", derandomize=True, deadline=None)
+settings.load_profile("greenbits")
 
 MADE = shutil.ignore_patterns(".git", ".venv", "__pycache__", "runs", "cache", "raw",
                               ".pytest_cache", ".ruff_cache", "*.egg-info")

@@ -25,11 +25,14 @@ def loss(q, w, x) -> torch.Tensor:
     return output_error((q.dequantize() - w).reshape(len(w), -1), second_moment(w, x))
 
 
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 1000), bits=st.integers(2, 4))
-def test_gptq_beats_nearest_on_correlated_inputs(seed, bits):
-    w, x = toy(seed)
-    assert loss(gptq(w, x, bits), w, x).sum() < loss(affine(w, bits, clip="mse"), w, x).sum()
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_gptq_beats_nearest_on_correlated_inputs(bits):
+    """Column by column it is greedy, so one layer can come out worse (seed 946 at 2 bits): of
+    twenty nearly all win, and the sum of errors falls far below."""
+    errors = torch.tensor([[loss(q, w, x).sum() for q in (
+        gptq(w, x, bits), affine(w, bits, clip="mse"))] for w, x in map(toy, range(20))])
+    assert (errors[:, 0] < errors[:, 1]).sum() >= 18
+    assert errors[:, 0].sum() < 0.7 * errors[:, 1].sum()
 
 
 @settings(max_examples=3, deadline=None)
