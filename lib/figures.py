@@ -239,7 +239,9 @@ def compression(table: pd.DataFrame, x: str, control: pd.DataFrame | None = None
             "bits": "bits a weight", "KiB": "size, KiB"}[x])
         deepest = base.score - {"accuracy": 30, "r2": 0.4}[base.metric]
         if x == "KiB" or base.metric == "r2":       # a collapse would flatten all that matters
-            axis.set_ylim(bottom=max(axis.get_ylim()[0], deepest))
+            best = max(part.score.max(), base.score)
+            margin = 0.08 * (best - deepest)
+            axis.set_ylim(max(axis.get_ylim()[0], deepest), min(axis.get_ylim()[1], best + margin))
     for axis in axes.flat[len(nets):]:
         axis.axis("off")
     handles, texts = axes[0][0].get_legend_handles_labels()

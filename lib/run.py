@@ -125,7 +125,9 @@ def line(row: Row, seconds: float | None = None, cached: bool = False) -> str:
 
 def save(rows: list[Row]) -> pd.DataFrame:
     """Write this notebook's rows and provenance; then fail if any trial did, with the list."""
-    done = _run | {"ended": _now(), "inputs": paths.inputs(), "steps": cache.used,
+    done = _run | {"ended": _now(), "inputs": paths.inputs(),
+                   "steps": [s for s in cache.used if not s["step"].startswith("trial ")],
+                   "trials": sum(s["step"].startswith("trial ") for s in cache.used),
                    "seconds": sum(c["seconds"] for c in _run["seconds_per_cell"]),
                    "failures": _failures}
     if paths.profile() == "published":      # only the report runs on committed rows; it has none
