@@ -182,11 +182,14 @@ class _Clock:
 
 
 def _git() -> str:
-    """Commit of the code, with `-dirty` where files differ from it; `unknown` outside git."""
-    call = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty", "--exclude=*",
-            "--abbrev=40"]
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """Commit of the code, with `-dirty` where code differs from it; `unknown` outside git."""
+    def git(*words: str) -> str:
+        call = ["git", "-C", str(paths.ROOT), *words]
+        return subprocess.run(call, capture_output=True, text=True, check=False).stdout.strip()
+
+    commit = git("rev-parse", "HEAD")
+    code = ("lib", "notebooks", "params", "pyproject.toml")     # a run's own results do not count
+    return commit + "-dirty" * bool(git("status", "--porcelain", "--", *code)) or "unknown"
 
 
 def _now() -> str:
