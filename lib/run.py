@@ -1,7 +1,6 @@
 """One run of one notebook: its provenance, its independent trials, its rows."""
 
 import inspect
-import json
 import os
 import platform
 import subprocess
@@ -137,11 +136,6 @@ def save(rows: list[Row]) -> pd.DataFrame:
         raise RuntimeError(f"{len(_failures)} of this notebook's trials failed, its other rows "
                            "are saved: " + "; ".join(_failures))
     return frame
-
-
-def provenance() -> dict:
-    """What this run depends on, so far."""
-    return json.loads(json.dumps(_run, default=str))
 
 
 def _built(trial, spec: dict) -> cache.Built:

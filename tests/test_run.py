@@ -30,7 +30,8 @@ def trial(spec):
 
 
 def test_parameters_are_the_plain_values():
-    assert run.provenance()["parameters"] == {"profile": "toy", "seeds": [0, 1]}
+    run.save([])
+    assert results.provenance("02_train")["parameters"] == {"profile": "toy", "seeds": [0, 1]}
     assert paths.profile() == "toy"
 
 
