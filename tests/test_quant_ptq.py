@@ -67,6 +67,16 @@ def test_bits_may_differ_by_layer_and_unnamed_layers_stay_float():
         quant.ptq(net(), "mid_tread", bits={"5": 3})
 
 
+@pytest.mark.parametrize("method", ["affine", "gptq", "brecq"])
+def test_levels_may_differ_by_layer(method):
+    more = {"steps": 3} if method == "brecq" else {}
+    small = quant.ptq(net(), method, levels={"0": 3, "4": 6}, calibration=images(), **more)
+    found = {name: layer.compressed["weight"] for name, layer in layers(small).items()
+             if hasattr(layer, "compressed")}
+    assert {name: (q.base, q.bits) for name, q in found.items()} == {"0": (3, 2), "4": (6, 3)}
+    assert all(q.levels <= q.base for q in found.values())
+
+
 def test_granularity_and_options_reach_the_method():
     small = quant.ptq(net(), "affine", bits=4, axis=None, clip="mse", symmetric=True)
     assert small[0].compressed["weight"].scale.shape == (1, 1)

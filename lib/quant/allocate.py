@@ -24,7 +24,7 @@ def sensitivity(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
                 bits: Sequence[int] = (2, 3, 4, 6, 8), method: str = "affine", measure: str = "kl",
                 levels: Sequence[int] | None = None, **options) -> pd.DataFrame:
     """One line a layer and bit width, of a model in which that layer alone is quantized: layer,
-    bits, levels, error, size_bytes, macs_bits. `levels` in place of `bits` adds 3, ternary, and 6.
+    bits, levels, weights, error, size_bytes, macs_bits. `levels` replaces `bits`: 3 is ternary.
 
     error: "kl" of the softmax of the outputs from the float model's, "mse" relative to their power
     (regression); both on the calibration inputs, without labels. macs_bits: its multiplications
@@ -54,11 +54,20 @@ def sensitivity(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
             small = ptq(model, method, bits={name: b}, calibration=calibration, **options)
             layer = small.get_submodule(name)
             lines.append({"layer": name, "bits": b, "levels": base,
+                          "weights": layer.weight.numel(),
                           "error": _distance(run(small, calibration), target, measure),
                           "size_bytes": layer.compressed["weight"].size_bytes,
                           "macs_bits": layer.weight.numel() * places * b})
     model.train(training)
     return pd.DataFrame(lines)
+
+
+def budget(table: pd.DataFrame, bits: int) -> int:
+    """Bytes of `bits` a weight, tables included; where the smallest choices take more (their tables
+    outweigh tiny layers), those of 2^bits levels for every layer."""
+    whole = int(table.groupby("layer").weights.first().sum()) * bits // 8
+    least = table.groupby("layer").size_bytes.min().sum()
+    return whole if least <= whole else int(table[table.levels == 2**bits].size_bytes.sum())
 
 
 def _choices(table: pd.DataFrame, budget: int, size: str, choice: str) -> dict[str, list[tuple]]:
@@ -73,8 +82,8 @@ def _choices(table: pd.DataFrame, budget: int, size: str, choice: str) -> dict[s
     return choices
 
 
-def allocate(table: pd.DataFrame, budget: int, size: str = "size_bytes",
-             choice: str = "bits") -> dict[str, int]:
+def allocate(table: pd.DataFrame, budget: int, choice: str = "bits",
+             size: str = "size_bytes") -> dict[str, int]:
     """{layer: bits}, or with choice="levels" {layer: levels}, with the least sum of errors whose
     sizes sum to `budget` or less.
 
@@ -102,8 +111,8 @@ def allocate(table: pd.DataFrame, budget: int, size: str = "size_bytes",
     return dict(reversed(bits.items()))
 
 
-def greedy(table: pd.DataFrame, budget: int, size: str = "size_bytes",
-           choice: str = "bits") -> dict[str, int]:
+def greedy(table: pd.DataFrame, budget: int, choice: str = "bits",
+           size: str = "size_bytes") -> dict[str, int]:
     """The same by always taking the step that lowers the error most for what it costs, from the
     smallest choices up. Fast and near, not always the best."""
     choices = _choices(table, budget, size, choice)

@@ -54,16 +54,18 @@ def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits
         smooth: float | None = None, **options) -> nn.Module:
     """A copy of `model` with quantized weights, each layer remembering its own: layer.compressed.
 
-    bits: for all layers, or {layer: bits}, where layers not named stay float. Biases and
-    normalisation stay float, except that `edge_*` quantize what Edge did. calibration: inputs of
-    the model, which methods that look at a layer's inputs need: in one pass through the copy each
-    layer is quantized as its input arrives, so every layer sees what the layers before it, already
-    quantized, make of the calibration inputs.
+    bits: for all layers, or {layer: bits}, where layers not named stay float; levels={layer: …}
+    takes its place with methods that have levels. Biases and normalisation stay float, except that
+    `edge_*` quantize what Edge did. calibration: inputs of the model, for methods that look at a
+    layer's inputs: in one pass through the copy each layer is quantized as its input arrives, so it
+    sees what the layers before it, already quantized, make of the calibration inputs.
     a_bits: what enters the layers is rounded too, simulated: layer.a_bits; a_method: mse, minmax,
     percentile or dynamic; smooth: SmoothQuant's alpha, before anything is rounded.
     """
     function, small = _find(method), bare_copy(model)
-    needs = inspect.signature(function).parameters
+    needs, levels = inspect.signature(function).parameters, options.get("levels")
+    if isinstance(levels, Mapping):
+        bits = {name: (count - 1).bit_length() for name, count in levels.items()}
     wants = "inputs" in needs
     needed = "model" in needs or wants and needs["inputs"].default is needs["inputs"].empty
     if needed and calibration is None:
@@ -81,12 +83,16 @@ def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits
         todo = {}
     else:
         todo = bits_by_layer(bits, layers(small))
-    how = {"axis": axis, "group": group, "generator": generator, **options}
+
+    def quantized(layer: nn.Module, name: str, **more) -> Quantized:
+        own = {"levels": levels[name]} if isinstance(levels, Mapping) else {}
+        return function(layer.weight, bits=todo.pop(name), axis=axis, group=group,
+                        generator=generator, **options | own | more)
+
     if wants and calibration is not None:
         def on_input(layer: nn.Module, args: tuple, name: str) -> None:
             if name in todo:
-                rows = input_rows(layer, args[0])
-                store(layer, function(layer.weight, inputs=rows, bits=todo.pop(name), **how))
+                store(layer, quantized(layer, name, inputs=input_rows(layer, args[0])))
 
         hooks = [layer.register_forward_pre_hook(lambda m, a, n=name: on_input(m, a, n))
                  for name, layer in layers(small).items()]
@@ -95,9 +101,8 @@ def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits
             hook.remove()
         if todo and needed:
             raise ValueError(f"no input reached {', '.join(todo)}; leave them out of bits=")
-    for name, b in todo.items():
-        layer = layers(small)[name]
-        store(layer, function(layer.weight, bits=b, **how))
+    for name in list(todo):
+        store(layers(small)[name], quantized(layers(small)[name], name))
     if a_bits is not None:
         quantize_activations(small, a_bits, calibration, a_method)
     return small.train(model.training)

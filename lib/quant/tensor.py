@@ -6,7 +6,7 @@ stored in the dtype it has here, so `size_bytes` and `dequantize` can never disa
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -119,6 +119,16 @@ class Quantized:
         common = {field.name for field in fields(Quantized)}
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in common}
 
+    def table_of_levels(self) -> Tensor:
+        """What each code means, (slices, base) float32, where that is a table."""
+        raise ValueError(f"{self.method} has no table of levels: its weights are sums")
+
+    def without(self, limit: float) -> "Quantized":
+        """The same weights, but those of magnitude `limit` or less are 0."""
+        table = self.table_of_levels()
+        table = table.where(table.abs() > limit, 0)
+        return Codebook(self.method, self.bits, self.layout, self.base, self.codes, narrow(table))
+
     def dequantize(self) -> Tensor:
         """A tensor of the weight's shape and dtype."""
         return self.layout.join(self.values()).to(self.layout.dtype).contiguous()
@@ -154,6 +164,19 @@ class Affine(Quantized):
     def values(self) -> Tensor:
         return (self.layout.split(self.codes) - self.zero.float()) * self.scale.float()
 
+    def table_of_levels(self) -> Tensor:
+        codes = torch.arange(self.base, device=self.codes.device)
+        table = (codes - self.zero.float()) * self.scale.float()
+        return table.expand(len(self.layout.split(self.codes)), -1).contiguous()
+
+    def without(self, limit: float) -> Quantized:
+        zero = self.zero.float()
+        if not ((zero == zero.round()) & (zero >= 0) & (zero < self.base)).all():
+            return super().without(limit)                       # no code means 0: a table is due
+        codes = self.layout.split(self.codes)
+        codes = torch.where(self.values().abs() > limit, codes, zero.to(codes.dtype))
+        return replace(self, codes=self.layout.join(codes))
+
 
 @dataclass(frozen=True, eq=False)
 class Codebook(Quantized):
@@ -162,7 +185,10 @@ class Codebook(Quantized):
     table: Tensor
 
     def values(self) -> Tensor:
-        return self.table.float().gather(1, self.layout.split(self.codes).long())
+        return self.table_of_levels().gather(1, self.layout.split(self.codes).long())
+
+    def table_of_levels(self) -> Tensor:
+        return self.table.float()
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,8 +200,10 @@ class Normal(Quantized):
     statistics: Tensor
 
     def values(self) -> Tensor:
-        table = normal_levels(self.statistics, self.base)
-        return table.gather(1, self.layout.split(self.codes).long())
+        return self.table_of_levels().gather(1, self.layout.split(self.codes).long())
+
+    def table_of_levels(self) -> Tensor:
+        return normal_levels(self.statistics, self.base)
 
 
 def normal_levels(statistics: Tensor, base: int) -> Tensor:
