@@ -23,6 +23,8 @@ TEXT
 called_from=$PWD
 ROOT=$(cd "$(dirname "$0")" && pwd)
 export OMP_WAIT_POLICY=PASSIVE      # two spinning OpenMP threads on two busy cores stop each other
+# glibc: keep large tensors' memory for the next ones; mapping it anew takes half of an evaluation.
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 # The state of a finished .venv: this folder and these pins.
 state="$ROOT $(cksum <"$ROOT/pyproject.toml")"

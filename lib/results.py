@@ -177,13 +177,13 @@ def summary(frame: pd.DataFrame, by: tuple[str, ...] = ("task", "model", "settin
             ) -> pd.DataFrame:
     """Mean score of each group of rows with its 95 % interval, and what the interval is over.
 
-    Over folds where there are several (seeds averaged within each), else over seeds, else the
-    row's own bootstrap over test examples. Columns: by…, metric, score, low, high, over, runs,
-    score2 and the medians of params, size_bytes, macs, spent_s.
+    Over folds where there are several (seeds averaged within each), else over seeds, else over
+    draws, else the row's own bootstrap over test examples. Columns: by…, metric, score, low, high,
+    over, runs, score2 and the medians of params, size_bytes, macs, spent_s.
     """
     lines = []
     for key, group in frame.groupby(list(by), dropna=False, sort=False):
-        over = next((c for c in ("fold", "seed") if group[c].nunique() > 1), None)
+        over = next((c for c in ("fold", "seed", "draw") if group[c].nunique() > 1), None)
         if over:
             mean, low, high = t_interval(group.groupby(over).score.mean())
         else:
@@ -192,7 +192,9 @@ def summary(frame: pd.DataFrame, by: tuple[str, ...] = ("task", "model", "settin
         lines.append({**dict(zip(by, key, strict=True)), "metric": group.metric.iloc[0],
                       "score": mean, "low": low, "high": high, "over": f"{over or 'example'}s",
                       "runs": len(group), "score2": group.score2.mean(), **counts})
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=None if lines else [
+        *by, "metric", "score", "low", "high", "over", "runs", "score2", "params", "size_bytes",
+        "macs", "spent_s"])
 
 
 def paired(frame: pd.DataFrame, one: str, other: str) -> tuple[float, float, float]:

@@ -77,6 +77,23 @@ def test_edges_recipe_is_only_for_what_edge_trained():
     assert recipes.recipe("mv@edge", "mlp_simple", "edge")["epochs"] == 20
 
 
+@pytest.mark.parametrize(("task", "model", "word"), [
+    ("cifar10", "resnet20", "crop"), ("fashion_mnist", "resnet20", "crop2"),
+    ("imagefolder:photos", "resnet18", "flip"), ("usc_had", "transformer_t1", "rotate")])
+def test_each_family_has_a_recipe_that_survives_code_changes(task, model, word):
+    how = recipes.recipe(task, model)
+    assert word in how["augment"] and how["version"]
+    how["epochs"] = 0
+    assert recipes.recipe(task, model)["epochs"] > 0        # a copy: no caller changes the next's
+
+
+def test_edges_nets_for_images_learn_by_its_optimizer():
+    how = recipes.recipe("fashion_mnist@edge", "resnet9", "edge")
+    assert (how["lr"], how["weight_decay"], how["schedule"]) == (0.01, 1e-5, "onecycle")
+    assert "augment" not in how and "optimizer" not in how          # Adam, fit's default
+    assert recipes.recipe("cifar100", "cnn_edge", "edge")["store"] == "float16"
+
+
 def test_a_net_that_others_trained_is_loaded_as_they_published_it():
     with pytest.raises(ValueError, match="was trained on cifar10"):
         recipes.trained("breast_cancer", recipes.AKAMASTER)
