@@ -137,13 +137,14 @@ def _portable(provenance: str) -> str:
 
 
 def _weights(steps: list[dict]) -> None:
-    """Copy the trained weights that outlive a change of code: those whose key has a version."""
+    """Copy the trained weights that outlive a change of code, those whose key has a version; of a
+    net's seeds the first, for the repository's sake."""
     for step in steps:
         entry = paths.CACHE / step["file"]
         if step["step"].startswith("train ") and entry.exists():
             with safe_open(entry, framework="numpy") as file:
-                lasting = "version" in cache.header(file)["key"]
-            if lasting:
+                key = cache.header(file)["key"]
+            if "version" in key and key.get("seed", 0) == 0:
                 paths.write_atomic(cache.committed(step["step"]), entry.read_bytes())
 
 

@@ -54,7 +54,8 @@ def test_publish_copies_rows_and_tables_and_says_what_they_cost(capsys):
 def test_publish_keeps_lasting_weights_and_no_folder_of_this_machine():
     full_study()
     steps = []
-    for name, key in (("lasting", {"version": 1}), ("passing", {"code": "abc"})):
+    for name, key in (("lasting", {"version": 1, "seed": 0}), ("passing", {"code": "abc"}),
+                      ("second", {"version": 1, "seed": 1})):
         cache.cached(f"train toy {name}", key, lambda: ({"w": np.ones(3, np.float32)}, {}))
         steps.append(cache.used[-1])
     file(paths.RUNS / "full/02_train.json", json.dumps({
