@@ -175,7 +175,7 @@ def baseline_table(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
         "score": text("score", form), "95 % interval": [
             f"{low} – {high}" for low, high in zip(text("low", form), text("high", form),
                                                    strict=True)],
-        "over": [over if over == "examples" else f"{over}, {runs} runs"
+        "over": [over if over == "examples" else f"{over} ({runs})"
                  for runs, over in zip(frame.runs, frame.over, strict=True)],
         "published": text("published", form),
         **{name: text(column, [f] * len(frame)) for name, column, f in (
