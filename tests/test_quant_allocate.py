@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from lib.quant import allocate as rules
 from lib.quant.allocate import allocate, greedy, sensitivity
 
 WIDTHS = (2, 3, 4, 8)
@@ -52,6 +53,18 @@ def test_greedy_finds_the_best_where_errors_are_convex_and_sizes_alike():
     for budget in range(60, 241, 10):
         assert cost(frame, greedy(frame, budget), "error") <= \
             1.5 * cost(frame, allocate(frame, budget), "error") + 9
+
+
+def test_a_budget_counts_tables_unless_they_outweigh_the_layers():
+    """A layer of 1 000 weights at 2 and 4 levels, then one of 10: its tables take 40 bytes."""
+    def layer(name: str, weights: int, tables: int) -> list[dict]:
+        return [{"layer": name, "weights": weights, "levels": levels, "bits": b, "error": 0.0,
+                 "size_bytes": weights * b // 8 + tables} for levels, b in ((2, 1), (4, 2))]
+
+    large, small = pd.DataFrame(layer("a", 1000, 20)), pd.DataFrame(layer("b", 10, 40))
+    assert rules.budget(large, 2) == 1000 * 2 // 8                    # less than 2 bits and 20 bytes take
+    assert rules.budget(small, 2) == 10 * 2 // 8 + 40
+    assert rules.budget(pd.concat([large, small]), 2) == 1010 * 2 // 8
 
 
 def test_a_budget_too_small_is_refused():

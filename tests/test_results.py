@@ -91,6 +91,20 @@ def test_summary_averages_seeds_within_folds():
     assert line.runs == 6
 
 
+def test_summary_is_over_draws_where_nothing_else_varies():
+    frame = results.table([row(draw=d, score=80.0 + d, score_low=0.0, score_high=1.0)
+                           for d in range(3)])
+    line = results.summary(frame).iloc[0]
+    assert (line.score, line.low, line.high) == results.t_interval([80, 81, 82])
+    assert line.over == "draws"
+
+
+def test_a_summary_of_nothing_has_its_columns():
+    nothing = results.summary(results.table([]))
+    full = results.summary(results.table([row()]))
+    assert list(nothing) == list(full) and len(nothing) == 0
+
+
 def test_pairs_remove_what_folds_share():
     rows = [row(model=m, fold=f, score=70 + 10.0 * f + (m == "a")) for f in range(4) for m in "ab"]
     mean, low, high = results.paired(results.table(rows), "a", "b")
