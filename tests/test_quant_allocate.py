@@ -62,7 +62,7 @@ def test_a_budget_counts_tables_unless_they_outweigh_the_layers():
                  "size_bytes": weights * b // 8 + tables} for levels, b in ((2, 1), (4, 2))]
 
     large, small = pd.DataFrame(layer("a", 1000, 20)), pd.DataFrame(layer("b", 10, 40))
-    assert rules.budget(large, 2) == 1000 * 2 // 8                    # less than 2 bits and 20 bytes take
+    assert rules.budget(large, 2) == 1000 * 2 // 8      # less than 2 bits and 20 bytes take
     assert rules.budget(small, 2) == 10 * 2 // 8 + 40
     assert rules.budget(pd.concat([large, small]), 2) == 1010 * 2 // 8
 
