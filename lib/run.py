@@ -21,7 +21,7 @@ from lib import cache, paths, results
 from lib.results import Row
 
 # What a row can depend on, as far as a notebook imports it; figures and report change no number.
-ROOMS = ("data", "models", "train", "quant", "prune", "energy", "recipes", "measure", "results")
+ROOMS = ("data", "models", "train", "quant", "prune", "energy", "measure", "results")
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
 
 _run: dict = {}
@@ -80,22 +80,27 @@ def each(trial: Callable[[dict], Row | list[Row]], specs: list[dict]) -> list[Ro
     """Run independent trials, print each finished row, and return all rows.
 
     trial: spec -> Row or rows; spec: plain values, `threads` (1 if absent) among them. A trial's
-    rows are one atomic cache entry under its spec, its source, the parameters it mentions and the
-    rooms of lib in use. One that raises is reported, the others go on, and `save` ends non-zero.
+    rows are one atomic cache entry under its spec, its source, the parameters it mentions, the
+    rooms of lib in use and the recipes of the models that spec or parameters name: a trial may
+    train no other. One that raises is reported, the others go on, and `save` ends non-zero.
     """
     constants = {n: trial.__globals__[n] for n in trial.__code__.co_names
                  if isinstance(trial.__globals__.get(n), bool | int | float | str | list)}
+    recipes = sys.modules.get("lib.recipes")
+    rooms = [r for r in ROOMS if f"lib.{r}" in sys.modules] + ["recipes/__init__"] * bool(recipes)
     base = {"trial": cache.tree(inspect.getsource(trial)), "constants": constants,
-            "rooms": cache.code(*(room for room in ROOMS if f"lib.{room}" in sys.modules))}
+            "rooms": cache.code(*rooms)}
     rows: list[Row] = []
     print(LINE.format("task", "model", "setting", "seed", "fold", "score", "95 % interval",
                       "params", "seconds"))
     for spec in specs:
         label = " ".join(f"{v}" for v in spec.values())
-        key = {**base, "spec": spec, "files": _files(spec)}
+        words = {str(v) for v in [*spec.values(), *constants.values()]}
+        key = {**base, "spec": spec, "files": _files(spec),
+               "recipes": recipes.named(words) if recipes else {}}
         try:
-            entry = cache.cached(f"trial {label}", key, lambda spec=spec: _built(trial, spec),
-                                 quiet=True)
+            entry = cache.cached(f"trial {label}", key, quiet=True, build=lambda spec=spec,
+                                 words=words: _built(trial, spec, words))
         except Exception as error:          # noqa: BLE001  the others go on
             _failures.append(f"{label}: {type(error).__name__}: {error}")
             print(f"FAILED  {_failures[-1]}")
@@ -138,14 +143,19 @@ def save(rows: list[Row]) -> pd.DataFrame:
     return frame
 
 
-def _built(trial, spec: dict) -> cache.Built:
+def _built(trial, spec: dict, words: set[str]) -> cache.Built:
     import torch
-    threads = torch.get_num_threads()
+    threads, before = torch.get_num_threads(), len(cache.used)
     torch.set_num_threads(spec.get("threads", 1))
     try:
         rows = trial(spec)
     finally:
         torch.set_num_threads(threads)
+    for step in cache.used[before:]:
+        model = step["step"].partition(" seed ")[0].split()[-1]
+        if step["step"].startswith("train ") and model not in words:
+            raise ValueError(f"the trial trained {model}, which neither its spec nor a parameter "
+                             "names: rows would not notice its recipe change; name it there")
     rows = [rows] if isinstance(rows, Row) else rows
     arrays = {str(i): np.asarray(row.scores) for i, row in enumerate(rows)
               if row.scores is not None}

@@ -3,7 +3,7 @@ from collections import deque
 import numpy as np
 import pytest
 
-from lib import cache, paths, results, run
+from lib import cache, paths, recipes, results, run
 from lib.results import Row
 
 factor = 2
@@ -49,6 +49,28 @@ def test_a_constant_that_a_trial_mentions_is_part_of_its_key(monkeypatch):
     run.each(trial, [{"seed": 0}])
     monkeypatch.setitem(globals(), "factor", 1)
     assert run.each(trial, [{"seed": 0}])[0].score == 40 and list(calls) == [0, 0]
+
+
+def test_rows_rest_on_the_recipes_of_the_nets_they_name_alone(monkeypatch):
+    calls.clear()
+    specs = [{"seed": 0, "task": task, "model": "mlp_simple"} for task in ("mv", "diabetes")]
+    run.each(trial, specs)
+    changed = recipes.RECIPES["mv", "mlp_simple"] | {"epochs": 1}
+    monkeypatch.setitem(recipes.RECIPES, ("mv", "mlp_simple"), changed)
+    run.each(trial, specs)
+    assert list(calls) == [0, 0, 0]                                     # mv alone again
+
+
+def student(spec):
+    recipes.trained("breast_cancer", "mlp_simple" if spec["seed"] else spec["model"], epochs=1)
+    return trial(spec)
+
+
+def test_a_trial_may_not_train_what_nothing_names(capsys):
+    spec = {"task": "breast_cancer", "model": "mlp_complex"}
+    assert len(run.each(student, [spec | {"seed": 0}, spec | {"seed": 1}])) == 1
+    assert "the trial trained mlp_simple, which neither" in capsys.readouterr().out
+    assert len(run.each(student, [spec | {"seed": 1, "teacher": "mlp_simple"}])) == 1
 
 
 def test_one_failure_stops_nothing_but_is_told_at_the_end(capsys):

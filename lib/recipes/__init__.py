@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -12,72 +13,7 @@ from torch import nn
 from lib import cache, data, models, names, paths, train
 from lib.data import Task
 from lib.data.sources import fetch
-
-# Ours for tables: settings that stood out on validation parts. Edge's dropout costs these small
-# nets more than it gives.
-TABULAR = {"epochs": 40, "lr": 0.01, "batch_size": 128, "optimizer": "adamw",
-           "weight_decay": 1e-3, "schedule": "onecycle"}
-# Edge's: Adam at 1e-3, 16 a batch, the last epoch's weights (github.com/mohitgulla/Edge).
-EDGE = {"lr": 1e-3, "batch_size": 16, "keep": "last"}
-EDGE_EPOCHS = {"churn": 10, "telescope": 10, "mv": 20, "california": 20}
-# Its images: its optimizer, rate and schedule, no augmentation; but 64 a batch and few epochs, for
-# two cores, and weights in half precision, for the repository.
-EDGE_IMAGES = {"batch_size": 64, "epochs": 3, "keep": "last", "channels_last": True, "version": 1,
-               "store": "float16"}
-EDGE_NETS = {"cnn_edge": EDGE_IMAGES | {"lr": 8e-4},
-             "resnet9": EDGE_IMAGES | {"lr": 0.01, "weight_decay": 1e-5, "schedule": "onecycle"}}
-
-# For images, as He et al. (1512.03385) but on one cycle, which needs a tenth of their epochs.
-# channels_last: 250 images a second and core against 170 (ResNet-20, batches of 64).
-IMAGES = {"optimizer": "sgd", "lr": 0.1, "batch_size": 64, "weight_decay": 5e-4, "keep": "last",
-          "schedule": "onecycle", "augment": ("crop", "flip"), "channels_last": True, "version": 1}
-
-# For series: without dropout, which takes most of the time and gives these sets less than turning
-# the sensor does. Of a few nets tried on some folds' validation parts, with their test scores in
-# sight, a wide and shallow one led: a mild optimism.
-SERIES = {"sizes": {"dropout": 0.0, "position_dropout": 0.0}, "optimizer": "adamw", "lr": 2e-3,
-          "batch_size": 64, "epochs": 20, "weight_decay": 0.1, "label_smoothing": 0.1, "clip": 1.0,
-          "augment": ("rotate", "scale", "shift"), "schedule": "onecycle", "keep": "last",
-          "version": 1}
-WIDE = SERIES | {"lr": 3e-3, "weight_decay": 0.3, "label_smoothing": 0.2}
-WIDE_SIZES = SERIES["sizes"] | {"d": 64, "ff": 128}
-
-# (task, model) -> arguments of `fit`; "sizes" go to `models.build`. A recipe with a `version`
-# keeps its trained weights when code changes, because they take hours: raise it when they must go.
-RECIPES: dict[tuple[str, str], dict] = {
-    ("digits", "resnet8"): {"sizes": {"width": 8}, "epochs": 12, "lr": 0.01, "batch_size": 64,
-                            "optimizer": "adamw", "weight_decay": 1e-3, "schedule": "onecycle"},
-    ("har_synthetic", "transformer_small"): {
-        "sizes": {"dropout": 0.05}, "epochs": 12, "lr": 5e-3, "batch_size": 64,
-        "optimizer": "adamw", "weight_decay": 1e-2, "schedule": "onecycle", "augment": ("shift",)},
-    ("fashion_mnist", "resnet20"): IMAGES | {"epochs": 16, "augment": ("crop2", "flip")},
-    ("cifar10", "resnet20"): IMAGES | {"epochs": 28},
-    ("cifar100", "resnet20"): IMAGES | {"epochs": 28},
-    ("unimib_falls", "transformer_small"): WIDE | {"sizes": WIDE_SIZES | {"patch": 4},
-                                                   "epochs": 60},
-    ("usc_had", "transformer_small"): WIDE | {"sizes": WIDE_SIZES | {"patch": 6}, "epochs": 12},
-    ("usc_had", "transformer_t1"): SERIES | {"epochs": 10},
-    ("usc_had", "transformer_t2"): SERIES | {"epochs": 10},
-    # Where a house stands matters in no simple way: on validation the coordinates' sines raise R²
-    # from 0.80 to 0.84.
-    ("california", "mlp_complex"): {
-        "sizes": {"hidden": (112, 72, 32), "logs": True, "periodic": (0, 1)}, "epochs": 60,
-        "lr": 8e-3, "batch_size": 256, "optimizer": "adamw", "weight_decay": 0.1,
-        "schedule": "onecycle"},
-    ("diabetes", "mlp_simple"): TABULAR | {"epochs": 60, "batch_size": 64,
-                                           "weight_decay": 1e-2},
-    ("mv", "mlp_complex"): TABULAR | {"sizes": {"dropout": 0.0}, "epochs": 15},
-    ("mv", "mlp_simple"): TABULAR | {"epochs": 15},
-    ("churn", "mlp_complex"): TABULAR | {"sizes": {"dropout": 0.0}},
-    # Image moments have long tails: their logarithms raised the mean of three validation parts by
-    # 0.2 points; of four such nets tried on all five parts this one led, by 0.3 to 0.5.
-    ("telescope", "mlp_complex"): TABULAR | {
-        "sizes": {"hidden": (72, 44), "dropout": 0.0, "logs": True}, "epochs": 80,
-        "batch_size": 256, "weight_decay": 0.3},
-}
-
-FAMILIES = {"resnet": IMAGES | {"epochs": 20}, "cnn": IMAGES | {"epochs": 20},
-            "vgg": IMAGES | {"epochs": 20}, "transformer": SERIES}     # where RECIPES has none
+from lib.recipes.tables import EDGE, EDGE_EPOCHS, EDGE_NETS, FAMILIES, RECIPES, TABULAR
 
 AKAMASTER = "resnet20-akamaster"    # github.com/akamaster/pytorch_resnet_cifar10, 91.73 % published
 
@@ -97,6 +33,18 @@ def recipe(task: str, model: str, name: str = "ours") -> dict:
         return TABULAR | {"sizes": {"dropout": 0.0} if model == "mlp_complex" else {}}
     family = next((r for start, r in FAMILIES.items() if model.startswith(start)), TABULAR)
     return dict(RECIPES.get((base, model), family))
+
+
+def named(words: set[str]) -> dict[str, dict]:
+    """The recipes of all tasks and models among `words`: {"task/model/recipe name": arguments}."""
+    found = {}
+    tasks = [w for w in words if w.partition("@")[0] in names.TASKS or ":" in w]
+    for task, model, name in product(tasks, words & set(names.MODELS), ("ours", "edge")):
+        try:
+            found[f"{task}/{model}/{name}"] = recipe(task, model, name)
+        except ValueError:                                  # Edge has none for it
+            pass
+    return found
 
 
 def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None,
