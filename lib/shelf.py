@@ -51,9 +51,8 @@ def publish() -> int:
         paths.write_atomic(paths.RESULTS / path.name,
                            _portable(path.read_text()) if path.suffix == ".json"
                            else path.read_bytes())
-    for path in kept:
-        if path.suffix == ".json":
-            _weights(json.loads(path.read_text()).get("steps", []))
+    _weights([step for path in kept if path.suffix == ".json"
+              for step in json.loads(path.read_text()).get("steps", [])])
     read = {Path(name) for stamp in stamps.values() for name in stamp["read"]}
     raw = {p.name: (paths.ROOT / p).stat().st_size for p in read
            if (paths.ROOT / p).is_file() and (paths.ROOT / p).parent in (
@@ -137,15 +136,24 @@ def _portable(provenance: str) -> str:
 
 
 def _weights(steps: list[dict]) -> None:
-    """Copy the trained weights that outlive a change of code, those whose key has a version; of a
-    net's seeds the first, for the repository's sake."""
+    """Copy the trained weights that outlive a change of code, those whose key has a version, of a
+    net's seeds the first: as many as may be committed, the longest trained a byte first."""
+    lasting = {}
     for step in steps:
         entry = paths.CACHE / step["file"]
         if step["step"].startswith("train ") and entry.exists():
             with safe_open(entry, framework="numpy") as file:
-                key = cache.header(file)["key"]
-            if "version" in key and key.get("seed", 0) == 0:
-                paths.write_atomic(cache.committed(step["step"]), entry.read_bytes())
+                head = cache.header(file)
+            if "version" in head["key"] and head["key"].get("seed", 0) == 0:
+                worth = sum(head["record"]["history"]["seconds"]) / entry.stat().st_size
+                lasting[cache.committed(step["step"])] = (worth, entry)
+    for path in lasting:
+        path.unlink(missing_ok=True)
+    for path, (_, entry) in sorted(lasting.items(), key=lambda item: -item[1][0]):
+        if weight(paths.WEIGHTS) + entry.stat().st_size <= MOST_MB["data/weights"] * 1e6:
+            paths.write_atomic(path, entry.read_bytes())
+        else:
+            print(f"{path.name} stays out of data/weights: it is full")
 
 
 def _rows(folder: Path) -> int:

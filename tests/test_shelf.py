@@ -35,6 +35,12 @@ def full_study(git="abc"):
     stamps.write(rows / "02_train.stamp.json", {}, [paths.RAW / "churn.csv"], made, 10.0)
 
 
+def trained(name, seconds, key, size=3):
+    cache.cached(f"train {name}", key, lambda: ({"w": np.ones(size, np.float32)}, {
+        "history": {"seconds": [seconds]}}))
+    return cache.used[-1]
+
+
 def test_publish_copies_rows_and_tables_and_says_what_they_cost(capsys):
     assert shelf.publish() == 1
     full_study()
@@ -56,14 +62,26 @@ def test_publish_keeps_lasting_weights_and_no_folder_of_this_machine():
     steps = []
     for name, key in (("lasting", {"version": 1, "seed": 0}), ("passing", {"code": "abc"}),
                       ("second", {"version": 1, "seed": 1})):
-        cache.cached(f"train toy {name}", key, lambda: ({"w": np.ones(3, np.float32)}, {}))
-        steps.append(cache.used[-1])
+        steps.append(trained(f"toy {name}", 1, key))
     file(paths.RUNS / "full/02_train.json", json.dumps({
         "git": "abc", "steps": steps, "inputs": {"/home/me/data/churn.csv": "1", "data/a": "2"}}))
     assert shelf.publish() == 0
     assert [p.name for p in paths.WEIGHTS.iterdir()] == ["toy-lasting.safetensors"]
     told = json.loads((paths.RESULTS / "02_train.json").read_text())
     assert told["inputs"] == {"churn.csv": "1", "data/a": "2"}
+
+
+def test_where_weights_do_not_fit_those_that_took_longest_a_byte_stay(monkeypatch, capsys):
+    full_study()
+    monkeypatch.setitem(shelf.MOST_MB, "data/weights", 0.012)
+    steps = [trained(name, seconds, {"version": 1}, 2000) for name, seconds in (
+        ("short", 1), ("long", 99))] + [trained("small", 50, {"version": 1})]
+    file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": steps}))
+    for _ in range(2):                                          # publishing again changes nothing
+        assert shelf.publish() == 0
+        assert "short.safetensors stays out of data/weights" in capsys.readouterr().out
+        assert sorted(p.name for p in paths.WEIGHTS.iterdir()) == [
+            "long.safetensors", "small.safetensors"]
 
 
 def test_the_cost_counts_trainings_that_the_cache_spared():
