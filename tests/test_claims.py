@@ -49,6 +49,19 @@ def test_few_seeds_judge_the_pattern_only_and_none_say_so():
     assert set(claims.judge(results.table(elsewhere), cell(12)).rows) == {0}
 
 
+def test_nets_of_one_seed_move_no_rank_and_tell_only_of_collapses():
+    net = {"task": "fashion_mnist@edge", "model": "resnet9"}
+    good = {f"edge_{s} b={b}": 86 for s in ("stochastic_uniform", "mid_rise") for b in (4, 8)}
+    made = rows({"baseline": 86.1} | good)
+    table = [claims.judge(results.table(made + rows({
+        "baseline": 92, "edge_stochastic_uniform b=8": score}, seeds=1, **net)), cell(85))
+        for score in (12, 91)]
+    alone = claims.judge(results.table(made), cell(85))
+    assert {t.ours[0] for t in [*table, alone]} == {alone.ours[0]}
+    assert [t.verdict[4].split(":")[0] for t in table] == ["not reproduced", "reproduced"]
+    assert alone.verdict[4].startswith("not testable")
+
+
 def test_squared_errors_are_judged_by_their_logarithms():
     made = [Row(**(NET | {"metric": "r2"}), method="ptq", seed=seed, score=0.5, score2=rmse,
                 setting="edge_mid_rise b=4 recipe=edge")
