@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import CodeType
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,7 @@ def each(trial: Callable[[dict], Row | list[Row]], specs: list[dict]) -> list[Ro
     rooms of lib in use and the recipes of the models that spec or parameters name: a trial may
     train no other. One that raises is reported, the others go on, and `save` ends non-zero.
     """
-    constants = {n: trial.__globals__[n] for n in trial.__code__.co_names
+    constants = {n: trial.__globals__[n] for n in sorted(_mentioned(trial.__code__))
                  if isinstance(trial.__globals__.get(n), bool | int | float | str | list)}
     recipes = sys.modules.get("lib.recipes")
     rooms = [r for r in ROOMS if f"lib.{r}" in sys.modules] + ["recipes/__init__"] * bool(recipes)
@@ -141,6 +142,12 @@ def save(rows: list[Row]) -> pd.DataFrame:
         raise RuntimeError(f"{len(_failures)} of this notebook's trials failed, its other rows "
                            "are saved: " + "; ".join(_failures))
     return frame
+
+
+def _mentioned(code: CodeType) -> set[str]:
+    """Names that code mentions, in its lambdas and comprehensions too."""
+    inner = [_mentioned(c) for c in code.co_consts if isinstance(c, CodeType)]
+    return set(code.co_names).union(*inner)
 
 
 def _built(trial, spec: dict, words: set[str]) -> cache.Built:

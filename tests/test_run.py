@@ -51,6 +51,18 @@ def test_a_constant_that_a_trial_mentions_is_part_of_its_key(monkeypatch):
     assert run.each(trial, [{"seed": 0}])[0].score == 40 and list(calls) == [0, 0]
 
 
+def hidden(spec):
+    calls.append(spec["seed"])
+    return [Row(task="t", model="m", metric="accuracy", score=s) for s in (
+        (lambda: factor * 40.0)() for _ in range(1))]
+
+
+def test_so_is_one_in_a_lambda_or_a_comprehension(monkeypatch):
+    run.each(hidden, [{"seed": 0}])
+    monkeypatch.setitem(globals(), "factor", 1)
+    assert run.each(hidden, [{"seed": 0}])[0].score == 40
+
+
 def test_rows_rest_on_the_recipes_of_the_nets_they_name_alone(monkeypatch):
     calls.clear()
     specs = [{"seed": 0, "task": task, "model": "mlp_simple"} for task in ("mv", "diabetes")]
