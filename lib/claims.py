@@ -37,6 +37,8 @@ def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     published, ours, low, high, verdict, rows (how many tested it).
     """
     own = rows[(rows.split == "test") & rows.setting.str.endswith(" recipe=edge")]
+    words = own.model.str.split(n=1)
+    own = own.assign(model=words.str[0], size=words.str[1].fillna(""))
     own = own.assign(net=own.task + "/" + own.model, quantizer=own.setting.str.split().str[0],
                      bits=own.setting.str.extract(r" b=(\d+)", expand=False).astype(float),
                      mse=own.score2.where(own.metric == "r2") ** 2)
@@ -64,6 +66,14 @@ def _holds(yes: bool, own: pd.DataFrame, wanted: set) -> str:
         return "reproduced" if yes else "not reproduced"
     return (f"tested on a stand-in: {own.net.nunique()} of Edge's {len(wanted)} nets, on which it "
             + ("holds" if yes else "does not hold"))
+
+
+def _pattern(alike: bool, own: pd.DataFrame) -> str:
+    """The verdict of few seeds: whether the net collapses as Edge's did; on which net, where it is
+    not quite Edge's."""
+    size = own["size"].iloc[0]
+    return (f"tested on a stand-in: {size}, " if size else "") + ("" if alike else "not ") + (
+        f"reproduced: whether it collapses (seeds: {own.seed.nunique()})")
 
 
 def _ranks(own: pd.DataFrame) -> pd.DataFrame:
@@ -106,8 +116,7 @@ def _enough(own: pd.DataFrame, wanted: set, claim: str, published: int, models: 
     there = own[(own.quantizer == BEST) & (own.bits == published)]
     if seeds < SEEDS and len(there):                        # only whether it collapsed
         fine = (there.groupby("net").points.mean() >= base.groupby("net").mean() / 2).all()
-        return _line(claim, published, ("" if fine else "not ") + "reproduced: whether it "
-                     f"collapses there (seeds: {seeds})", len(there))
+        return _line(claim, published, _pattern(fine, there), len(there))
     if seeds < SEEDS or BEST not in set(own.quantizer):
         return _line(claim, published, _untested(seeds))
     kept = own[own.quantizer == BEST].groupby(["bits", "net", "seed"]).points.mean()
@@ -135,8 +144,7 @@ def _cell(own: pd.DataFrame, cell) -> dict:
         return _line(claim, cell.score, _untested())
     if len(mine) < SEEDS:                                   # only whether it collapsed
         alike = (mine.mean() < base.mean() / 2) == (cell.score < cell.float_score / 2)
-        return _line(claim, cell.score, ("" if alike else "not ") + "reproduced: whether it "
-                     f"collapses (seeds: {len(mine)})", len(mine), mine.mean())
+        return _line(claim, cell.score, _pattern(alike, net), len(mine), mine.mean())
     there, back = (np.log, np.exp) if cell.metric == "mse" else (np.array, np.array)
     low, high = back(prediction(there(mine)))               # errors span decades: by logarithms
     high = high if cell.metric == "mse" else min(high, 100.0)

@@ -270,21 +270,24 @@ def sensitivity(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def ladder(steps: pd.DataFrame, whole: float) -> Figure:
-    """Scores of repairs in their order, from top to bottom: rung, bits, score, low, high."""
+def ladder(steps: pd.DataFrame, whole: pd.Series) -> Figure:
+    """Scores of repairs in their order, from top to bottom, a panel a net: net, rung, bits, score,
+    low, high; whole: the score of each net as trained."""
     rungs = list(dict.fromkeys(steps.rung))
-    figure, axis = plt.subplots(figsize=(WIDTH, 1 + 0.4 * len(rungs)))
-    for i, (bits, part) in enumerate(steps.groupby("bits")):
-        y = -part.rung.map(rungs.index) + 0.12 * (i - (steps.bits.nunique() - 1) / 2)
-        axis.plot(part.score, y, "-o", color=f"C{i}", linewidth=1, label=f"{bits} bits")
-        axis.hlines(y, part.low, part.high, color=f"C{i}", linewidth=2, alpha=0.5)
-        axis.annotate(f"{part.score.iloc[0]:.1f}", (part.score.iloc[0], y.iloc[0]), (0, 7),
-                      textcoords="offset points", fontsize=8, ha="center", color=f"C{i}")
-        axis.annotate(f"{part.score.iloc[-1]:.1f}", (part.score.iloc[-1], y.iloc[-1]),
-                      (-18 if i == 0 else 18, -9), textcoords="offset points", fontsize=8,
-                      ha="center", color=f"C{i}")
-    axis.axvline(whole, color="0.3", linestyle=":", label="as trained")
-    axis.set(yticks=[-i for i in range(len(rungs))], yticklabels=rungs, xlabel="test score")
-    axis.margins(y=0.12)
-    axis.legend(loc="lower left")
+    figure, axes = plt.subplots(1, len(whole), sharey=True, squeeze=False,
+                                figsize=(WIDTH, 1.2 + 0.4 * len(rungs)))
+    for axis, (net, score) in zip(axes[0], whole.items(), strict=True):
+        groups = steps[steps.net == net].groupby("bits")
+        for i, (bits, part) in enumerate(groups):
+            y = -part.rung.map(rungs.index) + 0.12 * (i - (len(groups) - 1) / 2)
+            axis.plot(part.score, y, "-o", color=f"C{i}", linewidth=1, label=f"{bits} bits")
+            axis.hlines(y, part.low, part.high, color=f"C{i}", linewidth=2, alpha=0.5)
+            axis.annotate(f"{part.score.iloc[0]:.1f}", (part.score.iloc[0], y.iloc[0]), (0, 7),
+                          textcoords="offset points", fontsize=8, ha="center", color=f"C{i}")
+        axis.axvline(score, color="0.3", linestyle=":", label=f"as trained: {score:.1f}")
+        axis.set(yticks=[-i for i in range(len(rungs))], yticklabels=rungs, xlabel="test score",
+                 title=net)
+        axis.margins(x=0.1, y=0.12)
+        axis.legend(loc="lower left")
+    figure.tight_layout()
     return figure

@@ -60,6 +60,10 @@ def test_nets_of_one_seed_move_no_rank_and_tell_only_of_collapses():
     assert {t.ours[0] for t in [*table, alone]} == {alone.ours[0]}
     assert [t.verdict[4].split(":")[0] for t in table] == ["not reproduced", "reproduced"]
     assert alone.verdict[4].startswith("not testable")
+    thin = rows({"baseline": 92, "edge_nearest_uniform b=4": 12}, seeds=1, **net | {
+        "model": "resnet9 width=16"})
+    assert verdict(thin, cell(10, **net)) == (
+        "tested on a stand-in: width=16, reproduced: whether it collapses (seeds: 1)")
 
 
 def test_squared_errors_are_judged_by_their_logarithms():
