@@ -89,3 +89,17 @@ def test_examples_are_drawn_for_a_task():
     figure, name, caption, alt = figures.examples(blobs(), 5)
     assert name == "01_examples_blobs" and "blobs" in caption and alt.startswith("5 examples")
     plt.close(figure)
+
+
+def test_a_ladder_has_a_panel_a_net_and_its_rungs_from_top_to_bottom():
+    steps = pd.DataFrame([
+        {"net": net, "rung": rung, "bits": bits, "score": score + bits, "low": score, "high": 95}
+        for net in ("few steps", "all steps") for bits in (4, 8)
+        for rung, score in (("as published", 10), ("zero is a level", 85))])
+    figure = figures.ladder(steps, pd.Series({"few steps": 92.3, "all steps": 91.0}))
+    left, right = figure.axes
+    assert [left.get_title(loc="left"), right.get_title(loc="left")] == ["few steps", "all steps"]
+    assert [t.get_text() for t in left.get_yticklabels()] == ["as published", "zero is a level"]
+    first = left.lines[0]
+    assert list(first.get_xdata()) == [14, 89] and first.get_ydata()[0] > first.get_ydata()[1]
+    assert "as trained: 91.0" in [t.get_text() for t in right.get_legend().get_texts()]
