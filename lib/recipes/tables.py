@@ -42,11 +42,12 @@ RECIPES: dict[tuple[str, str], dict] = {
     ("har_synthetic", "transformer_small"): {
         "sizes": {"dropout": 0.05}, "epochs": 12, "lr": 5e-3, "batch_size": 64,
         "optimizer": "adamw", "weight_decay": 1e-2, "schedule": "onecycle", "augment": ("shift",)},
-    ("fashion_mnist", "resnet20"): IMAGES | {"epochs": 16, "augment": ("crop2", "flip")},
+    **{("fashion_mnist", f"resnet{depth}"): IMAGES | {"epochs": 16, "augment": ("crop2", "flip")}
+       for depth in (8, 14, 20)},
     ("fashion_mnist", "resnet9"): EDGE_IMAGES | {
         "batch_size": 64, "epochs": 2, "lr": 0.01, "weight_decay": 1e-5, "schedule": "onecycle"},
-    ("cifar10", "resnet20"): IMAGES | {"epochs": 28},
-    ("cifar100", "resnet20"): IMAGES | {"epochs": 28},
+    **{(task, f"resnet{depth}"): IMAGES | {"epochs": 28} for depth in (8, 14, 20)
+       for task in ("cifar10", "cifar100")},
     ("unimib_falls", "transformer_small"): WIDE | {"sizes": WIDE_SIZES | {"patch": 4},
                                                    "epochs": 60},
     ("usc_had", "transformer_small"): WIDE | {"sizes": WIDE_SIZES | {"patch": 6}, "epochs": 12},
