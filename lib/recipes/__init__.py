@@ -84,7 +84,7 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
         kept = {k: v.cpu().numpy().astype(np.dtype(store) if v.is_floating_point() else v.numpy(
         ).dtype) for k, v in net.cpu().state_dict().items()}
         return kept, {"history": history.to_dict("list"), "device": device,
-                      "threads": torch.get_num_threads()}
+                      "autocast": history.attrs["autocast"], "threads": torch.get_num_threads()}
 
     entry = cache.cached(step, key, build, quiet=True)
     net.load_state_dict({k: torch.from_numpy(np.array(v)).to(net.state_dict()[k].dtype)
