@@ -5,12 +5,14 @@ or not at all, so a study killed at any moment goes on from its last finished st
 """
 
 import ast
+import fcntl
 import functools
 import hashlib
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,33 +101,68 @@ def cached(step: str, key: dict, build: Callable[[], Built], quiet: bool = False
 
     step: what a reader calls it ("train resnet20 seed 0"); key: everything the result depends on,
     JSON-able; build: () -> (arrays, record). An unreadable entry, or one whose parents have
-    changed since, is built again.
+    changed since, is built again; of several processes one builds, the others wait for it.
     """
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", step)[:80].strip("-")
-    path = paths.CACHE / f"{slug}-{digest([step, key])[:16]}.safetensors"
-    entry = None if _fresh and path not in _redone else _read(path)
+    path, made = _path(step, key), False
+    redo = _fresh and path not in _redone
+    entry = None if redo else _read(path)
     if entry and not quiet:
         print(f"cached: {step} ({entry.seconds:.0f} s saved)")
-    made = entry is None
-    if made:
-        _open.append([])
-        start = time.perf_counter()
-        try:
-            arrays, record = build()
-        finally:
-            parents = _open.pop()
-        entry = Entry(arrays, record, time.perf_counter() - start, path)
-        head = {"record": record, "step": step, "key": key, "seconds": entry.seconds,
-                "made": datetime.now(UTC).isoformat(timespec="seconds"),
-                "parents": {p: paths.sha256(Path(paths.CACHE / p)) for p in parents}}
-        paths.write_atomic(path, save(
-            {name: np.ascontiguousarray(a) for name, a in arrays.items()},
-            {"json": json.dumps(head, default=str)}))
-        _redone.add(path)
+    if entry is None:
+        with _alone(path):
+            entry = None if redo else _read(path)       # another process may just have built it
+            if made := entry is None:
+                entry = _build(step, key, build, path)
     if _open:
         _open[-1].append(path.name)
     used.append({"step": step, "file": path.name, "seconds": round(entry.seconds, 2),
                  "cached": not made})
+    return entry
+
+
+def missing(step: str, key: dict) -> bool:
+    """Would `cached` have to build this entry?"""
+    path = _path(step, key)
+    return not path.exists() or _fresh and path not in _redone
+
+
+def join(steps: list[dict]) -> None:
+    """Count what another process built or read (its `used`) among this one's."""
+    used.extend(steps)
+    _redone.update(paths.CACHE / step["file"] for step in steps)
+
+
+def _path(step: str, key: dict) -> Path:
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", step)[:80].strip("-")
+    return paths.CACHE / f"{slug}-{digest([step, key])[:16]}.safetensors"
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    lock = path.with_suffix(".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:            # who waited holds the file still; who comes later finds the entry
+            lock.unlink(missing_ok=True)
+
+
+def _build(step: str, key: dict, build: Callable[[], Built], path: Path) -> Entry:
+    _open.append([])
+    start = time.perf_counter()
+    try:
+        arrays, record = build()
+    finally:
+        parents = _open.pop()
+    entry = Entry(arrays, record, time.perf_counter() - start, path)
+    head = {"record": record, "step": step, "key": key, "seconds": entry.seconds,
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "parents": {p: paths.sha256(Path(paths.CACHE / p)) for p in parents}}
+    paths.write_atomic(path, save({name: np.ascontiguousarray(a) for name, a in arrays.items()},
+                                  {"json": json.dumps(head, default=str)}))
+    _redone.add(path)
     return entry
 
 

@@ -6,7 +6,6 @@ testable here. Rows that test Edge's claims are of its own nets: setting "… re
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from lib import results
 
@@ -21,13 +20,6 @@ CAUSES = {                      # of an artefact: what Edge's code does and the 
 FAMILIES = (("6 bits are enough for dense nets", 6, ("mlp_simple", "mlp_complex")),
             ("12 bits are enough for a simple CNN", 12, ("cnn_edge",)),
             ("8 bits are enough for a complex CNN", 8, ("resnet9",)))
-
-
-def prediction(values) -> tuple[float, float]:
-    """95 % interval in which one more value of the same kind lies: mean ± t·s·√(1 + 1/n)."""
-    values = np.asarray(values, float)
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / len(values))
-    return values.mean() - half, values.mean() + half
 
 
 def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
@@ -145,7 +137,7 @@ def _cell(own: pd.DataFrame, cell) -> dict:
         alike = (mine.mean() < base.mean() / 2) == (cell.score < cell.float_score / 2)
         return _line(claim, cell.score, _pattern(alike, net), len(mine), mine.mean())
     there, back = (np.log, np.exp) if cell.metric == "mse" else (np.array, np.array)
-    low, high = back(prediction(there(mine)))               # errors span decades: by logarithms
+    low, high = back(results.prediction(there(mine)))       # errors span decades: by logarithms
     high = high if cell.metric == "mse" else min(high, 100.0)
     verdict = "reproduced" if low <= cell.score <= high else "not reproduced"
     if verdict == "reproduced" and len(twin) and not low <= back(there(twin).mean()) <= high:

@@ -12,13 +12,11 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 from safetensors import safe_open
-from scipy import stats
 
 from lib import cache, paths, results
 
 POINTS = {"accuracy": 0.1}          # percent; any other metric: 0.1 points of 1, that is 0.001
 ALIKE = 0.995
-LEVEL = 0.95
 DISPLACED = ("device", "threads")   # parts of the key that another machine may change
 TRAINED = ("qat", "prune", "distill", "search")     # methods that train: their rows vary by machine
 
@@ -34,11 +32,11 @@ def compare(profile: str | None = None) -> int:
               if profile else "nothing was run yet; run ./run_all.sh full first", file=sys.stderr)
         return 1
     total: Counter = Counter()
-    for stem, table in theirs.items():
+    for stem, (table, scores) in theirs.items():
         if stem not in mine:
             print(f"{stem}: not run in {profile!r}")
             continue
-        verdicts = judge(table, mine[stem], _scores("published", stem), _scores(profile, stem))
+        verdicts = judge(table, mine[stem][0], scores, mine[stem][1])
         print(f"{stem}: {profile!r} against the committed rows")
         for verdict, sentence in verdicts:
             print(f"  {verdict:<8}{sentence}")
@@ -91,11 +89,9 @@ def interval(table: pd.DataFrame, row: pd.Series) -> tuple[float, float, str]:
         same = same[same[column] == row[column]]
     fold = same[same.fold.eq(row.fold) | (same.fold.isna() & pd.isna(row.fold))]
     values, over = (fold.score, "seeds") if fold.seed.nunique() > 1 else (same.score, "folds")
-    n = len(values)
-    half = stats.t.ppf(0.5 + LEVEL / 2, n - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / n) \
-        if n > 1 else 0.0
-    half = max(half, POINTS.get(row.metric, 0.001))
-    return values.mean() - half, values.mean() + half, f"({n} {over if n > 1 else 'run only'})"
+    n, mean, least = len(values), values.mean(), POINTS.get(row.metric, 0.001)
+    low, high = results.prediction(values) if n > 1 else (mean, mean)
+    return min(low, mean - least), max(high, mean + least), f"({n} {over if n > 1 else 'run only'})"
 
 
 def from_committed_weights(row: pd.Series) -> bool:
@@ -139,16 +135,12 @@ def _key(row: pd.Series, without: tuple[str, ...] = ()) -> str:
                     else str(row[c]) for c in results.KEY if c not in without)
 
 
-def _tables(profile: str) -> dict[str, pd.DataFrame]:
+def _tables(profile: str) -> dict[str, tuple[pd.DataFrame, dict[str, np.ndarray]]]:
+    """Rows and scores per example of each notebook that has rows."""
     paths.profile(profile)
     stems = sorted(p.stem for p in paths.run_folder().glob("[0-9][0-9]_*.npz"))
-    tables = {stem: results.load(stem) for stem in stems}
-    return {stem: table for stem, table in tables.items() if len(table)}
-
-
-def _scores(profile: str, stem: str) -> dict[str, np.ndarray]:
-    paths.profile(profile)
-    return results.load_scores(stem)
+    return {stem: (table, results.load_scores(stem)) for stem in stems
+            if len(table := results.load(stem))}
 
 
 def _latest() -> str | None:

@@ -187,14 +187,10 @@ def _report(asked: argparse.Namespace) -> int:
     return study(params.Plan("published", {params.REPORT: {"profile": "published"}}))
 
 
-def _compare(asked: argparse.Namespace) -> int:
-    from lib import compare
-    return compare.compare(asked.argument)
-
-
-def _shelf(asked: argparse.Namespace) -> int:
-    from lib import shelf
-    return getattr(shelf, asked.command)()
+def _other(asked: argparse.Namespace) -> int:
+    from lib import compare, shelf
+    return compare.compare(asked.argument) if asked.command == "compare" \
+        else getattr(shelf, asked.command)()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -202,8 +198,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, run, argument in (
             ("quick", _study, None), ("full", _study, "?"), ("study", _study, 1),
-            ("report", _report, None), ("compare", _compare, "?"), ("publish", _shelf, None),
-            ("status", _shelf, None), ("clean", _shelf, None)):
+            ("report", _report, None), ("compare", _other, "?"), ("publish", _other, None),
+            ("status", _other, None), ("clean", _other, None)):
         command = commands.add_parser(name)
         command.set_defaults(run=run, argument=None)
         if argument:

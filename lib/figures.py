@@ -35,15 +35,14 @@ def show(figure: Figure, name: str, caption: str, alt: str) -> None:
     """
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", name):
         raise ValueError(f"a figure's name is its notebook's number and words: {name!r}")
-    files = {}
-    for kind in ("png", "svg"):
-        buffer = io.BytesIO()
-        metadata = {"Date": None} if kind == "svg" else {"Software": None}
-        figure.savefig(buffer, format=kind, metadata=metadata, bbox_inches="tight")
-        files[kind] = _few_colors(buffer) if kind == "png" else buffer.getvalue()
-        paths.write_atomic(paths.figure_folder() / f"{name}.{kind}", files[kind])
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    figure.savefig(png, format="png", metadata={"Software": None}, bbox_inches="tight")
     plt.close(figure)
-    image = base64.b64encode(files["png"]).decode()
+    small = _few_colors(png)
+    for kind, content in (("svg", svg.getvalue()), ("png", small)):
+        paths.write_atomic(paths.figure_folder() / f"{name}.{kind}", content)
+    image = base64.b64encode(small).decode()
     display(HTML(f'<figure id="{name}"><img src="data:image/png;base64,{image}" '
                  f'alt="{escape(alt, quote=True)}"><figcaption>{_text(caption)}</figcaption>'
                  "</figure>"))
@@ -162,7 +161,7 @@ def baseline_table(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
     earlier = published[["task", "model", "score"]].rename(columns={"score": "published"})
     frame = summary.assign(high=summary.high.clip(upper=most)).merge(
         earlier, on=["task", "model"], how="left")
-    frame = frame.assign(order=-frame.score).sort_values(["metric", "task", "order"])
+    frame = frame.sort_values(["metric", "task", "score"], ascending=[True, True, False])
     form = frame.metric.map({"accuracy": "{:.2f}", "r2": "{:.4f}"})
 
     def text(column: str, forms) -> list[str | None]:

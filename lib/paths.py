@@ -49,8 +49,10 @@ def reads(path: Path) -> Path:
     return path
 
 
-def inputs() -> dict[str, str]:
-    """Files read so far in this process: path (relative within the project) -> sha256."""
+def inputs(more: dict[str, str] | None = None) -> dict[str, str]:
+    """Files read so far, `more` by other processes: path (relative within the project) -> sha256.
+    """
+    _inputs.update(more or {})
     return dict(_inputs)
 
 

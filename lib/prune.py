@@ -10,10 +10,15 @@ import torch
 from torch import nn
 
 
+def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Every Linear and convolution with its name."""
+    return [(name, m) for name, m in model.named_modules()
+            if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
+
+
 def _l1(model: nn.Module, amount: float) -> dict[str, float]:
     """One threshold for the weights of all Linears and convolutions (global magnitude)."""
-    weights = {f"{name}.weight" if name else "weight": m.weight.detach() for name, m in
-               model.named_modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)}
+    weights = {f"{name}.weight".lstrip("."): m.weight.detach() for name, m in layers(model)}
     sizes = torch.cat([w.abs().flatten() for w in weights.values()])
     count = round(amount * len(sizes))
     limit = float(sizes.kthvalue(count).values) if count else -1.0
@@ -59,6 +64,5 @@ def prune(model: nn.Module, method: str = "l1", amount: float = 0.5) -> nn.Modul
 
 def sparsity(model: nn.Module) -> float:
     """The share of zeros among the weights of all Linears and convolutions."""
-    weights = [m.weight for m in model.modules()
-               if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
+    weights = [m.weight for _, m in layers(model)]
     return 1 - sum(int(w.count_nonzero()) for w in weights) / sum(w.numel() for w in weights)

@@ -197,7 +197,8 @@ def summary(frame: pd.DataFrame, by: tuple[str, ...] = ("task", "model", "settin
         "macs", "spent_s"])
 
 
-def paired(frame: pd.DataFrame, one: str, other: str) -> tuple[float, float, float]:
-    """Mean difference of two models' scores on the same splits, with its t interval over them."""
-    wide = frame.groupby(["model", "fold"], dropna=False).score.mean().unstack("model")
-    return t_interval(wide[one] - wide[other])
+def prediction(values) -> tuple[float, float]:
+    """95 % interval in which one more value of the same kind lies: mean ± t·s·√(1 + 1/n)."""
+    mean, low, _ = t_interval(values)
+    half = (mean - low) * np.sqrt(len(values) + 1)
+    return mean - half, mean + half

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import CodeType
@@ -18,7 +19,7 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, display
 
-from lib import cache, paths, results
+from lib import cache, paths, results, workers
 from lib.results import Row
 
 # What a row can depend on, as far as a notebook imports it; figures and report change no number.
@@ -84,6 +85,8 @@ def each(trial: Callable[[dict], Row | list[Row]], specs: list[dict]) -> list[Ro
     rows are one atomic cache entry under its spec, its source, the parameters it mentions, the
     rooms of lib in use and the recipes of the models that spec or parameters name: a trial may
     train no other. One that raises is reported, the others go on, and `save` ends non-zero.
+    Of the notebook's `workers` (1) each is a process of its own; with CUDA, outside of Linux, and
+    where a trial takes several threads, trials run here, one after the other.
     """
     constants = {n: trial.__globals__[n] for n in sorted(_mentioned(trial.__code__))
                  if isinstance(trial.__globals__.get(n), bool | int | float | str | list)}
@@ -91,22 +94,34 @@ def each(trial: Callable[[dict], Row | list[Row]], specs: list[dict]) -> list[Ro
     rooms = [r for r in ROOMS if f"lib.{r}" in sys.modules] + ["recipes/__init__"] * bool(recipes)
     base = {"trial": cache.tree(inspect.getsource(trial)), "constants": constants,
             "rooms": cache.code(*rooms)}
-    rows: list[Row] = []
-    print(LINE.format("task", "model", "setting", "seed", "fold", "score", "95 % interval",
-                      "params", "seconds"))
+    work = []
     for spec in specs:
-        label = " ".join(f"{v}" for v in spec.values())
         words = {str(v) for v in [*spec.values(), *constants.values()]}
         key = {**base, "spec": spec, "files": _files(spec),
                "recipes": recipes.named(words) if recipes else {}}
+        label = " ".join(f"{v}" for v in spec.values())
+        work.append((f"trial {label}", key, partial(_built, trial, spec, words)))
+    rows: list[Row] = []
+    print(LINE.format("task", "model", "setting", "seed", "fold", "score", "95 % interval",
+                      "params", "seconds"))
+    # CUDA does not survive a fork, nor does an OpenMP that had its threads; macOS is not safe.
+    alone = sys.platform != "linux" or hardware()["gpu"] != "none" or any(
+        spec.get("threads", 1) > 1 for spec in specs)
+    count = 1 if alone else min(_run["parameters"].get("workers", 1), os.cpu_count() or 1)
+    ahead = workers.ahead([partial(cache.cached, *step, quiet=True) if cache.missing(*step[:2])
+                           else None for step in work], count)
+    for (step, key, build), steps in zip(work, ahead, strict=True):
+        cache.join(steps)
         try:
-            entry = cache.cached(f"trial {label}", key, quiet=True, build=lambda spec=spec,
-                                 words=words: _built(trial, spec, words))
+            entry = cache.cached(step, key, build, quiet=True)
         except Exception as error:          # noqa: BLE001  the others go on
+            label = step.removeprefix("trial ")
             _failures.append(f"{label}: {type(error).__name__}: {error}")
             print(f"FAILED  {_failures[-1]}")
             traceback.print_exc(limit=-2)
             continue
+        if steps:
+            cache.used.pop()                # told already, with what it rests on
         for i, record in enumerate(entry.record):
             rows.append(Row(**record, scores=entry.arrays.get(str(i))))
             print(line(rows[-1], entry.seconds if i == 0 else None, cache.used[-1]["cached"]))

@@ -37,8 +37,8 @@ def valid(path: Path, now: dict[str, Any]) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     files = {**stamp["read"], **stamp["made"]}
-    holds = stamp["wanted"] == now and fingerprints(map(located, files)) == files
-    return stamp if holds else None
+    same = fingerprints(paths.ROOT / name for name in files) == files   # absolute names stay so
+    return stamp if same and stamp["wanted"] == now else None
 
 
 def write(path: Path, now: dict[str, Any], read: list[Path], made: list[Path],
@@ -65,10 +65,6 @@ def fingerprints(files) -> Fingerprints:
         else:
             found[name] = paths.sha256(path)
     return found
-
-
-def located(name: str) -> Path:
-    return paths.ROOT / name                # an absolute name stays as it is
 
 
 def snapshot(*folders: Path) -> dict[Path, tuple[int, int]]:

@@ -100,7 +100,7 @@ def test_edges_conclusions():
 def test_the_prediction_interval_holds_one_more_value_95_times_in_100():
     draws = np.random.default_rng(0).normal(size=(4000, 6))
     inside = [low <= one[-1] <= high for one in draws
-              for low, high in [claims.prediction(one[:-1])]]
+              for low, high in [results.prediction(one[:-1])]]
     assert 0.93 < np.mean(inside) < 0.97
 
 

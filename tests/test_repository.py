@@ -17,7 +17,8 @@ MOST_LINES, MOST_CELLS, LONGEST_CELL = 5000, 20, 16
 NAMES = {"names", "paths"}
 ARROWS = {
     "paths": set(), "names": set(), "cache": {"paths"}, "results": {"paths"},
-    "run": {"paths", "cache", "results"}, "data": NAMES, "models": {"names"}, "train": set(),
+    "workers": {"paths", "cache"}, "run": {"paths", "cache", "results", "workers"},
+    "data": NAMES, "models": {"names"}, "train": set(),
     "quant": set(), "prune": set(), "energy": set(),
     "recipes": {*NAMES, "data", "models", "train", "quant", "prune", "cache"},
     "deploy": {"quant", "paths"}, "realtime": {"deploy", "energy", "quant"},

@@ -105,12 +105,6 @@ def test_a_summary_of_nothing_has_its_columns():
     assert list(nothing) == list(full) and len(nothing) == 0
 
 
-def test_pairs_remove_what_folds_share():
-    rows = [row(model=m, fold=f, score=70 + 10.0 * f + (m == "a")) for f in range(4) for m in "ab"]
-    mean, low, high = results.paired(results.table(rows), "a", "b")
-    assert (mean, low, high) == (1, 1, 1)
-
-
 def test_text_columns_stay_text():
     results.save("02_train", [row(setting="baseline", measured_by="unavailable: none")], {})
     frame = results.load("02_train")

@@ -1,3 +1,5 @@
+import os
+import sys
 from collections import deque
 
 import numpy as np
@@ -120,3 +122,44 @@ def test_fresh_redoes_trials():
     run.each(trial, [{"seed": 0}])
     assert list(calls) == [0, 0]
     cache.fresh(False)
+
+
+def apart(spec):
+    """Leaves its process's number as the score, and trains what its spec names."""
+    if spec["seed"] == 13 and spec["where"] != os.getpid():
+        os._exit(9)
+    if "model" in spec:
+        recipes.trained("breast_cancer", spec["model"], epochs=1)
+    return Row(task="t", model="m", metric="accuracy", score=float(os.getpid()), seed=spec["seed"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there processes are forked")
+def test_trials_run_in_processes_of_their_own_and_are_told_as_if_here(capfd):
+    run.start("02_train", {"profile": "toy", "workers": 3})
+    specs = [{"seed": seed, "model": "mlp_simple"} for seed in range(6)]
+    rows = run.each(apart, specs)
+    assert [row.seed for row in rows] == list(range(6))
+    assert len({row.score for row in rows} - {os.getpid()}) == 6
+    trainings = [step for step in cache.used if step["step"].startswith("train ")]
+    assert sum(not step["cached"] for step in trainings) == 1       # once, others waited for it
+    assert len(trainings) == 6 and len(cache.used) == 12
+    assert not list(paths.CACHE.glob("*.lock"))
+    assert [row.score for row in run.each(apart, specs)] == [r.score for r in rows]
+    out = capfd.readouterr().out
+    assert out.count("·") == 6 and "FAILED" not in out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there processes are forked")
+def test_a_trial_that_dies_apart_is_tried_again_here(capsys):
+    run.start("02_train", {"profile": "toy", "workers": 2})
+    specs = [{"seed": 13, "where": os.getpid(), "model": "mlp_simple"},
+             {"seed": 1, "model": "mlp_simple"}]
+    rows = run.each(apart, specs)
+    assert [row.seed for row in rows] == [13, 1] and rows[1].score != os.getpid()
+    assert "FAILED" not in capsys.readouterr().out
+
+
+def test_no_process_is_forked_where_a_trial_takes_several_threads():
+    run.start("02_train", {"profile": "toy", "workers": 2})
+    rows = run.each(apart, [{"seed": seed, "threads": 2} for seed in range(2)])
+    assert {row.score for row in rows} == {os.getpid()}

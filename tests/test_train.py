@@ -59,10 +59,20 @@ def test_best_keeps_the_weights_of_the_best_validation_loss():
         history.val_loss.iloc[-1], rel=1e-5)
 
 
-def test_patience_stops_early():
-    _, history = fitted(blobs(60), epochs=200, lr=0.1, schedule="constant", patience=3)
-    assert len(history) < 200
-    assert history.val_loss.idxmin() == len(history) - 4
+def test_bfloat16_is_taken_where_it_is_faster(monkeypatch):
+    histories = []
+    for faster in (False, True):
+        monkeypatch.setattr(train, "bfloat16_is_faster", lambda device, faster=faster: faster)
+        histories.append(fitted(blobs(), epochs=3, lr=0.1, autocast="faster")[1])
+    plain, rounded = histories
+    assert [h.attrs["autocast"] for h in histories] == [False, True]
+    assert rounded.train_loss.tolist() != plain.train_loss.tolist()
+    assert rounded.train_loss.tolist() == pytest.approx(plain.train_loss.tolist(), rel=0.05)
+
+
+def test_whether_bfloat16_is_faster_is_measured_once():
+    first = train.bfloat16_is_faster(torch.device("cpu"))
+    assert isinstance(first, bool) and first == train.bfloat16_is_faster(torch.device("cpu"))
 
 
 def test_hooks_and_own_loss_are_called():

@@ -1,4 +1,4 @@
-"""Where every file comes from, its hash and its licence; found, checked, and read in memory.
+"""The files of sources.toml: found, checked against their hashes, and read in memory.
 
 Searched in this order: `data/raw/`, the folder named by the environment variable GREENBITS_MIRROR
 (checked against its own SHA256SUMS, for rebuilt archives differ from the authors'), the network.
@@ -12,6 +12,7 @@ import io
 import os
 import re
 import tarfile
+import tomllib
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -29,13 +30,10 @@ class DataError(RuntimeError):
 
 @dataclass(frozen=True)
 class Source:
-    """One file. `hash` is the authors' ("sha256:…", or "md5:…" where only that is published);
-    `content` pins what lies inside (member -> sha256) where copies are packed anew; with neither,
-    only the checksums inside the archive guard it. `url` None: put in place by hand, from `page`.
-    """
+    """One file; sources.toml says what its fields mean."""
 
     about: str
-    url: str | None
+    url: str | None = None
     licence: str = "none stated"
     hash: str | None = None
     content: dict[str, str] = field(default_factory=dict)
@@ -46,67 +44,8 @@ class Source:
         return f"{self.about}; {self.url or self.page}; licence: {self.licence}"
 
 
-_EDGE = "https://raw.githubusercontent.com/mohitgulla/Edge/3edb7b0730fff998c8d53849272aca7bfc0de5ad"
-_FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
-_FASHION_ABOUT = "Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747)"
-_CIFAR = "https://www.cs.toronto.edu/~kriz"
-_AKAMASTER = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pretrained_models"
-
-FILES = {
-    "telescope.dat": Source(
-        "MAGIC gamma telescope (Bock et al. 2004), Edge's copy", f"{_EDGE}/data/telescope.dat",
-        "none stated by Edge; UCI's original CC BY 4.0",
-        "sha256:b07bb5bcbb55d0cd762aaea99eb52655668412899c5936632fa3877cf7b109d6"),
-    "churn.csv": Source(
-        "bank customers who leave (Kaggle, Churn Modelling), Edge's copy",
-        f"{_EDGE}/data/churn.csv",
-        hash="sha256:3996cd1fa372e0db0cd9c0ebac35bbd4e8e3c65fb942bb010c826e7b1eeef0a0"),
-    "mv.dat": Source(
-        "MV, artificial regression data (KEEL), Edge's copy", f"{_EDGE}/data/mv.dat",
-        hash="sha256:39bc066602fd26032f0a071e0dd46d29198a169bfd04e93fea542f3a5e4ccd46"),
-    "california.dat": Source(
-        "California house prices of the 1990 census (Pace & Barry 1997; KEEL), Edge's copy",
-        f"{_EDGE}/data/california.dat",
-        hash="sha256:ba289e08737e6d620511da6a9434c76562f7e43841d0cb7ad1ac502a2483e1cb"),
-    # Fashion-MNIST: the pinned bytes are those inside, for image files are often compressed anew.
-    "train-images-idx3-ubyte.gz": Source(
-        _FASHION_ABOUT, f"{_FASHION}/train-images-idx3-ubyte.gz", "MIT",
-        "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        {"": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"}),
-    "train-labels-idx1-ubyte.gz": Source(
-        _FASHION_ABOUT, f"{_FASHION}/train-labels-idx1-ubyte.gz", "MIT",
-        "md5:25c81989df183df01b3e8a0aad5dffbe",
-        {"": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"}),
-    "t10k-images-idx3-ubyte.gz": Source(
-        _FASHION_ABOUT, f"{_FASHION}/t10k-images-idx3-ubyte.gz", "MIT",
-        "md5:bef4ecab320f06d8554ea6380940ec79",
-        {"": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"}),
-    "t10k-labels-idx1-ubyte.gz": Source(
-        _FASHION_ABOUT, f"{_FASHION}/t10k-labels-idx1-ubyte.gz", "MIT",
-        "md5:bb300cfdad3c16e7a12a480ee83cd310",
-        {"": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"}),
-    "cifar-10-binary.tar.gz": Source(
-        "CIFAR-10 (Krizhevsky 2009)", f"{_CIFAR}/cifar-10-binary.tar.gz",
-        hash="md5:c32a1d4ab5d03f1284b67883e8d87530"),
-    "cifar-100-binary.tar.gz": Source(
-        "CIFAR-100 (Krizhevsky 2009)", f"{_CIFAR}/cifar-100-binary.tar.gz",
-        hash="md5:03b5dce01913d631647c71ecec9e9cb8"),
-    # The authors publish no hash of the whole release, and their link is reported broken.
-    "UniMiB-SHAR.zip": Source(
-        "UniMiB SHAR (Micucci, Mobilio & Napoletano 2017, arXiv 1611.07688)", None,
-        page="http://www.sal.disco.unimib.it/technologies/unimib-shar/",
-        content={"data/split/split51/fall_splitted_data5_folds.mat":
-                 "22934c94fdea4cadb500934a31088fa2a60875292b499450800099eca084f569",
-                 "data/fall_labels.mat":
-                 "5720f80804e20321d9734d699f55369b3cb499c4664b279edcb3d8ccdc91e565"}),
-    # No hash is published for this one either.
-    "USC-HAD.zip": Source(
-        "USC-HAD (Zhang & Sawchuk 2012)", "https://sipi.usc.edu/had/USC-HAD.zip"),
-    "resnet20-12fca82f.th": Source(
-        "CIFAR-10 ResNet-20 trained by akamaster", f"{_AKAMASTER}/resnet20-12fca82f.th",
-        "BSD 2-Clause",
-        "sha256:12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8"),
-}
+FILES = {name: Source(**told) for name, told in tomllib.loads(
+    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).items()}
 
 
 def fetch(name: str) -> Path:

@@ -66,18 +66,6 @@ def stored(name: str, rows: int, group: np.ndarray | None = None) -> np.ndarray:
     return part
 
 
-def write(name: str, part: np.ndarray, group: np.ndarray | None = None) -> None:
-    """Store the parts of a task; the committed files were written by this."""
-    if group is None:
-        digits = "".join(map(str, part))
-        lines = [digits[i:i + 100] for i in range(0, len(digits), 100)]
-        path = paths.SPLITS / f"{name}.txt"
-    else:
-        lines = [" ".join(map(str, np.unique(group[part == k]))) for k in range(PARTS)]
-        path = paths.SPLITS / f"{name}.subjects.txt"
-    paths.write_atomic(path, "\n".join(lines) + "\n")
-
-
 def of_fold(part: np.ndarray, fold: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row numbers of train, val and test."""
     test, val = part == fold, part == (fold + 1) % PARTS

@@ -36,6 +36,3 @@ class Dropout(nn.Module):
         # into a float tensor at once: a bool mask and its conversion take ten times as long
         torch.ge(drawn, self.dropped, out=mask)
         return mask.mul_(256 / (256 - self.dropped))
-
-    def extra_repr(self) -> str:
-        return f"p={self.dropped}/256"

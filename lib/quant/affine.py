@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.quant.tensor import Affine, code_count, code_dtype, layout, narrow
+from lib.quant.tensor import Affine, code_count, layout, narrow
 
 
 def choose_qparams(s: Tensor, base: int, symmetric: bool = False, clip: str = "minmax",
@@ -87,7 +87,7 @@ def pack_affine(method: str, bits: int, form, codes: Tensor, scale: Tensor, zero
     """An Affine from float codes (slices, n); a zero that all slices share is stored once."""
     if (zero == zero[:1]).all():
         zero = zero[:1]
-    codes = form.join(codes).to(code_dtype(base))
+    codes = form.join(codes)
     return Affine(method, bits, form, base, codes, scale.float(), narrow(zero))
 
 

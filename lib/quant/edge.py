@@ -18,17 +18,7 @@ from torch import Tensor, nn
 
 from lib.quant.affine import grid
 from lib.quant.codebook import methods
-from lib.quant.tensor import (
-    Affine,
-    Codebook,
-    Layout,
-    Normal,
-    Quantized,
-    code_count,
-    code_dtype,
-    layout,
-    normal_levels,
-)
+from lib.quant.tensor import Affine, Codebook, Normal, Quantized, code_count, layout, normal_levels
 
 
 def fences(w: Tensor) -> tuple[float, float]:
@@ -54,7 +44,7 @@ def _mid_rise(name: str, w: Tensor, bits: int, iqr: bool) -> Quantized:
         table, codes = (delta * ((w / delta).floor() + 0.5)).unique(return_inverse=True)
         base = max(2, len(table))
         table = torch.nn.functional.pad(table, (0, base - len(table)))[None]
-        return Codebook(name, bits, form, base, codes.to(code_dtype(base)), table)
+        return Codebook(name, bits, form, base, codes, table)
     low, high = fences(w) if iqr else (w.min(), w.max())
     delta = torch.as_tensor((high - low) / levels, dtype=torch.float32, device=w.device)
     if not delta > 0:
@@ -62,7 +52,7 @@ def _mid_rise(name: str, w: Tensor, bits: int, iqr: bool) -> Quantized:
     cells = (w / delta).floor()
     first = cells.min()
     base = max(2, int(cells.max() - first) + 1)
-    codes = (cells - first).to(code_dtype(base))
+    codes = cells - first
     return Affine(name, bits, form, base, codes, delta.view(1, 1), -(first + 0.5).view(1, 1))
 
 
@@ -78,7 +68,7 @@ def _even_set(name: str, w: Tensor, bits: int, kind: str, iqr: bool, chance: Ten
         low, high = low + half, high - half
     scale, zero = grid("uniform", low.float(), high.float(), base)
     codes = (w / scale.view(()) + zero.view(()) + chance).floor().clamp(0, base - 1)
-    return Affine(name, bits, form, base, codes.to(code_dtype(base)), scale, zero)
+    return Affine(name, bits, form, base, codes, scale, zero)
 
 
 def _normal_set(name: str, w: Tensor, bits: int, chance: Tensor | float) -> Quantized:
@@ -96,7 +86,7 @@ def _normal_set(name: str, w: Tensor, bits: int, chance: Tensor | float) -> Quan
         first = statistics[0, 0] + statistics[0, 1] * torch.special.ndtri(
             torch.tensor(1 / (base - 1), dtype=torch.double))
         codes[w <= levels[0]] = int((statistics[0, 2:] < first).sum())
-    return Normal(name, bits, form, base, codes.to(code_dtype(base)), statistics)
+    return Normal(name, bits, form, base, codes, statistics)
 
 
 def _as_edge(name: str, w: Tensor, bits: int, axis, group, generator: torch.Generator | None,
@@ -134,9 +124,8 @@ def quantize_model(model: nn.Module, method: Callable, bits: Mapping[str, int],
             shared = method(torch.cat([p.detach().flatten() for p in own.values()]), bits[prefix],
                             generator=generator)
             codes = shared.codes.split([p.numel() for p in own.values()])
-            parts = {key: replace(shared, codes=part.view(p.shape), layout=Layout(
-                tuple(p.shape), p.dtype, None)) for (key, p), part in
-                zip(own.items(), codes, strict=True)}
+            parts = {key: replace(shared, codes=part.view(p.shape), layout=layout(p, None))
+                     for (key, p), part in zip(own.items(), codes, strict=True)}
         for key, q in parts.items():
             own[key].data.copy_(q.dequantize())
         module.compressed = getattr(module, "compressed", {}) | parts

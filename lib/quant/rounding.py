@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.quant.affine import choose_qparams, fake_quantize, pack_affine
-from lib.quant.tensor import Affine, Layout, code_count, code_dtype, layout, narrow
+from lib.quant.tensor import Affine, Layout, code_count, layout, narrow
 
 STRETCH = 0.1       # h may pass 0 and 1 by so much before it is cut, so that both are reached
 
@@ -131,7 +131,7 @@ class SoftRounding(nn.Module):
         """With hard codes, and tables in 16 bits where that costs less than 0.1 % of a step."""
         scale, zero = (_compact(t) for t in (self.scale * self.g.exp(), self.zero + self.o))
         codes = self.floor + (self.v >= 0)
-        codes = self.form.join(codes).to(code_dtype(self.base))
+        codes = self.form.join(codes)
         return Affine(method, bits, self.form, self.base, codes, scale, zero)
 
 

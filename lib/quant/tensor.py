@@ -109,6 +109,9 @@ class Quantized:
     base: int
     codes: Tensor
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codes", self.codes.to(code_dtype(self.base)))
+
     def values(self) -> Tensor:
         """(slices, n) float32."""
         raise NotImplementedError

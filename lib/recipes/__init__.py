@@ -65,7 +65,8 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
                              (("sizes", {}), ("version", None), ("store", "float32")))
     net = models.build(model, task, seed=seed, **sizes)
     # The files that decide the weights; of the data its hash does.
-    rooms = ("train", "models/net", "models/dropout", _room(net))
+    own = type(net).__module__.removeprefix("lib.").replace(".", "/")       # models/mlp
+    rooms = ("train", "models/net", "models/dropout", own)
     key = {"task": task.hash, "model": model, "sizes": sizes, "fit": how, "seed": seed,
            "store": store, **({"version": version} if version else {"code": cache.code(*rooms)})}
     step = f"train {task.name} {model} seed {seed}" + (
@@ -92,11 +93,6 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
     net.history = pd.DataFrame(entry.record["history"])
     net.trained_s = float(net.history["seconds"].sum())
     return net.eval()
-
-
-def _room(net: nn.Module) -> str:
-    """The file of lib that defines a net: `models/mlp`."""
-    return type(net).__module__.removeprefix("lib.").replace(".", "/")
 
 
 def _committed(step: str, key: dict) -> cache.Built | None:
