@@ -41,10 +41,9 @@ def compare(profile: str | None = None) -> int:
         for verdict, sentence in verdicts:
             print(f"  {verdict:<8}{sentence}")
         total.update(verdict for verdict, _ in verdicts)
-    retrained = total["within"] + total["OUT"]
     print(", ".join(f"{count} {verdict}" for verdict, count in total.items())
-          + (f"; of rows trained anew, one in twenty is out by chance ({retrained / 20:.0f} here)"
-             if total["OUT"] else ""))
+          + ("; of rows trained anew, one in twenty is out by chance "
+             f"({(total['within'] + total['OUT']) / 20:.0f} here)" if total["OUT"] else ""))
     return int(bool(total["OUT"] + total["MISSING"]) or not total)
 
 

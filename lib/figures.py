@@ -147,8 +147,7 @@ def baselines(summary: pd.DataFrame, published: pd.DataFrame) -> Figure:
                  xlabel={"accuracy": "test accuracy, %", "r2": "test R²"}[metric])
         axis.margins(y=0.25 / max(1, len(place)) + 0.05)
         axis.grid(axis="y", visible=False)
-    handles, texts = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="upper center", ncols=3, fontsize=9)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="upper center", ncols=3, fontsize=9)
     figure.tight_layout(rect=(0, 0, 1, 0.93))
     return figure
 
@@ -271,7 +270,7 @@ def sensitivity(table: pd.DataFrame) -> Figure:
 
 def ladder(steps: pd.DataFrame, whole: pd.Series) -> Figure:
     """Scores of repairs in their order, from top to bottom, a panel a net: net, rung, bits, score,
-    low, high; whole: the score of each net as trained."""
+    low, high; whole: the score of each net as trained. Rungs named "control…" stand aside."""
     rungs = list(dict.fromkeys(steps.rung))
     figure, axes = plt.subplots(1, len(whole), sharey=True, squeeze=False,
                                 figsize=(WIDTH, 1.2 + 0.4 * len(rungs)))
@@ -279,7 +278,9 @@ def ladder(steps: pd.DataFrame, whole: pd.Series) -> Figure:
         groups = steps[steps.net == net].groupby("bits")
         for i, (bits, part) in enumerate(groups):
             y = -part.rung.map(rungs.index) + 0.12 * (i - (len(groups) - 1) / 2)
-            axis.plot(part.score, y, "-o", color=f"C{i}", linewidth=1, label=f"{bits} bits")
+            kept = ~part.rung.str.startswith("control")
+            axis.plot(part.score[kept], y[kept], "-o", color=f"C{i}", lw=1, label=f"{bits} bits")
+            axis.plot(part.score[~kept], y[~kept], "o", color=f"C{i}", markerfacecolor="white")
             axis.hlines(y, part.low, part.high, color=f"C{i}", linewidth=2, alpha=0.5)
             axis.annotate(f"{part.score.iloc[0]:.1f}", (part.score.iloc[0], y.iloc[0]), (0, 7),
                           textcoords="offset points", fontsize=8, ha="center", color=f"C{i}")
