@@ -44,7 +44,7 @@ RECIPES: dict[tuple[str, str], dict] = {
     ("har_synthetic", "transformer_small"): {
         "sizes": {"dropout": 0.05}, "epochs": 12, "lr": 5e-3, "batch_size": 64,
         "optimizer": "adamw", "weight_decay": 1e-2, "schedule": "onecycle", "augment": ("shift",)},
-    **{("fashion_mnist", f"resnet{depth}"): IMAGES | {"epochs": 34, "augment": ("crop2", "flip")}
+    **{("fashion_mnist", f"resnet{depth}"): IMAGES | {"epochs": 30, "augment": ("crop2", "flip")}
        for depth in (8, 14, 20)},
     ("fashion_mnist", "resnet9"): EDGE_IMAGES | {
         "batch_size": 64, "epochs": 2, "lr": 0.01, "weight_decay": 1e-5, "schedule": "onecycle"},
