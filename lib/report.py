@@ -32,9 +32,9 @@ def render(profile: str) -> Path:
                if (paths.NOTEBOOKS / p.name).exists()}     # a half-run or a dropped one is not
     pages = {stem: folder / "report.html" if stem == REPORT else folder / f"chapters/{stem}.html"
              for stem in sources}
+    if profile in ("full", "published"):    # the full study's chapters, run here or elsewhere
+        pages = {p.stem: p for p in (paths.FIGURES / "full/chapters").glob("*.html")} | pages
     gone = {p for p in folder.glob("chapters/*.html")} - set(pages.values())
-    if profile == "published":              # its chapters are those of the full study
-        pages |= {p.stem: p for p in sorted((paths.FIGURES / "full/chapters").glob("*.html"))}
     for page in gone:
         page.unlink()
     ours = max(p.stat().st_mtime for p in [*TEMPLATE.iterdir(), Path(__file__)])

@@ -115,3 +115,17 @@ def test_a_page_is_made_of_any_notebook(toy):
     assert [a["href"] for a in home.select("footer li a")] == [
         f"chapters/{stem}.html" for stem in ("01_one", "02_two", "03_page")]
     assert "x" in home.find("math").text
+
+
+def test_the_full_study_keeps_chapters_that_were_run_elsewhere(tmp_path, monkeypatch):
+    for name in ("FIGURES", "RUNS", "NOTEBOOKS"):
+        monkeypatch.setattr(paths, name, tmp_path / name)
+    there = tmp_path / "FIGURES/full/chapters/03_there.html"
+    there.parent.mkdir(parents=True)
+    there.write_text("<title>There</title>")
+    here = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Here")])
+    for folder in (tmp_path / "NOTEBOOKS", tmp_path / "RUNS/full/notebooks"):
+        folder.mkdir(parents=True)
+        nbformat.write(here, folder / "02_here.ipynb")
+    report.render("full")
+    assert there.exists() and soup(there.with_name("02_here.html")).select('a[href="03_there.html"]')
