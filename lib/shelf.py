@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable
 from datetime import datetime
@@ -137,23 +136,29 @@ def _portable(provenance: str) -> str:
 
 def _weights(steps: list[dict]) -> None:
     """Copy the trained weights that outlive a change of code, those whose key has a version, of a
-    net's seeds the first: as many as may be committed, the longest trained a byte first."""
+    net's seeds the first: as many as may be committed, the longest trained a byte first. A file
+    under the same key stays as it is."""
     lasting = {}
     for step in steps:
-        entry = paths.CACHE / step["file"]
+        entry, path = paths.CACHE / step["file"], cache.committed(step["step"])
         if step["step"].startswith("train ") and entry.exists():
-            with safe_open(entry, framework="numpy") as file:
-                head = cache.header(file)
+            head = _head(entry)
             if "version" in head["key"] and head["key"].get("seed", 0) == 0:
                 worth = sum(head["record"]["history"]["seconds"]) / entry.stat().st_size
-                lasting[cache.committed(step["step"])] = (worth, entry)
+                same = path.exists() and _head(path)["key"] == head["key"]
+                lasting[path] = worth, (path if same else entry).read_bytes()
     for path in lasting:
         path.unlink(missing_ok=True)
-    for path, (_, entry) in sorted(lasting.items(), key=lambda item: -item[1][0]):
-        if weight(paths.WEIGHTS) + entry.stat().st_size <= MOST_MB["data/weights"] * 1e6:
-            paths.write_atomic(path, entry.read_bytes())
+    for path, (_, content) in sorted(lasting.items(), key=lambda item: -item[1][0]):
+        if weight(paths.WEIGHTS) + len(content) <= MOST_MB["data/weights"] * 1e6:
+            paths.write_atomic(path, content)
         else:
             print(f"{path.name} stays out of data/weights: it is full")
+
+
+def _head(path: Path) -> dict:
+    with safe_open(path, framework="numpy") as file:
+        return cache.header(file)
 
 
 def _rows(folder: Path) -> int:
@@ -164,11 +169,6 @@ def _rows(folder: Path) -> int:
 
 def _doubts(kept: list[Path]) -> Iterable[str]:
     """Why what was published might not be reproducible, or too much."""
-    tree = subprocess.run(["git", "-C", str(paths.ROOT), "status", "--porcelain",
-                           "--untracked-files=no", "--", "lib", "notebooks", "params"],
-                          capture_output=True, text=True, check=False)
-    if tree.stdout.strip():
-        yield "lib, notebooks or params have changes that are not committed"
     for path in kept:
         if path.suffix == ".json" and "-dirty" in json.loads(path.read_text()).get("git", ""):
             yield f"{path.stem}'s rows were made by code that was not committed"

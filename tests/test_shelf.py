@@ -84,6 +84,18 @@ def test_where_weights_do_not_fit_those_that_took_longest_a_byte_stay(monkeypatc
             "long.safetensors", "small.safetensors"]
 
 
+def test_weights_that_were_published_under_the_same_key_stay_as_they_are():
+    full_study()
+    for size, version, changes in ((3, 1, True), (4, 1, False), (4, 2, True)):
+        before = [p.read_bytes() for p in paths.WEIGHTS.glob("*")]
+        for entry in paths.CACHE.glob("*"):
+            entry.unlink()
+        steps = [trained("net", 1, {"version": version}, size)]
+        file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": steps}))
+        assert shelf.publish() == 0
+        assert ([p.read_bytes() for p in paths.WEIGHTS.glob("*")] != before) == changes
+
+
 def test_the_cost_counts_trainings_that_the_cache_spared():
     full_study()
     spent = {"step": "train a", "file": "a", "seconds": 5000}
