@@ -128,4 +128,5 @@ def test_the_full_study_keeps_chapters_that_were_run_elsewhere(tmp_path, monkeyp
         folder.mkdir(parents=True)
         nbformat.write(here, folder / "02_here.ipynb")
     report.render("full")
-    assert there.exists() and soup(there.with_name("02_here.html")).select('a[href="03_there.html"]')
+    page = soup(there.with_name("02_here.html"))
+    assert there.exists() and page.select('a[href="03_there.html"]')
