@@ -140,7 +140,7 @@ RULES: tuple[tuple[str, Callable[[Any, Path], str | None]], ...] = (
     ("pairs?", _pair),
     ("seeds?", _number(0, 2**63, "a whole number from 0 on")),
     ("folds?", _number(0, 4, "a number from 0 to 4, one of the five stored splits")),
-    ("epochs?|batch|batches|batch_sizes?|threads|examples|steps|windows|draws|width|patience",
+    ("epochs?|batch|batches|batch_sizes?|threads|workers|examples|steps|windows|draws|width",
      _number(1, math.inf, "at least 1")),
     ("lrs?|learning_rates?", _number(math.ulp(0), math.inf, "above 0")),
     ("bits", _number(1, 16, "from 1 to 16")),

@@ -51,6 +51,7 @@ def study(toy, text):
     ("seeds: [one]", ["'seeds'", "list", "[0]"]),
     ("seeds: []", ["'seeds'", "empty"]),
     ("seeds: 3", ["'seeds'", "list"]),
+    ("workers: 0", ["'workers'", "at least 1"]),
     ("02_train:\n  bits: [4, 17]", ["'bits'", "17", "from 1 to 16"]),
     ("bits: [4]", ["'bits'", "03_ptq takes int"]),
     ("tasks: [digit]", ["'tasks'", "'digit'", "digits", "telescope"]),
