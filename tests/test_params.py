@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lib import params, paths
+from lib import params, paths, values
 
 CELL = """\
 profile: str = "lab"
@@ -51,7 +51,6 @@ def study(toy, text):
     ("seeds: [one]", ["'seeds'", "list", "[0]"]),
     ("seeds: []", ["'seeds'", "empty"]),
     ("seeds: 3", ["'seeds'", "list"]),
-    ("workers: 0", ["'workers'", "at least 1"]),
     ("02_train:\n  bits: [4, 17]", ["'bits'", "17", "from 1 to 16"]),
     ("bits: [4]", ["'bits'", "03_ptq takes int"]),
     ("tasks: [digit]", ["'tasks'", "'digit'", "digits", "telescope"]),
@@ -148,3 +147,8 @@ def test_a_wrong_default_in_a_notebook_is_named(toy):
     path.write_text(path.read_text().replace("resnet8", "resnet80"))
     with pytest.raises(params.Mistakes, match="notebooks/02_train.ipynb: 'pairs': .*resnet80"):
         params.folder_plan("quick")
+
+
+@pytest.mark.parametrize("count, wrong", [(0, 1), (-1, 1), (1, 0), (64, 0)])
+def test_at_least_one_trial_runs_at_a_time(count, wrong):
+    assert len(values.problems("workers", count)) == wrong
