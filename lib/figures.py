@@ -18,6 +18,7 @@ from lib import paths
 
 PALETTE = "colorblind"
 WIDTH = 7.2                 # inches; about the text's width in the report
+SCORE = {"accuracy": "test accuracy, %", "r2": "test R²"}
 
 matplotlib.rcParams["svg.hashsalt"] = "greenbits"       # the same figure is the same file
 sns.set_theme(context="paper", font_scale=1.15, style="whitegrid", palette=PALETTE, rc={
@@ -144,7 +145,7 @@ def baselines(summary: pd.DataFrame, published: pd.DataFrame) -> Figure:
             if kind == "net":
                 axis.hlines(y, frame.low, frame.high, color=color, linewidth=2, alpha=0.6)
         axis.set(yticks=list(place.values()), yticklabels=list(place),
-                 xlabel={"accuracy": "test accuracy, %", "r2": "test R²"}[metric])
+                 xlabel=SCORE[metric])
         axis.margins(y=0.25 / max(1, len(place)) + 0.05)
         axis.grid(axis="y", visible=False)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="upper center", ncols=3, fontsize=9)
@@ -198,12 +199,12 @@ def curves(history: pd.DataFrame) -> Figure:
 
 def by_bits(summary: pd.DataFrame) -> pd.DataFrame:
     """A summary of rows with the parts of its settings as columns: quantizer, bits and KiB; the
-    model's name without its sizes, and the sizes apart."""
+    model's name without its sizes, and the sizes apart. Ternary weights take log₂ 3 bits."""
     name = summary.model.str.partition(" ")
-    return summary.assign(
-        model=name[0], sizes=name[2], quantizer=summary.setting.str.split().str[0],
-        bits=summary.setting.str.extract(r" b=(\d+)", expand=False).astype(float),
-        KiB=summary.size_bytes / 1024)
+    codes = summary.setting.str.extract(r" b=(\d+)(?: levels=(\d+))?").astype(float)
+    return summary.assign(model=name[0], sizes=name[2], KiB=summary.size_bytes / 1024,
+                          quantizer=summary.setting.str.split().str[0],
+                          bits=np.log2(codes[1]).fillna(codes[0]))
 
 
 def compression(table: pd.DataFrame, x: str, control: pd.DataFrame | None = None) -> Figure:
@@ -236,14 +237,11 @@ def compression(table: pd.DataFrame, x: str, control: pd.DataFrame | None = None
             axis.plot(dense.KiB, dense.score, "k-s", markersize=4, label="dense nets")
             axis.vlines(dense.KiB, dense.low, dense.high, color="k", linewidth=0.8)
         axis.set_xscale("log", base=2)
-        ticks = sorted(part.bits.dropna().unique()) if x == "bits" else None
-        if ticks:
-            axis.set_xticks(ticks, [f"{t:.0f}" for t in ticks])
-        else:
-            axis.xaxis.set_major_formatter("{x:g}")
-        axis.set(title=f"{net[0]} · {net[1]}", ylabel={
-            "accuracy": "test accuracy, %", "r2": "test R²"}[base.metric], xlabel={
-            "bits": "bits a weight", "KiB": "size, KiB"}[x])
+        axis.xaxis.set_major_formatter("{x:.4g}")
+        if x == "bits":
+            axis.set_xticks(sorted(part.bits.dropna().unique()))
+        axis.set(title=f"{net[0]} · {net[1]}", ylabel=SCORE[base.metric],
+                 xlabel={"bits": "bits a weight", "KiB": "size, KiB"}[x])
         deepest = base.score - {"accuracy": 30, "r2": 0.4}[base.metric]
         if x == "KiB" or base.metric == "r2":       # a collapse would flatten all that matters
             best = max(part.score.max(), base.score)
@@ -251,7 +249,12 @@ def compression(table: pd.DataFrame, x: str, control: pd.DataFrame | None = None
             axis.set_ylim(max(axis.get_ylim()[0], deepest), min(axis.get_ylim()[1], best + margin))
     for axis in axes.flat[len(nets):]:
         axis.axis("off")
-    handles, texts = axes[0][0].get_legend_handles_labels()
+    return _legend_below(figure)
+
+
+def _legend_below(figure: Figure) -> Figure:
+    """The figure with the legend of its first panel, which holds for all, under the panels."""
+    handles, texts = figure.axes[0].get_legend_handles_labels()
     rows = -(-len(texts) // 3)
     figure.tight_layout(rect=(0, (0.1 + 0.19 * rows) / figure.get_figheight(), 1, 1))
     figure.legend(handles, texts, loc="lower center", ncols=3, fontsize=8.5)
@@ -270,7 +273,7 @@ def sensitivity(table: pd.DataFrame) -> Figure:
 
 def ladder(steps: pd.DataFrame, whole: pd.Series) -> Figure:
     """Scores of repairs in their order, from top to bottom, a panel a net: net, rung, bits, score,
-    low, high; whole: the score of each net as trained. Rungs named "control…" stand aside."""
+    low, high, metric; whole: each net's score as trained. Rungs named "control…" stand aside."""
     rungs = list(dict.fromkeys(steps.rung))
     figure, axes = plt.subplots(1, len(whole), sharey=True, squeeze=False,
                                 figsize=(WIDTH, 1.2 + 0.4 * len(rungs)))
@@ -282,12 +285,12 @@ def ladder(steps: pd.DataFrame, whole: pd.Series) -> Figure:
             axis.plot(part.score[kept], y[kept], "-o", color=f"C{i}", lw=1, label=f"{bits} bits")
             axis.plot(part.score[~kept], y[~kept], "o", color=f"C{i}", markerfacecolor="white")
             axis.hlines(y, part.low, part.high, color=f"C{i}", linewidth=2, alpha=0.5)
-            axis.annotate(f"{part.score.iloc[0]:.1f}", (part.score.iloc[0], y.iloc[0]), (0, 7),
-                          textcoords="offset points", fontsize=8, ha="center", color=f"C{i}")
-        axis.axvline(score, color="0.3", linestyle=":", label=f"as trained: {score:.1f}")
-        axis.set(yticks=[-i for i in range(len(rungs))], yticklabels=rungs, xlabel="test score",
-                 title=net)
-        axis.margins(x=0.1, y=0.12)
-        axis.legend(loc="lower left")
-    figure.tight_layout()
-    return figure
+            axis.annotate(f"{part.score.iloc[0]:.1f}", (part.score.iloc[0], y.iloc[0]),
+                          (26 * (i - (len(groups) - 1) / 2), 7), textcoords="offset points",
+                          fontsize=8, ha="center", color=f"C{i}")
+        axis.axvline(score, color="0.3", linestyle=":", label="as trained")
+        axis.set(yticks=[-i for i in range(len(rungs))], yticklabels=rungs,
+                 xlabel=SCORE[steps.metric.iloc[0]])
+        axis.set_title(f"{net}: {score:.1f} as trained", fontsize=9)
+        axis.margins(x=0.1, y=0.08)
+    return _legend_below(figure)

@@ -69,9 +69,8 @@ def hardware() -> dict[str, str | int]:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        models = [s.split(":", 1)[1].strip() for s in info.read_text().splitlines()
-                  if s.startswith("model name")]
-        name = models[0] if models else name
+        name = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines()
+                     if line.startswith("model name")), name)
     torch = sys.modules.get("torch")         # the report runs without torch
     gpu = torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "none"
     return {"processor": name, "cores": os.cpu_count() or 1, "gpu": gpu,

@@ -136,8 +136,8 @@ def _portable(provenance: str) -> str:
 
 def _weights(steps: list[dict]) -> None:
     """Copy the trained weights that outlive a change of code, those whose key has a version, of a
-    net's seeds the first: as many as may be committed, the longest trained a byte first. A file
-    under the same key stays as it is."""
+    net's seeds the first, of its sizes the largest: as many as may be committed, the longest
+    trained a byte first. A file under the same key stays as it is."""
     lasting = {}
     for step in steps:
         entry, path = paths.CACHE / step["file"], cache.committed(step["step"])
@@ -146,7 +146,8 @@ def _weights(steps: list[dict]) -> None:
             if "version" in head["key"] and head["key"].get("seed", 0) == 0:
                 worth = sum(head["record"]["history"]["seconds"]) / entry.stat().st_size
                 same = path.exists() and _head(path)["key"] == head["key"]
-                lasting[path] = worth, (path if same else entry).read_bytes()
+                found = worth, (path if same else entry).read_bytes()
+                lasting[path] = max(lasting.get(path, found), found, key=lambda it: len(it[1]))
     for path in lasting:
         path.unlink(missing_ok=True)
     for path, (_, content) in sorted(lasting.items(), key=lambda item: -item[1][0]):

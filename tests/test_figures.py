@@ -91,15 +91,26 @@ def test_examples_are_drawn_for_a_task():
     plt.close(figure)
 
 
+def test_ternary_weights_stand_between_one_bit_and_two():
+    table = figures.by_bits(pd.DataFrame({
+        "model": "resnet8 width=4", "size_bytes": 2048,
+        "setting": ["brecq b=2 levels=3", "brecq b=2", "baseline", "gptq mixed=2 greedy"]}))
+    assert table.bits.round(3).fillna(0).tolist() == [1.585, 2, 0, 0] and set(table.KiB) == {2}
+
+
 def test_a_ladder_has_a_panel_a_net_and_its_rungs_from_top_to_bottom():
     steps = pd.DataFrame([
-        {"net": net, "rung": rung, "bits": bits, "score": score + bits, "low": score, "high": 95}
+        {"net": net, "rung": rung, "bits": bits, "score": score + bits, "low": score, "high": 95,
+         "metric": "accuracy"}
         for net in ("few steps", "all steps") for bits in (4, 8)
         for rung, score in (("as published", 10), ("zero is a level", 85))])
     figure = figures.ladder(steps, pd.Series({"few steps": 92.3, "all steps": 91.0}))
     left, right = figure.axes
-    assert [left.get_title(loc="left"), right.get_title(loc="left")] == ["few steps", "all steps"]
+    assert [left.get_title(loc="left"), right.get_title(loc="left")] == [
+        "few steps: 92.3 as trained", "all steps: 91.0 as trained"]
     assert [t.get_text() for t in left.get_yticklabels()] == ["as published", "zero is a level"]
     first = left.lines[0]
     assert list(first.get_xdata()) == [14, 89] and first.get_ydata()[0] > first.get_ydata()[1]
-    assert "as trained: 91.0" in [t.get_text() for t in right.get_legend().get_texts()]
+    assert left.get_xlabel() == "test accuracy, %"
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == [
+        "4 bits", "8 bits", "as trained"]

@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from lib import cache, paths, shelf, stamps
 
@@ -94,6 +95,17 @@ def test_weights_that_were_published_under_the_same_key_stay_as_they_are():
         file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": steps}))
         assert shelf.publish() == 0
         assert ([p.read_bytes() for p in paths.WEIGHTS.glob("*")] != before) == changes
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_the_sizes_of_a_net_the_largest_is_published(order):
+    full_study()
+    steps = [trained("net", seconds, {"version": 1, "sizes": width}, width)
+             for width, seconds in ((4, 90), (16, 10))]
+    file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": steps[::order]}))
+    assert shelf.publish() == 0
+    with safe_open(paths.WEIGHTS / "net.safetensors", framework="numpy") as kept:
+        assert cache.header(kept)["key"]["sizes"] == 16
 
 
 def test_the_cost_counts_trainings_that_the_cache_spared():
