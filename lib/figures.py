@@ -286,11 +286,11 @@ def ladder(steps: pd.DataFrame, whole: pd.Series) -> Figure:
             axis.plot(part.score[~kept], y[~kept], "o", color=f"C{i}", markerfacecolor="white")
             axis.hlines(y, part.low, part.high, color=f"C{i}", linewidth=2, alpha=0.5)
             axis.annotate(f"{part.score.iloc[0]:.1f}", (part.score.iloc[0], y.iloc[0]),
-                          (26 * (i - (len(groups) - 1) / 2), 7), textcoords="offset points",
-                          fontsize=8, ha="center", color=f"C{i}")
+                          (4 + 26 * i, 7), textcoords="offset points", fontsize=8,
+                          color=f"C{i}")
         axis.axvline(score, color="0.3", linestyle=":", label="as trained")
         axis.set(yticks=[-i for i in range(len(rungs))], yticklabels=rungs,
                  xlabel=SCORE[steps.metric.iloc[0]])
-        axis.set_title(f"{net}: {score:.1f} as trained", fontsize=9)
+        axis.set_title(f"{net}\n{score:.1f} as trained", fontsize=10)
         axis.margins(x=0.1, y=0.08)
     return _legend_below(figure)

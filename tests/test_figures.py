@@ -107,7 +107,7 @@ def test_a_ladder_has_a_panel_a_net_and_its_rungs_from_top_to_bottom():
     figure = figures.ladder(steps, pd.Series({"few steps": 92.3, "all steps": 91.0}))
     left, right = figure.axes
     assert [left.get_title(loc="left"), right.get_title(loc="left")] == [
-        "few steps: 92.3 as trained", "all steps: 91.0 as trained"]
+        "few steps\n92.3 as trained", "all steps\n91.0 as trained"]
     assert [t.get_text() for t in left.get_yticklabels()] == ["as published", "zero is a level"]
     first = left.lines[0]
     assert list(first.get_xdata()) == [14, 89] and first.get_ydata()[0] > first.get_ydata()[1]
