@@ -49,7 +49,7 @@ def _line(claim, published, verdict, rows=0, ours=None, low=None, high=None) -> 
 
 
 def _untested(seeds: int = 0) -> str:
-    return "not testable here: " + (f"{seeds} seeds, {SEEDS} are needed" if seeds else
+    return "not testable here: " + (f"seeds: {seeds}, needed: {SEEDS}" if seeds else
                                     "this study has no row of it")
 
 
