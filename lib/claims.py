@@ -10,7 +10,7 @@ import pandas as pd
 from lib import results
 
 SEEDS = 5                       # fewer say nothing about the next training
-WIDE = {"mse": np.log(10), "accuracy": 30.0}    # an interval that says nothing: a decade, points
+WIDE = {"mse": np.log(10), "accuracy": 30.0}    # a wider interval says nothing: a decade, points
 ENOUGH = 1.0                    # points of accuracy, or hundredths of R², that "enough" may lose
 BEST = "edge_stochastic_uniform"
 SHARED = "biases are rounded too, in one range with the weights"
@@ -145,5 +145,5 @@ def _cell(own: pd.DataFrame, cell) -> dict:
         cause = next(c for kind, c in CAUSES.items() if kind in cell.quantizer)
         verdict = f"artefact: {cause}; repaired {back(there(twin).mean()):.4g}"
     if verdict == "reproduced" and there(high) - there(low) > WIDE[cell.metric]:
-        verdict = "not testable here: seeds differ so much that any value would fit"
+        verdict = "not testable here: seeds spread too widely to tell"
     return _line(claim, cell.score, verdict, len(mine), back(there(mine).mean()), low, high)
