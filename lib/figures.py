@@ -57,12 +57,15 @@ def _few_colors(png: io.BytesIO) -> bytes:
     return small.getvalue()
 
 
-def show_table(frame: pd.DataFrame, caption: str, digits: int = 2) -> None:
-    """A table with its caption; floats with `digits` decimals, missing values as a dash."""
-    html = frame.to_html(index=False, border=0, na_rep="–", classes="data",
-                         float_format=lambda v: f"{v:.{digits}f}")
-    html = html.replace(">", f"><caption>{_text(caption)}</caption>", 1)
-    display(HTML(f'<div class="table">{html}</div>'))
+def show_table(frame: pd.DataFrame, caption: str, digits: int = 2, fold: str = "") -> None:
+    """A table with its caption; floats with `digits` decimals, missing values as a dash.
+
+    fold: a line in whose place the table comes when a reader clicks on it; for long ones."""
+    table = frame.to_html(index=False, border=0, na_rep="–", classes="data",
+                          float_format=lambda v: f"{v:.{digits}f}")
+    table = table.replace(">", f"><caption>{_text(caption)}</caption>", 1)
+    display(HTML(f'<div class="table">{table}</div>' if not fold else
+                 f'<details class="table"><summary>{_text(fold)}</summary>{table}</details>'))
 
 
 def _text(caption: str) -> str:
@@ -144,8 +147,7 @@ def baselines(summary: pd.DataFrame, published: pd.DataFrame) -> Figure:
             axis.plot(frame.score, y, mark, color=color, label=text, markersize=7)
             if kind == "net":
                 axis.hlines(y, frame.low, frame.high, color=color, linewidth=2, alpha=0.6)
-        axis.set(yticks=list(place.values()), yticklabels=list(place),
-                 xlabel=SCORE[metric])
+        axis.set(yticks=list(place.values()), yticklabels=list(place), xlabel=SCORE[metric])
         axis.margins(y=0.25 / max(1, len(place)) + 0.05)
         axis.grid(axis="y", visible=False)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="upper center", ncols=3, fontsize=9)
@@ -237,7 +239,7 @@ def compression(table: pd.DataFrame, x: str, control: pd.DataFrame | None = None
             axis.plot(dense.KiB, dense.score, "k-s", markersize=4, label="dense nets")
             axis.vlines(dense.KiB, dense.low, dense.high, color="k", linewidth=0.8)
         axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter("{x:.4g}")
+        axis.xaxis.set_major_formatter("{x:g}")
         if x == "bits":
             axis.set_xticks(sorted(part.bits.dropna().unique()))
         axis.set(title=f"{net[0]} · {net[1]}", ylabel=SCORE[base.metric],

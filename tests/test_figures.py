@@ -4,6 +4,7 @@ import re
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 from lib import figures, paths, results
 from lib.results import Row
@@ -57,6 +58,13 @@ def test_a_table_shows_gaps_and_escapes(shown):
     figures.show_table(pd.DataFrame({"a <b>": [1.23456, None]}), "What `row` says")
     assert "<caption>What <code>row</code> says</caption>" in shown[0] and "a &lt;b&gt;" in shown[0]
     assert "1.23<" in shown[0] and ">–<" in shown[0]
+
+
+def test_a_long_table_opens_on_a_click(shown):
+    figures.show_table(pd.DataFrame({"a": [1]}), "All", fold="every <row>")
+    page = BeautifulSoup(shown[0], "html.parser").find("details", class_="table", open=False)
+    assert page.summary.text == "every <row>" and page.table.caption.text == "All"
+    assert page.find("td").text == "1"
 
 
 def summary():
