@@ -82,8 +82,8 @@ def examples(task, count: int = 12) -> tuple[Figure, str, str, str]:
             "tabular": "columns, each value standardised"}[task.kind]
     words = re.sub(r"[^a-z0-9]+", "_", task.name.lower())[:40]
     synthetic = " (synthetic)" if "synthetic" in task.source else ""
-    return (figure, f"01_examples_{words}", f"{task.name}{synthetic}: {kind} of test examples.",
-            f"{count} examples of {task.name}: {kind}")
+    return (figure, f"01_examples_{words}", f"Test examples of {task.name}{synthetic}: {kind}.",
+            f"What test examples of {task.name} look like: {kind}")
 
 
 def _title(task, index: int) -> str:
@@ -104,7 +104,7 @@ def _images(task, count: int) -> Figure:
 
 
 def _series(task, count: int) -> Figure:
-    figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 3.4), sharex=True)
+    figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 3.4), sharex=True, layout="constrained")
     first = {int(y): i for i, y in reversed(list(enumerate(task.test.y)))}
     for axis, (_, i) in zip(axes.flat, sorted(first.items()), strict=False):
         axis.plot(task.test.x[i].T.numpy(), linewidth=0.9)
