@@ -44,11 +44,11 @@ RECIPES: dict[tuple[str, str], dict] = {
     ("har_synthetic", "transformer_small"): {
         "sizes": {"dropout": 0.05}, "epochs": 12, "lr": 5e-3, "batch_size": 64,
         "optimizer": "adamw", "weight_decay": 1e-2, "schedule": "onecycle", "augment": ("shift",)},
-    **{("fashion_mnist", f"resnet{depth}"): IMAGES | {"epochs": 30, "augment": ("crop2", "flip")}
+    **{("fashion_mnist", f"resnet{depth}"): IMAGES | {"epochs": 50, "augment": ("crop2", "flip")}
        for depth in (8, 14, 20)},
     ("fashion_mnist", "resnet9"): EDGE_IMAGES | {
         "batch_size": 64, "epochs": 2, "lr": 0.01, "weight_decay": 1e-5, "schedule": "onecycle"},
-    **{("cifar10", f"resnet{depth}"): IMAGES | {"epochs": 40} for depth in (8, 14, 20)},
+    **{("cifar10", f"resnet{depth}"): IMAGES | {"epochs": 60} for depth in (8, 14, 20)},
     **{("cifar100", f"resnet{depth}"): IMAGES | {"epochs": 52} for depth in (8, 14, 20)},
     ("unimib_falls", "transformer_small"): WIDE | {"sizes": WIDE_SIZES | {"patch": 4},
                                                    "epochs": 60},
