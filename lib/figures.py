@@ -24,8 +24,7 @@ matplotlib.rcParams["svg.hashsalt"] = "greenbits"       # the same figure is the
 sns.set_theme(context="paper", font_scale=1.15, style="whitegrid", palette=PALETTE, rc={
     "figure.figsize": (WIDTH, 4.2), "figure.dpi": 110, "savefig.dpi": 160,
     "axes.spines.top": False, "axes.spines.right": False, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "grid.color": "#e6e6e6",
-    "legend.frameon": False})
+    "axes.titlelocation": "left", "grid.color": "#e6e6e6", "legend.frameon": False})
 
 
 def show(figure: Figure, name: str, caption: str, alt: str) -> None:
@@ -257,8 +256,7 @@ def compression(table: pd.DataFrame, x: str, control: pd.DataFrame | None = None
 def _legend_below(figure: Figure) -> Figure:
     """The figure with the legend of its first panel, which holds for all, under the panels."""
     handles, texts = figure.axes[0].get_legend_handles_labels()
-    rows = -(-len(texts) // 3)
-    figure.tight_layout(rect=(0, (0.1 + 0.19 * rows) / figure.get_figheight(), 1, 1))
+    figure.tight_layout(rect=(0, (0.1 + 0.19 * -(-len(texts) // 3)) / figure.get_figheight(), 1, 1))
     figure.legend(handles, texts, loc="lower center", ncols=3, fontsize=8.5)
     return figure
 
@@ -288,8 +286,7 @@ def ladder(steps: pd.DataFrame, whole: pd.Series) -> Figure:
             axis.plot(part.score[~kept], y[~kept], "o", color=f"C{i}", markerfacecolor="white")
             axis.hlines(y, part.low, part.high, color=f"C{i}", linewidth=2, alpha=0.5)
             axis.annotate(f"{part.score.iloc[0]:.1f}", (part.score.iloc[0], y.iloc[0]),
-                          (4 + 26 * i, 7), textcoords="offset points", fontsize=8,
-                          color=f"C{i}")
+                          (4 + 26 * i, 7), textcoords="offset points", fontsize=8, color=f"C{i}")
         axis.axvline(score, color="0.3", linestyle=":", label="as trained")
         axis.set(yticks=[-i for i in range(len(rungs))], yticklabels=rungs,
                  xlabel=SCORE[steps.metric.iloc[0]])
