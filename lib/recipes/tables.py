@@ -52,7 +52,7 @@ RECIPES: dict[tuple[str, str], dict] = {
     **{("cifar100", f"resnet{depth}"): IMAGES | {"epochs": 52} for depth in (8, 14, 20)},
     ("unimib_falls", "transformer_small"): WIDE | {"sizes": WIDE_SIZES | {"patch": 4},
                                                    "epochs": 60},
-    # Deep nets learn so few windows slowly: on validation parts T1 gained 3 points by four times the
+    # Deep nets learn few windows slowly: on validation parts T1 gained 3 points by four times the
     # epochs, and T2 did not learn at all at the rate of the others.
     ("unimib_falls", "transformer_t1"): DEEP | {"epochs": 80, "weight_decay": 0.3,
                                                 "label_smoothing": 0.2},
