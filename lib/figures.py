@@ -256,7 +256,8 @@ def compression(table: pd.DataFrame, x: str, control: pd.DataFrame | None = None
 def _legend_below(figure: Figure) -> Figure:
     """The figure with the legend of its first panel, which holds for all, under the panels."""
     handles, texts = figure.axes[0].get_legend_handles_labels()
-    figure.tight_layout(rect=(0, (0.1 + 0.19 * -(-len(texts) // 3)) / figure.get_figheight(), 1, 1))
+    rows = -(-len(texts) // 3)
+    figure.tight_layout(rect=(0, (0.1 + 0.19 * rows) / figure.get_figheight(), 1, 1))
     figure.legend(handles, texts, loc="lower center", ncols=3, fontsize=8.5)
     return figure
 

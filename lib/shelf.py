@@ -36,6 +36,7 @@ def cost(stems: list[str]) -> str:
 
 def publish() -> int:
     """Copy the full study's rows, tables and lasting weights to where they are committed."""
+    from lib.data.sources import FILES
     rows, stamps = paths.RUNS / "full", {}
     kept = [p for p in sorted(rows.glob("*.*")) if p.suffix in {".csv", ".npz", ".json"}
             and not p.name.startswith(".") and not p.name.endswith(".stamp.json")]
@@ -54,8 +55,7 @@ def publish() -> int:
               for step in json.loads(path.read_text()).get("steps", [])])
     read = {Path(name) for stamp in stamps.values() for name in stamp["read"]}
     raw = {p.name: (paths.ROOT / p).stat().st_size for p in read
-           if (paths.ROOT / p).is_file() and (paths.ROOT / p).parent in (
-               paths.RAW, Path(os.environ.get("GREENBITS_MIRROR", paths.RAW)))}
+           if p.name in FILES and (paths.ROOT / p).is_file()}
     used = [paths.RAW, paths.CACHE, rows, paths.FIGURES / "full"]
     paths.write_atomic(COST, json.dumps({
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",

@@ -95,7 +95,9 @@ def test_accuracy_and_r2_never_share_an_axis():
 
 def test_examples_are_drawn_for_a_task():
     figure, name, caption, alt = figures.examples(blobs(), 5)
-    assert name == "01_examples_blobs" and "blobs" in caption and "columns" in alt
+    assert name == "01_examples_blobs"
+    assert caption == "Test examples of blobs: columns, each value standardised."
+    assert alt == "What test examples of blobs look like: columns, each value standardised"
     plt.close(figure)
 
 

@@ -58,6 +58,15 @@ def test_publish_copies_rows_and_tables_and_says_what_they_cost(capsys):
     assert "Still to download: 3.0 GB" in shelf.cost(["02_train"])
 
 
+def test_files_of_a_mirror_are_downloads_whether_or_not_it_is_named_now(tmp_path):
+    full_study()
+    read = [file(tmp_path / "mirror" / name, "x" * 2000) for name in ("mv.dat", "notes.txt")]
+    rows = paths.RUNS / "full"
+    stamps.write(rows / "02_train.stamp.json", {}, read, [rows / "02_train.csv"], 1.0)
+    assert shelf.publish() == 0
+    assert json.loads(shelf.COST.read_text())["downloads"] == {"mv.dat": 2000}
+
+
 def test_publish_keeps_lasting_weights_and_no_folder_of_this_machine():
     full_study()
     steps = []
