@@ -165,9 +165,9 @@ def baseline_table(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
     frame = frame.sort_values(["metric", "task", "score"], ascending=[True, True, False])
     form = frame.metric.map({"accuracy": "{:.2f}", "r2": "{:.4f}"})
 
-    def text(column: str, forms) -> list[str | None]:
-        return [None if pd.isna(v) else f.format(v) for v, f in zip(frame[column], forms,
-                                                                    strict=True)]
+    def text(column: str, forms) -> list[str | float]:
+        return [np.nan if pd.isna(v) else f.format(v) for v, f in zip(frame[column], forms,
+                                                                      strict=True)]
 
     recipe = frame.setting.str.partition("recipe=")[2].replace("", "ours")
     return pd.DataFrame({

@@ -87,6 +87,11 @@ def test_the_table_of_baselines_says_what_the_rows_say():
     assert table.recipe["one", "net"] == "ours" and pd.isna(table.recipe["one", "svm"])
 
 
+def test_a_column_without_any_value_is_dashes(shown):
+    figures.show_table(figures.baseline_table(summary(), PUBLISHED.head(0)), "None published")
+    assert "<td>None</td>" not in shown[0] and shown[0].count("<td>–</td>") >= 4
+
+
 def test_accuracy_and_r2_never_share_an_axis():
     figure = figures.baselines(summary(), PUBLISHED)
     assert [axis.get_xlabel() for axis in figure.axes] == ["test accuracy, %", "test R²"]
