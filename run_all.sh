@@ -31,7 +31,7 @@ state="$ROOT $(cksum <"$ROOT/pyproject.toml")"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$1"; exit "${2:-1}"; }
-driver() { "$python" -m lib.driver "$@"; }
+driver() { "$python" -m lib.study.commands "$@"; }
 
 # Does interpreter $1 hold what pyproject.toml pins, and import lib from this folder?
 fits() {
@@ -117,7 +117,7 @@ check() {
     fi
     status=0
     if PYTHONPATH="$PYTHONPATH:$borrowed" "$python" -c 'import yaml' 2>/dev/null; then
-        PYTHONPATH="$PYTHONPATH:$borrowed" "$python" -m lib.driver "$@" --check || status=$?
+        PYTHONPATH="$PYTHONPATH:$borrowed" "$python" -m lib.study.commands "$@" --check || status=$?
     fi
     if [ -n "$borrowed" ]; then rm -rf "$borrowed"; fi
     [ "$status" -eq 0 ] || exit "$status"
@@ -133,7 +133,7 @@ look() {
 study() {
     check "$@"
     set_up
-    exec "$python" -m lib.driver "$@"
+    exec "$python" -m lib.study.commands "$@"
 }
 
 command=${1:-quick}
@@ -152,7 +152,7 @@ study)
     study study "$file" ;;
 report|compare|publish)
     set_up
-    exec "$python" -m lib.driver "$command" "$@" ;;
+    exec "$python" -m lib.study.commands "$command" "$@" ;;
 test)
     set_up
     "$python" -c 'import pytest, pytest_timeout, hypothesis' 2>/dev/null || pip --editable "$ROOT[test]"

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from hypothesis import settings
 
-from lib import paths
+from lib.base import paths
 
 # The same examples in every run: a suite that fails by chance would say nothing about a change.
 settings.register_profile("greenbits", derandomize=True, deadline=None)
@@ -31,7 +31,7 @@ class Project:
     def start(self, *arguments: str, **options) -> subprocess.Popen:
         environment = {**os.environ, "PYTHONPATH": str(self.root), **options.pop("env", {})}
         return subprocess.Popen(
-            [sys.executable, "-m", "lib.driver", *arguments], cwd=self.root, env=environment,
+            [sys.executable, "-m", "lib.study.commands", *arguments], cwd=self.root, env=environment,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
             **options)
 

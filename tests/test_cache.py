@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from lib import cache, paths
+from lib.base import paths
+from lib.study import cache
 
 
 @pytest.fixture(autouse=True)

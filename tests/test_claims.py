@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import claims, paths, results
-from lib.results import Row
+from lib import tables
+from lib.base import paths
+from lib.tables import claims
+from lib.tables import Row
 
 NET = {"task": "telescope@edge", "model": "mlp_simple", "split": "test", "metric": "accuracy"}
 
@@ -24,7 +26,7 @@ def cell(score: float, quantizer: str = "edge_nearest_uniform", **changes) -> pd
 
 
 def verdict(made: list[Row], cells: pd.DataFrame, line: int = -1) -> str:
-    return claims.judge(results.table(made), cells).verdict.iloc[line]
+    return claims.judge(tables.table(made), cells).verdict.iloc[line]
 
 
 @pytest.mark.parametrize("score, wanted", [(85.2, "reproduced"), (80.0, "not reproduced")])
@@ -46,17 +48,17 @@ def test_few_seeds_judge_the_pattern_only_and_none_say_so():
     assert verdict(made, cell(80)).startswith("not reproduced")
     assert verdict(rows({"baseline": 86}), cell(12)).startswith("not testable here")
     elsewhere = [Row(**NET, method="ptq", setting="edge_nearest_uniform b=4", score=12)]
-    assert set(claims.judge(results.table(elsewhere), cell(12)).rows) == {0}
+    assert set(claims.judge(tables.table(elsewhere), cell(12)).rows) == {0}
 
 
 def test_nets_of_one_seed_move_no_rank_and_tell_only_of_collapses():
     net = {"task": "fashion_mnist@edge", "model": "resnet9"}
     good = {f"edge_{s} b={b}": 86 for s in ("stochastic_uniform", "mid_rise") for b in (4, 8)}
     made = rows({"baseline": 86.1} | good)
-    table = [claims.judge(results.table(made + rows({
+    table = [claims.judge(tables.table(made + rows({
         "baseline": 92, "edge_stochastic_uniform b=8": score}, seeds=1, **net)), cell(85))
         for score in (12, 91)]
-    alone = claims.judge(results.table(made), cell(85))
+    alone = claims.judge(tables.table(made), cell(85))
     assert {t.ours[0] for t in [*table, alone]} == {alone.ours[0]}
     assert [t.verdict[4].split(":")[0] for t in table] == ["not reproduced", "not testable here"]
     assert alone.verdict[4].startswith("not testable")
@@ -73,7 +75,7 @@ def test_squared_errors_are_judged_by_their_logarithms(errors, published, wanted
     made = [Row(**(NET | {"metric": "r2"}), method="ptq", seed=seed, score=0.5, score2=rmse,
                 setting="edge_mid_rise b=4 recipe=edge") for seed, rmse in enumerate(errors)]
     cells = cell(published, "edge_mid_rise", metric="mse")
-    found = claims.judge(results.table(made), cells).iloc[-1]
+    found = claims.judge(tables.table(made), cells).iloc[-1]
     assert found.verdict.split(":")[0] == wanted and 0 < found.low < 16 < found.high
     assert found.ours == pytest.approx(16, rel=0.02)        # the middle of 1, 4², 8², 16²
 
@@ -87,31 +89,31 @@ def test_edges_conclusions():
     both = made + [r for r in rows({"baseline": 86.1})
                    + rows({f"edge_{s} b=6": good.get(s, 79) for s in sets}
                           | {f"{s} b=6 per-tensor": 85 for s in sets})
-                   for r in [Row(**{c: getattr(r, c) for c in results.COLUMNS}
+                   for r in [Row(**{c: getattr(r, c) for c in tables.COLUMNS}
                                  | {"model": "mlp_complex"})]]
     cells = pd.concat([cell(85), cell(85, model="mlp_complex")])
-    table = claims.judge(results.table(both), cells)
+    table = claims.judge(tables.table(both), cells)
     best, normal, dense, simple, complex_ = table.verdict[:5]
     assert best == "reproduced" and table.ours[0] == 1
     assert normal.startswith("artefact: the set is left unsorted")
     assert dense == "reproduced" and table.ours[2] == 6
     assert simple.startswith("not testable") and complex_.startswith("not testable")
-    less = claims.judge(results.table(both), pd.concat([cells, cell(85, model="resnet9")]))
+    less = claims.judge(tables.table(both), pd.concat([cells, cell(85, model="resnet9")]))
     assert less.verdict[0].startswith("tested on a stand-in: 2 of Edge's 3 nets, on which it holds")
 
 
 def test_the_prediction_interval_holds_one_more_value_95_times_in_100():
     draws = np.random.default_rng(0).normal(size=(4000, 6))
     inside = [low <= one[-1] <= high for one in draws
-              for low, high in [results.prediction(one[:-1])]]
+              for low, high in [tables.prediction(one[:-1])]]
     assert 0.93 < np.mean(inside) < 0.97
 
 
 def test_the_published_cells_are_whole():
-    cells = results.load_table("edge_ptq", paths.PUBLISHED)
+    cells = tables.load_table("edge_ptq", paths.PUBLISHED)
     assert not cells.duplicated(["task", "model", "bits", "quantizer", "points"]).any()
     assert cells.drop(columns="points").notna().all(axis=None)
     accuracy = cells[cells.metric == "accuracy"].score
     assert accuracy.between(1, 100).all() and cells.bits.isin([2, 4, 6, 8, 10, 12]).all()
-    empty = claims.judge(results.table([]), cells)
+    empty = claims.judge(tables.table([]), cells)
     assert len(empty) == len(cells) + 5 and empty.verdict.str.startswith("not testable").all()

@@ -6,8 +6,10 @@ import pytest
 from safetensors.numpy import save_file
 from scipy import stats
 
-from lib import compare, paths, results
-from lib.results import Row
+from lib import tables
+from lib.base import paths
+from lib.study import compare
+from lib.tables import Row
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +36,7 @@ def publish(*rows):
 def keep(folder, rows):
     runs, paths.RUNS = paths.RUNS, folder.parent
     paths.profile(folder.name)
-    results.save("02_train", list(rows), {})
+    tables.save("02_train", list(rows), {})
     paths.RUNS = runs
 
 

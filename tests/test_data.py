@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lib import data, names, paths
+from lib import data
+from lib.base import names, paths
 from lib.data import images, series, splits, synthetic, tabular
 
 real = pytest.mark.skipif(not os.environ.get("GREENBITS_MIRROR"),

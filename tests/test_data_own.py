@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lib import data, paths
+from lib import data
+from lib.base import paths
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from lib import data, paths
+from lib import data
+from lib.base import paths
 from lib.data import sources
 
 CONTENT = b"the authors' bytes" * 1000

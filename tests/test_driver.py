@@ -13,7 +13,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from lib import results
+from lib import tables
 
 from .conftest import copy
 
@@ -133,7 +133,7 @@ def test_wrong_parameters_are_told_before_the_environment_is_touched(toy):
         toy.root / "called").read_text()
     assert not (toy.root / "data").exists()
     modules = subprocess.run(
-        [sys.executable, "-c", "import lib.driver, lib.params, sys; print('torch' in sys.modules)"],
+        [sys.executable, "-c", "import lib.study.commands, lib.params, sys; print('torch' in sys.modules)"],
         cwd=toy.root, capture_output=True, text=True, check=True)
     assert modules.stdout == "False\n"
 
@@ -172,7 +172,7 @@ def rows(project) -> dict[str, pd.DataFrame]:
     tables = {}
     for path in sorted((project.root / "data/runs/quick").glob("[0-9][0-9]_*.npz")):
         table = pd.read_csv(path.with_suffix(".csv"))
-        tables[path.stem] = table[[c for c in results.COLUMNS
+        tables[path.stem] = table[[c for c in tables.COLUMNS
                                    if not c.startswith(("latency_", "spent_s", "measured_"))]]
     return tables
 

@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from lib import figures, paths, results
-from lib.results import Row
+from lib import tables
+from lib.base import paths
+from lib.page import figures
+from lib.tables import Row
 from tests.toys import blobs
 
 
@@ -71,7 +73,7 @@ def summary():
     rows = [Row(task=t, model=m, metric=metric, score=s, score_low=s - w, score_high=s + w, seed=0)
             for t, metric, w in (("one", "accuracy", 2), ("two", "r2", 0.1))
             for m, s in (("net", 0.5), ("svm", 0.25))]
-    table = results.summary(results.table(rows))
+    table = tables.summary(tables.table(rows))
     return table.assign(kind=table.model.map({"net": "net", "svm": "rival"}))
 
 

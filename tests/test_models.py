@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib import models, names
+from lib import models
+from lib.base import names
 from lib.models.dropout import Dropout
 from lib.models.transformer import Attention
 from tests.toys import blobs, line

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from lib import params, paths, values
+from lib.base import paths
+from lib.study import parameters, values
 
 CELL = """\
 profile: str = "lab"
@@ -36,7 +37,7 @@ def toy(tmp_path, monkeypatch):
 def study(toy, text):
     path = toy / "mine.yaml"
     path.write_text(text)
-    return params.study_plan(path)
+    return parameters.study_plan(path)
 
 
 @pytest.mark.parametrize("text, named", [
@@ -72,7 +73,7 @@ def study(toy, text):
 ])
 def test_a_slip_is_named_in_one_sentence(toy, text, named):
     (toy / "mine.csv").write_text("a,b,label\n1,2,3\n")
-    with pytest.raises(params.Mistakes) as told:
+    with pytest.raises(parameters.Mistakes) as told:
         study(toy, text)
     sentence = str(told.value)
     assert "\n" not in sentence and "mine.yaml" in sentence
@@ -81,7 +82,7 @@ def test_a_slip_is_named_in_one_sentence(toy, text, named):
 
 
 def test_all_slips_are_told_at_once(toy):
-    with pytest.raises(params.Mistakes) as told:
+    with pytest.raises(parameters.Mistakes) as told:
         study(toy, "lr: 0\nepohcs: 1\nseeds: []\n")
     assert len(str(told.value).splitlines()) == 3
 
@@ -89,8 +90,8 @@ def test_all_slips_are_told_at_once(toy):
 @pytest.mark.parametrize("name", ["full.yaml", "lab.yaml", "published.yaml", "my study.yaml"])
 def test_a_study_cannot_take_a_name_that_means_something(toy, name):
     (toy / name).write_text("lr: 0.2")
-    with pytest.raises(params.Mistakes, match="cannot be its name"):
-        params.study_plan(toy / name)
+    with pytest.raises(parameters.Mistakes, match="cannot be its name"):
+        parameters.study_plan(toy / name)
 
 
 def test_a_study_goes_to_the_notebooks_that_have_its_keys(toy):
@@ -119,14 +120,14 @@ def folder(toy, **files):
         path = toy / "params" / "full" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return params.folder_plan("full")
+    return parameters.folder_plan("full")
 
 
 def test_a_notebooks_own_file_overrides_the_common_one(toy):
     plan = folder(toy, common="profile: full\nseeds: [0, 1]\n", **{"02_train": "seeds: [7]\n"})
     assert plan.given["02_train"] == {"profile": "full", "seeds": [7]}
     assert plan.given["03_ptq"] == {"profile": "full"}
-    assert list(params.folder_plan("full", "03").given) == ["03_ptq", "10_report"]
+    assert list(parameters.folder_plan("full", "03").given) == ["03_ptq", "10_report"]
 
 
 @pytest.mark.parametrize("files, named", [
@@ -136,7 +137,7 @@ def test_a_notebooks_own_file_overrides_the_common_one(toy):
     ({"common": "profile: quick"}, ["'profile'", "'quick'", "'full'"]),
 ])
 def test_a_slip_in_a_folder_is_named(toy, files, named):
-    with pytest.raises(params.Mistakes) as told:
+    with pytest.raises(parameters.Mistakes) as told:
         folder(toy, **files)
     for word in named:
         assert word in str(told.value)
@@ -145,8 +146,8 @@ def test_a_slip_in_a_folder_is_named(toy, files, named):
 def test_a_wrong_default_in_a_notebook_is_named(toy):
     path = paths.NOTEBOOKS / "02_train.ipynb"
     path.write_text(path.read_text().replace("resnet8", "resnet80"))
-    with pytest.raises(params.Mistakes, match="notebooks/02_train.ipynb: 'pairs': .*resnet80"):
-        params.folder_plan("quick")
+    with pytest.raises(parameters.Mistakes, match="notebooks/02_train.ipynb: 'pairs': .*resnet80"):
+        parameters.folder_plan("quick")
 
 
 @pytest.mark.parametrize("count, wrong", [(0, 1), (-1, 1), (1, 0), (64, 0)])

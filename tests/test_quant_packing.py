@@ -11,7 +11,7 @@ from torch import nn
 
 from lib import quant
 from lib.quant import packing
-from lib.quant.tensor import code_bytes
+from lib.layers.stored import code_bytes
 
 
 @settings(max_examples=150, deadline=None)

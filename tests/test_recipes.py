@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from lib import cache, data, measure, paths, recipes, train
+from lib import data, measure, recipes, train
+from lib.base import paths
+from lib.study import cache
 from tests.toys import blobs
 
 FAST = dict(epochs=2, batch_size=64)

@@ -8,7 +8,9 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from lib import params, paths, report
+from lib.base import paths
+from lib.page import report
+from lib.study import parameters
 
 
 def soup(path):
@@ -28,8 +30,8 @@ def test_the_report_holds_every_section(quick, pages):
     found = [h.get_text().rstrip("¶") for h in pages["report"].find_all(re.compile("h[1-4]"))]
     assert len(wanted) >= 3 and set(wanted) <= set(found)
     assert not pages["report"].select("div.highlight")              # the report has no code …
-    for stem in params.notebooks():
-        if stem != params.REPORT:
+    for stem in parameters.notebooks():
+        if stem != parameters.REPORT:
             assert pages[stem].select("div.highlight")              # … its chapters have,
             assert pages["report"].select(f'a[href="chapters/{stem}.html"]')    # and are linked
             assert pages[stem].select('a[href="../report.html"]')
@@ -58,7 +60,7 @@ def test_every_figure_is_whole_and_described(pages):
             data = base64.b64decode(data, validate=True)
             assert data.startswith(b"\x89PNG") and data.rstrip().endswith(b"IEND\xaeB`\x82"), stem
             assert min(struct.unpack(">II", data[16:24])) > 50, stem
-    assert pages["report"].find("figure") and len(pages) == len(params.notebooks())
+    assert pages["report"].find("figure") and len(pages) == len(parameters.notebooks())
 
 
 def test_pages_read_offline(pages):

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from lib import params, paths, values
+from lib.base import paths
+from lib.study import parameters, values
 
 LIB = paths.ROOT / "lib"
 MOST_LINES, MOST_CELLS, LONGEST_CELL = 5000, 20, 16
@@ -128,7 +129,7 @@ def test_parameter_cells_are_typed_flat_and_commented(path):
                 if "parameters" in c["metadata"].get("tags", []))
     lines = "".join(cell["source"]).splitlines()
     assert lines[0] == 'profile: str = "lab"'
-    known = params.cell(path)
+    known = parameters.cell(path)
     assert len(known) == len(ast.parse("\n".join(lines)).body)      # nothing else stands there
     for name, parameter in known.items():
         assert values.fits(parameter.default, parameter.kind), name
@@ -139,13 +140,13 @@ def test_parameter_cells_are_typed_flat_and_commented(path):
 
 @pytest.mark.parametrize("profile", sorted(p.name for p in paths.PARAMS.iterdir() if p.is_dir()))
 def test_committed_parameter_files_fit_their_notebooks(profile):
-    assert set(params.folder_plan(profile).given) == set(params.notebooks())
+    assert set(parameters.folder_plan(profile).given) == set(parameters.notebooks())
 
 
 def test_quick_sets_only_its_profile_and_seeds():
     """The quick study is what the notebooks' own cells say."""
     assert [p.name for p in (paths.PARAMS / "quick").iterdir()] == ["common.yaml"]
-    given = params.folder_plan("quick").given
+    given = parameters.folder_plan("quick").given
     assert {key for keys in given.values() for key in keys} <= {"profile", "seeds"}
 
 

@@ -5,8 +5,10 @@ from collections import deque
 import numpy as np
 import pytest
 
-from lib import cache, paths, recipes, results, run
-from lib.results import Row
+from lib import recipes, tables
+from lib.base import paths
+from lib.study import cache, run
+from lib.tables import Row
 
 factor = 2
 
@@ -33,7 +35,7 @@ def trial(spec):
 
 def test_parameters_are_the_plain_values():
     run.save([])
-    assert results.provenance("02_train")["parameters"] == {"profile": "toy", "seeds": [0, 1]}
+    assert tables.provenance("02_train")["parameters"] == {"profile": "toy", "seeds": [0, 1]}
     assert paths.profile() == "toy"
 
 
@@ -92,7 +94,7 @@ def test_one_failure_stops_nothing_but_is_told_at_the_end(capsys):
     assert [r.seed for r in rows] == [0, 1] and "FAILED  13: ValueError" in capsys.readouterr().out
     with pytest.raises(RuntimeError, match="1 of this notebook's trials failed.*unlucky"):
         run.save(rows)
-    assert list(results.load("02_train").seed) == [0, 1]         # finished work is not lost
+    assert list(tables.load("02_train").seed) == [0, 1]         # finished work is not lost
 
 
 def test_a_changed_file_of_the_user_redoes_its_trials(tmp_path):
@@ -109,7 +111,7 @@ def test_a_changed_file_of_the_user_redoes_its_trials(tmp_path):
 
 def test_provenance_lies_beside_the_rows():
     run.save(run.each(trial, [{"seed": 0}]))
-    told = results.provenance("02_train")
+    told = tables.provenance("02_train")
     assert {"git", "versions", "hardware", "parameters", "inputs", "steps", "started", "ended",
             "seconds_per_cell"} <= set(told)
     assert told["trials"] == 1 and told["steps"] == [] and told["failures"] == []

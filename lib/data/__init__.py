@@ -1,6 +1,6 @@
 """Data: `load(name, variant=None, fold=None) -> Task`; files are found and checked on the way."""
 
-from lib import names
+from lib.base import names
 from lib.data.facts import describe, duplicates
 from lib.data.sources import DataError
 from lib.data.task import Split, Task

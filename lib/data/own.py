@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import paths
+from lib.base import paths
 from lib.data import splits
 from lib.data.sources import DataError
 from lib.data.task import Task

@@ -10,7 +10,7 @@ import hashlib
 import numpy as np
 import torch
 
-from lib import paths
+from lib.base import paths
 from lib.data.sources import DataError
 from lib.data.task import Split, Task
 

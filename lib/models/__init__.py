@@ -5,7 +5,7 @@ import inspect
 import torch
 from torch import nn
 
-from lib import names
+from lib.base import names
 from lib.models.classical import Boosting, Majority, Neighbours, RBFMachine
 from lib.models.cnn import CNN, ResNet9
 from lib.models.mlp import MLP

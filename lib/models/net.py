@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lib.names import choose
+from lib.base.names import choose
 
 
 class Net(nn.Module):

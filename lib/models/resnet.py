@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.models.net import Net, image_channels, initialise, positive
-from lib.names import choose
+from lib.base.names import choose
 
 
 class Block(nn.Module):

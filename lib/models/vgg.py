@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from lib.models.net import Net, image_channels, initialise
-from lib.names import choose
+from lib.base.names import choose
 
 CHANNELS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 

@@ -7,7 +7,7 @@ in·kh·kw / groups) for a grouped convolution. `ptq` lifts one to a model.
 """
 
 from lib.quant.lift import METHODS, ptq, quantize
-from lib.quant.tensor import Affine, Codebook, Layout, Normal, Points, Quantized
+from lib.layers.stored import Affine, Codebook, Layout, Normal, Points, Quantized
 
 __all__ = ["Affine", "Codebook", "Layout", "METHODS", "Normal", "Points", "Quantized", "ptq",
            "quantize"]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lib.quant.affine import choose_qparams, fake_quantize
 from lib.quant.layers import layers, run
-from lib.quant.tensor import code_count
+from lib.layers.stored import code_count
 
 METHODS = ("mse", "minmax", "percentile", "dynamic")
 MOST_VALUES = 2**20         # of a layer's inputs that its range is chosen from

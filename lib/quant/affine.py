@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.quant.tensor import Affine, code_count, layout, narrow
+from lib.layers.stored import Affine, code_count, layout, narrow
 
 
 def choose_qparams(s: Tensor, base: int, symmetric: bool = False, clip: str = "minmax",

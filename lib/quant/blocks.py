@@ -18,7 +18,7 @@ from lib.quant.affine import choose_qparams
 from lib.quant.fold import fold_batch_norm
 from lib.quant.layers import bits_by_layer, layers, run, store
 from lib.quant.rounding import SoftRounding, half_cosine, indecision
-from lib.quant.tensor import code_count, layout
+from lib.layers.stored import code_count, layout
 
 PIECE = 128             # examples at a time where nothing is trained
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lib.quant.affine import grid, pack_affine, percentiles, to_codes
-from lib.quant.tensor import (
+from lib.layers.stored import (
     Codebook,
     Normal,
     Quantized,

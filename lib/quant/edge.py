@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lib.quant.affine import grid
 from lib.quant.codebook import methods
-from lib.quant.tensor import Affine, Codebook, Normal, Quantized, code_count, layout, normal_levels
+from lib.layers.stored import Affine, Codebook, Normal, Quantized, code_count, layout, normal_levels
 
 
 def fences(w: Tensor) -> tuple[float, float]:

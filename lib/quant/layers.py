@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from lib.quant.tensor import Quantized
+from lib.layers.stored import Quantized
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 MOST_ROWS = 2**16       # of a layer's inputs: 128 positions of each of 512 images

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lib.quant import affine, blocks, codebook, edge, multipoint, rounding
 from lib.quant.activations import quantize_activations, smooth_inputs
 from lib.quant.layers import bare_copy, bits_by_layer, input_rows, layers, run, store
-from lib.quant.tensor import Quantized
+from lib.layers.stored import Quantized
 
 METHODS: dict[str, Callable] = {
     **codebook.METHODS, **affine.METHODS, **multipoint.METHODS, **edge.METHODS,

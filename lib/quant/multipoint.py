@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.quant.rounding import output_error, second_moment
-from lib.quant.tensor import Points, code_count, code_dtype, layout, narrow
+from lib.layers.stored import Points, code_count, code_dtype, layout, narrow
 
 MOST_POINTS = 16
 

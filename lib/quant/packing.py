@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lib.quant.tensor import Layout, Quantized, code_bytes, code_dtype, digits_per_byte
+from lib.layers.stored import Layout, Quantized, code_bytes, code_dtype, digits_per_byte
 
 CHUNK = 2**20           # codes unpacked to single bits at a time; a multiple of 8 and of all digits
 CLASSES = {c.__name__: c for c in Quantized.__subclasses__()}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.quant.affine import choose_qparams, fake_quantize, pack_affine
-from lib.quant.tensor import Affine, Layout, code_count, layout, narrow
+from lib.layers.stored import Affine, Layout, code_count, layout, narrow
 
 STRETCH = 0.1       # h may pass 0 and 1 by so much before it is cut, so that both are reached
 

@@ -10,7 +10,9 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from lib import cache, data, models, names, paths, train
+from lib import data, models, train
+from lib.base import names, paths
+from lib.study import cache
 from lib.data import Task
 from lib.data.sources import fetch
 from lib.recipes.tables import EDGE, EDGE_EPOCHS, EDGE_NETS, FAMILIES, RECIPES, TABULAR

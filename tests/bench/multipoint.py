@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lib.quant import Quantized, quantize
 from lib.quant.affine import choose_qparams, fake_quantize
-from lib.quant.tensor import layout
+from lib.layers.stored import layout
 
 
 def weights(channels: int) -> Tensor:

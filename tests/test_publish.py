@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from lib import cache, paths, shelf, stamps
+from lib.base import paths
+from lib.study import cache, publish, stamps
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +17,7 @@ def toy(tmp_path, monkeypatch):
         monkeypatch.setattr(paths, name, tmp_path / "data" / name.lower())
     monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
-    monkeypatch.setattr(shelf, "COST", paths.RESULTS / "cost.json")
+    monkeypatch.setattr(publish, "COST", paths.RESULTS / "cost.json")
     monkeypatch.delenv("GREENBITS_MIRROR", raising=False)
     return tmp_path
 
@@ -43,19 +44,19 @@ def trained(name, seconds, key, size=3):
 
 
 def test_publish_copies_rows_and_tables_and_says_what_they_cost(capsys):
-    assert shelf.publish() == 1
+    assert publish.publish() == 1
     full_study()
-    assert shelf.publish() == 0
+    assert publish.publish() == 0
     assert sorted(p.name for p in paths.RESULTS.iterdir()) == [
         "02_history.csv", "02_train.csv", "02_train.json", "02_train.npz", "cost.json"]
-    told = shelf.cost(["02_train"])
+    told = publish.cost(["02_train"])
     assert "1 h 01 min" in told                     # the first run, not the one from caches
     assert "Still to download: 0.0 MB" in told
     (paths.RAW / "churn.csv").rename(paths.RAW / "lost.csv")
-    cost = json.loads(shelf.COST.read_text())
+    cost = json.loads(publish.COST.read_text())
     assert cost["downloads"] == {"churn.csv": 3000}
-    file(shelf.COST, json.dumps(cost | {"downloads": {"churn.csv": 3e9}}))
-    assert "Still to download: 3.0 GB" in shelf.cost(["02_train"])
+    file(publish.COST, json.dumps(cost | {"downloads": {"churn.csv": 3e9}}))
+    assert "Still to download: 3.0 GB" in publish.cost(["02_train"])
 
 
 def test_files_of_a_mirror_are_downloads_whether_or_not_it_is_named_now(tmp_path):
@@ -63,8 +64,8 @@ def test_files_of_a_mirror_are_downloads_whether_or_not_it_is_named_now(tmp_path
     read = [file(tmp_path / "mirror" / name, "x" * 2000) for name in ("mv.dat", "notes.txt")]
     rows = paths.RUNS / "full"
     stamps.write(rows / "02_train.stamp.json", {}, read, [rows / "02_train.csv"], 1.0)
-    assert shelf.publish() == 0
-    assert json.loads(shelf.COST.read_text())["downloads"] == {"mv.dat": 2000}
+    assert publish.publish() == 0
+    assert json.loads(publish.COST.read_text())["downloads"] == {"mv.dat": 2000}
 
 
 def test_publish_keeps_lasting_weights_and_no_folder_of_this_machine():
@@ -75,7 +76,7 @@ def test_publish_keeps_lasting_weights_and_no_folder_of_this_machine():
         steps.append(trained(f"toy {name}", 1, key))
     file(paths.RUNS / "full/02_train.json", json.dumps({
         "git": "abc", "steps": steps, "inputs": {"/home/me/data/churn.csv": "1", "data/a": "2"}}))
-    assert shelf.publish() == 0
+    assert publish.publish() == 0
     assert [p.name for p in paths.WEIGHTS.iterdir()] == ["toy-lasting.safetensors"]
     told = json.loads((paths.RESULTS / "02_train.json").read_text())
     assert told["inputs"] == {"churn.csv": "1", "data/a": "2"}
@@ -83,12 +84,12 @@ def test_publish_keeps_lasting_weights_and_no_folder_of_this_machine():
 
 def test_where_weights_do_not_fit_those_that_took_longest_a_byte_stay(monkeypatch, capsys):
     full_study()
-    monkeypatch.setitem(shelf.MOST_MB, "data/weights", 0.012)
+    monkeypatch.setitem(publish.MOST_MB, "data/weights", 0.012)
     steps = [trained(name, seconds, {"version": 1}, 2000) for name, seconds in (
         ("short", 1), ("long", 99))] + [trained("small", 50, {"version": 1})]
     file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": steps}))
     for _ in range(2):                                          # publishing again changes nothing
-        assert shelf.publish() == 0
+        assert publish.publish() == 0
         assert "short.safetensors stays out of data/weights" in capsys.readouterr().out
         assert sorted(p.name for p in paths.WEIGHTS.iterdir()) == [
             "long.safetensors", "small.safetensors"]
@@ -102,7 +103,7 @@ def test_weights_that_were_published_under_the_same_key_stay_as_they_are():
             entry.unlink()
         steps = [trained("net", 1, {"version": version}, size)]
         file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": steps}))
-        assert shelf.publish() == 0
+        assert publish.publish() == 0
         assert ([p.read_bytes() for p in paths.WEIGHTS.glob("*")] != before) == changes
 
 
@@ -112,7 +113,7 @@ def test_of_the_sizes_of_a_net_the_largest_is_published(order):
     steps = [trained("net", seconds, {"version": 1, "sizes": width}, width)
              for width, seconds in ((4, 90), (16, 10))]
     file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": steps[::order]}))
-    assert shelf.publish() == 0
+    assert publish.publish() == 0
     with safe_open(paths.WEIGHTS / "net.safetensors", framework="numpy") as kept:
         assert cache.header(kept)["key"]["sizes"] == 16
 
@@ -121,13 +122,13 @@ def test_the_cost_counts_trainings_that_the_cache_spared():
     full_study()
     spent = {"step": "train a", "file": "a", "seconds": 5000}
     file(paths.RUNS / "full/02_train.json", json.dumps({"steps": [spent, spent]}))
-    assert shelf.publish() == 0 and "1 h 23 min" in shelf.cost(["02_train"])
+    assert publish.publish() == 0 and "1 h 23 min" in publish.cost(["02_train"])
 
 
 def test_publish_warns_of_rows_that_no_commit_can_make_again(toy, capsys):
     subprocess.run(["git", "init", "-q", toy], check=True)
     full_study(git="abc-dirty")
-    assert shelf.publish() == 0
+    assert publish.publish() == 0
     assert "02_train's rows were made by code that was not committed" in capsys.readouterr().out
 
 
@@ -138,9 +139,9 @@ def test_clean_says_what_it_deletes_and_spares_the_rest(toy, capsys, monkeypatch
               file(paths.WEIGHTS / "e"), file(paths.RESULTS / "f")]
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: "n")
-    assert shelf.clean() == 1 and all(p.exists() for p in doomed)
+    assert publish.clean() == 1 and all(p.exists() for p in doomed)
     monkeypatch.setattr("builtins.input", lambda question: "y")
-    assert shelf.clean() == 0
+    assert publish.clean() == 0
     assert not any(p.exists() for p in doomed) and all(p.exists() for p in spared)
     said = capsys.readouterr().out
     for name in ("data/cache", "data/runs", "figures/quick"):
@@ -148,14 +149,14 @@ def test_clean_says_what_it_deletes_and_spares_the_rest(toy, capsys, monkeypatch
 
 
 def test_status_tells_what_is_there(capsys):
-    assert shelf.status() == 0
+    assert publish.status() == 0
     full_study()
-    shelf.publish()
-    assert shelf.status() == 0
+    publish.publish()
+    assert publish.status() == 0
     said = capsys.readouterr().out
     assert "full: 1 notebooks, 1 rows" in said and "1 rows in data/results" in said
 
 
 @pytest.mark.parametrize("count, said", [(0, "0.0 MB"), (25_000_000, "25.0 MB"), (3e9, "3.0 GB")])
 def test_bytes_as_a_person_says_them(count, said):
-    assert shelf.size(count) == said
+    assert publish.size(count) == said

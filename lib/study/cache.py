@@ -22,7 +22,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lib import paths
+from lib.base import paths
 
 Built = tuple[dict[str, np.ndarray], Any]
 

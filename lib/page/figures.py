@@ -14,7 +14,7 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lib import paths
+from lib.base import paths
 
 PALETTE = "colorblind"
 WIDTH = 7.2                 # inches; about the text's width in the report
@@ -126,7 +126,7 @@ def _columns(task, count: int) -> Figure:
 def baselines(summary: pd.DataFrame, published: pd.DataFrame) -> Figure:
     """Scores by task: our nets, the models of scikit-learn, and what was published before.
 
-    summary: task, model, metric, score, low, high, kind (net or rival), as `results.summary` gives
+    summary: task, model, metric, score, low, high, kind (net or rival), as `tables.summary` gives
     it; published: task, metric, score. Accuracy and R² have a panel each.
     """
     metrics = [m for m in ("accuracy", "r2") if (summary.metric == m).any()]

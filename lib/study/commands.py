@@ -1,4 +1,4 @@
-"""Runs a study: notebooks in order, from parameter files, in one process; `python -m lib.driver`.
+"""Runs a study: notebooks in order, from parameter files, in one process; `python -m lib.study.commands`.
 
 Torch is never imported here and Papermill late: a wrong parameter is reported within a second.
 """
@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
-from lib import paths
+from lib.base import paths
 
 # jsonschema, which Jupyter imports, compiles a grammar of web addresses here: 2.7 s for nothing.
 sys.modules.setdefault("rfc3987_syntax", None)      # type: ignore[arg-type]
@@ -48,14 +48,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def study(plan) -> int:
     """Execute what has changed, render, and say where the report is and what took how long."""
-    from lib import params, report, stamps
+    from lib.page import report
+    from lib.study import parameters, stamps
     took: list[tuple[str, str]] = []
     folders = paths.RUNS / plan.profile, paths.FIGURES / plan.profile
     with _alone(plan.profile):
         for i, stem in enumerate(plan.given, 1):
-            clock, source = time.time(), params.notebook(stem)
+            clock, source = time.time(), parameters.notebook(stem)
             head = f"[{i}/{len(plan.given)}] {stem} · {plan.profile} · "
-            others = _others_rows(plan.profile, stem) if stem == params.REPORT else []
+            others = _others_rows(plan.profile, stem) if stem == parameters.REPORT else []
             now = stamps.wanted(source, plan.resolved(stem), stamps.fingerprints(others))
             stamp = folders[0] / f"{stem}.stamp.json"
             if done := stamps.valid(stamp, now):
@@ -165,36 +166,36 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _study(asked: argparse.Namespace) -> int:
-    from lib import params
+    from lib.study import parameters
     try:
-        plan = params.study_plan(Path(asked.argument).absolute()) if asked.command == "study" \
-            else params.folder_plan(asked.command, asked.argument)
-    except params.Mistakes as mistakes:
+        plan = parameters.study_plan(Path(asked.argument).absolute()) if asked.command == "study" \
+            else parameters.folder_plan(asked.command, asked.argument)
+    except parameters.Mistakes as mistakes:
         print(mistakes, file=sys.stderr)
         return WRONG
     if asked.check:
         return DONE
     if asked.command == "full":
-        from lib import shelf
-        print(shelf.cost(list(plan.given)))
+        from lib.study import publish
+        print(publish.cost(list(plan.given)))
     return study(plan)
 
 
 def _report(asked: argparse.Namespace) -> int:
-    from lib import params
+    from lib.study import parameters
     if not any(paths.RESULTS.glob("*.csv")):
         raise Stopped("data/results has no rows yet: run ./run_all.sh full, then publish")
-    return study(params.Plan("published", {params.REPORT: {"profile": "published"}}))
+    return study(parameters.Plan("published", {parameters.REPORT: {"profile": "published"}}))
 
 
 def _other(asked: argparse.Namespace) -> int:
-    from lib import compare, shelf
+    from lib.study import compare, publish
     return compare.compare(asked.argument) if asked.command == "compare" \
-        else getattr(shelf, asked.command)()
+        else getattr(publish, asked.command)()
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m lib.driver", description="See ./run_all.sh --help.")
+    parser = argparse.ArgumentParser("python -m lib.study.commands", description="See ./run_all.sh --help.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, run, argument in (
             ("quick", _study, None), ("full", _study, "?"), ("study", _study, 1),

@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from lib import paths, values
+from lib.base import paths
+from lib.study import values
 
 REPORT = "10_report"
 RESERVED = ("quick", "full", "lab", "published")

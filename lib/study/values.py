@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from lib import names, paths
+from lib.base import names, paths
 
 USER_DATA = ("csv", "imagefolder", "npz")
 

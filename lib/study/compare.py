@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 from safetensors import safe_open
 
-from lib import cache, paths, results
+from lib import tables
+from lib.base import paths
+from lib.study import cache
 
 POINTS = {"accuracy": 0.1}          # percent; any other metric: 0.1 points of 1, that is 0.001
 ALIKE = 0.995
@@ -89,7 +91,7 @@ def interval(table: pd.DataFrame, row: pd.Series) -> tuple[float, float, str]:
     fold = same[same.fold.eq(row.fold) | (same.fold.isna() & pd.isna(row.fold))]
     values, over = (fold.score, "seeds") if fold.seed.nunique() > 1 else (same.score, "folds")
     n, mean, least = len(values), values.mean(), POINTS.get(row.metric, 0.001)
-    low, high = results.prediction(values) if n > 1 else (mean, mean)
+    low, high = tables.prediction(values) if n > 1 else (mean, mean)
     return min(low, mean - least), max(high, mean + least), f"({n} {over if n > 1 else 'run only'})"
 
 
@@ -129,17 +131,17 @@ def _alike(theirs: np.ndarray | None, mine: np.ndarray | None) -> float | None:
 
 
 def _key(row: pd.Series, without: tuple[str, ...] = ()) -> str:
-    """A row's key as results.save writes it beside the scores."""
+    """A row's key as tables.save writes it beside the scores."""
     return "|".join("None" if pd.isna(row[c]) else f"{row[c]:g}" if isinstance(row[c], float)
-                    else str(row[c]) for c in results.KEY if c not in without)
+                    else str(row[c]) for c in tables.KEY if c not in without)
 
 
 def _tables(profile: str) -> dict[str, tuple[pd.DataFrame, dict[str, np.ndarray]]]:
     """Rows and scores per example of each notebook that has rows."""
     paths.profile(profile)
     stems = sorted(p.stem for p in paths.run_folder().glob("[0-9][0-9]_*.npz"))
-    return {stem: (table, results.load_scores(stem)) for stem in stems
-            if len(table := results.load(stem))}
+    return {stem: (table, tables.load_scores(stem)) for stem in stems
+            if len(table := tables.load(stem))}
 
 
 def _latest() -> str | None:

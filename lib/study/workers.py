@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 
-from lib import cache, paths
+from lib.base import paths
+from lib.study import cache
 
 
 def ahead(calls: list[Callable[[], object] | None], workers: int) -> Iterator[list[dict]]:

@@ -10,12 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lib import cache, paths
+from lib.base import paths
+from lib.study import cache
 
 BIG = 50 * 2**20            # bytes; above, size and time of change stand for the hash
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "seaborn")
 # Rooms that run and render the notebooks, and so cannot change what these compute.
-OUTSIDE = {"driver", "params", "values", "stamps", "report", "compare", "shelf", "template"}
+OUTSIDE = {"study", "page"}
 
 Fingerprints = dict[str, str]
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from lib import cache, paths
+from lib.base import paths
+from lib.study import cache
 
 COST = paths.RESULTS / "cost.json"
 MOST_MB = {"data/results": 12, "data/weights": 25}
@@ -20,7 +21,7 @@ MOST_MB = {"data/results": 12, "data/weights": 25}
 def cost(stems: list[str]) -> str:
     """How long these notebooks of the full study took when published, how much disk, how much
     download is still to come."""
-    from lib.driver import duration
+    from lib.study.commands import duration
     if not COST.exists():
         return (f"The full study: {len(stems)} notebooks. No full study was published yet, so its "
                 "time, disk space and downloads are not known.")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lib import paths
+from lib.base import paths
 
 KEY = ("task", "model", "method", "setting", "seed", "fold", "draw", "split",
        "runtime", "device", "threads", "batch")

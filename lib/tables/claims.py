@@ -7,7 +7,7 @@ testable here. Rows that test Edge's claims are of its own nets: setting "… re
 import numpy as np
 import pandas as pd
 
-from lib import results
+from lib import tables
 
 SEEDS = 5                       # fewer say nothing about the next training
 WIDE = {"mse": np.log(10), "accuracy": 30.0}    # a wider interval says nothing: a decade, points
@@ -26,7 +26,7 @@ FAMILIES = (("6 bits are enough for dense nets", 6, ("mlp_simple", "mlp_complex"
 def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """The table of claims about post-training quantization: Edge's conclusions, then its cells.
 
-    rows: as `results.table` gives them; cells: data/published/edge_ptq.csv. Columns: study, claim,
+    rows: as `tables.table` gives them; cells: data/published/edge_ptq.csv. Columns: study, claim,
     published, ours, low, high, verdict, rows (how many tested it).
     """
     own = rows[(rows.split == "test") & rows.setting.str.endswith(" recipe=edge")]
@@ -82,7 +82,7 @@ def _best(own: pd.DataFrame, wanted: set) -> dict:
         return _line(claim, 1, _untested())
     ranks = _ranks(own)
     verdict = _holds(ranks.mean().idxmin() == BEST, own, wanted)
-    return _line(claim, 1, verdict, len(own), *results.t_interval(ranks[BEST]))
+    return _line(claim, 1, verdict, len(own), *tables.t_interval(ranks[BEST]))
 
 
 def _normal(own: pd.DataFrame, wanted: set) -> dict:
@@ -92,7 +92,7 @@ def _normal(own: pd.DataFrame, wanted: set) -> dict:
         if part.quantizer.nunique() < 4:
             return _line(claim, None, _untested())
         ranks, used = _ranks(part), used + len(part)
-        behind.append(results.t_interval(ranks.filter(like="normal").mean(axis=1)
+        behind.append(tables.t_interval(ranks.filter(like="normal").mean(axis=1)
                                          - ranks.filter(like="uniform").mean(axis=1)))
     verdict = _holds(behind[0][1] > 0, part, wanted)
     if behind[0][1] > 0 >= behind[1][1]:        # as Edge ran it, but not once repaired
@@ -113,7 +113,7 @@ def _enough(own: pd.DataFrame, wanted: set, claim: str, published: int, models: 
         return _line(claim, published, _untested(seeds))
     kept = own[own.quantizer == BEST].groupby(["bits", "net", "seed"]).points.mean()
     loss = kept.unstack("bits").rsub(base, axis=0)                       # (net, seed) × bits
-    worst = np.array([np.max([results.t_interval(part) for _, part in loss[b].groupby("net")], 0)
+    worst = np.array([np.max([tables.t_interval(part) for _, part in loss[b].groupby("net")], 0)
                       for b in sorted(loss, reverse=True)])              # (bits, mean low high)
     good = np.minimum.accumulate(worst <= ENOUGH)
     ours, low, high = (min(np.array(sorted(loss, reverse=True))[ok], default=np.nan)
@@ -138,7 +138,7 @@ def _cell(own: pd.DataFrame, cell) -> dict:
         alike = (mine.mean() < base.mean() / 2) == (cell.score < cell.float_score / 2)
         return _line(claim, cell.score, _pattern(alike, net), len(mine), mine.mean())
     there, back = (np.log, np.exp) if cell.metric == "mse" else (np.array, np.array)
-    low, high = back(results.prediction(there(mine)))       # errors span decades: by logarithms
+    low, high = back(tables.prediction(there(mine)))       # errors span decades: by logarithms
     high = high if cell.metric == "mse" else min(high, 100.0)
     verdict = "reproduced" if low <= cell.score <= high else "not reproduced"
     if verdict == "reproduced" and len(twin) and not low <= back(there(twin).mean()) <= high:

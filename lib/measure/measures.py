@@ -10,8 +10,8 @@ import torch
 from sklearn.metrics import f1_score
 from torch import nn
 
-from lib import energy, results, train
-from lib.results import Row
+from lib import energy, tables, train
+from lib.tables import Row
 
 WARM_UP = 5
 WINDOW_S = 0.05             # a window holds each variant once, about this long each
@@ -30,7 +30,7 @@ def measure(model: nn.Module, task, *, method: str = "baseline", setting: str | 
     """
     result = train.evaluate(model, task, split, examples=examples)
     scores = result.scores.numpy()
-    low, high = results.bootstrap(scores, task.metric)
+    low, high = tables.bootstrap(scores, task.metric)
     second = {"metric2": "macro_f1", "score2": _macro_f1(result, task, split)} \
         if task.metric == "accuracy" else \
         {"metric2": "rmse", "score2": float(np.sqrt(scores[:, 0].mean()))}

@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 from bs4 import BeautifulSoup
 
-from lib import paths
+from lib.base import paths
 
 TEMPLATE = Path(__file__).parent / "template"
 REPORT = "10_report"

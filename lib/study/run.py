@@ -19,11 +19,13 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, display
 
-from lib import cache, paths, results, workers
-from lib.results import Row
+from lib import tables
+from lib.base import paths
+from lib.study import cache, workers
+from lib.tables import Row
 
 # What a row can depend on, as far as a notebook imports it; figures and report change no number.
-ROOMS = ("data", "models", "train", "quant", "prune", "energy", "measure", "results")
+ROOMS = ("data", "models", "train", "layers", "quant", "prune", "energy", "measure", "tables", "base")
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
 
 _run: dict = {}
@@ -150,8 +152,8 @@ def save(rows: list[Row]) -> pd.DataFrame:
                    "seconds": sum(c["seconds"] for c in _run["seconds_per_cell"]),
                    "failures": _failures}
     if paths.profile() == "published":      # only the report runs on committed rows; it has none
-        return results.table(rows)
-    frame = results.save(_run["notebook"], rows, done)
+        return tables.table(rows)
+    frame = tables.save(_run["notebook"], rows, done)
     if _failures:
         raise RuntimeError(f"{len(_failures)} of this notebook's trials failed, its other rows "
                            "are saved: " + "; ".join(_failures))
@@ -180,7 +182,7 @@ def _built(trial, spec: dict, words: set[str]) -> cache.Built:
     rows = [rows] if isinstance(rows, Row) else rows
     arrays = {str(i): np.asarray(row.scores) for i, row in enumerate(rows)
               if row.scores is not None}
-    return arrays, [{c: getattr(row, c) for c in results.COLUMNS} for row in rows]
+    return arrays, [{c: getattr(row, c) for c in tables.COLUMNS} for row in rows]
 
 
 def _files(spec: dict) -> dict[str, str]:
