@@ -21,16 +21,17 @@ def _distance(outputs: Tensor, target: Tensor, measure: str) -> float:
 
 @torch.no_grad()
 def sensitivity(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
-                bits: Sequence[int] = (2, 3, 4, 6, 8), method: str = "affine", measure: str = "kl",
+                bits: Sequence[int] = (2, 3, 4, 6, 8), method: str = "affine",
+                measure: str | None = None,
                 levels: Sequence[int] | None = None, **options) -> pd.DataFrame:
     """One line a layer and bit width, of a model in which that layer alone is quantized: layer,
     bits, levels, weights, error, size_bytes, macs_bits. `levels` replaces `bits`: 3 is ternary.
 
     error: "kl" of the softmax of the outputs from the float model's, "mse" relative to their power
-    (regression); both on the calibration inputs, without labels. macs_bits: its multiplications
-    for one example × bits.
+    (None: that for a single output); both on the calibration inputs, without labels. macs_bits: its
+    multiplications for one example × bits.
     """
-    if measure not in ("kl", "mse"):
+    if measure not in ("kl", "mse", None):
         raise ValueError(f"there is no measure {measure!r}; choose one of: kl, mse")
     if calibration is None:
         raise ValueError("sensitivity needs calibration, some hundred inputs of the model")
@@ -43,6 +44,7 @@ def sensitivity(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
     hooks = [m.register_forward_hook(lambda m, a, y, n=name: count(m, a, y, n))
              for name, m in layers(model).items()]
     target = run(model, calibration)
+    measure = measure or ("mse" if target.shape[-1] == 1 else "kl")
     for hook in hooks:
         hook.remove()
     lines = []

@@ -1,0 +1,178 @@
+"""Setting: what was asked of a model, as flat and plain values. Its fields are columns of every table."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Any
+
+REPAIRS = ("folded", "equalized", "corrected", "reestimated", "smooth")
+RECIPES = ("", "ours", "edge", "plan")
+ORDERS = ("", "prune quantize", "quantize prune")
+BUDGET = re.compile(r"mean (\d+) bits, (exact|greedy)")
+SIZE = re.compile(r"([a-z_]+)=(\d+(?:,\d+)*)")
+GROUP = re.compile(r"group-([1-9]\d*)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What was asked of a model; "" and None mean that it was not asked.
+
+    Of the net: recipe (how it was trained), sizes (build arguments that replace the recipe's, as in
+    "width=8" or "hidden=18,11"), epochs, lr and batch_size (where they differ from the recipe).
+    Of quantization: quantizer, bits, levels (where they are no power of two: 3 is ternary), a_bits
+    and a_quantizer (of activations), granularity (tensor, channel, group-64: what shares a range),
+    repairs (words of REPAIRS in their order), steps (of a quantizer that learns), budget ("mean 2
+    bits, exact": layers get their bits under a budget of bytes).
+    Of pruning: pruner, amount (the share of weights asked to go), structure, schedule; order, where
+    a net is pruned and quantized. Of training again: tuned, teacher. Of running it: deploy, policy,
+    trace.
+    ValueError for a value that cannot be.
+    """
+
+    recipe: str = ""
+    sizes: str = ""
+    quantizer: str = ""
+    bits: int | None = None
+    levels: int | None = None
+    a_bits: int | None = None
+    a_quantizer: str = ""
+    granularity: str = ""
+    repairs: str = ""
+    steps: int | None = None
+    budget: str = ""
+    pruner: str = ""
+    amount: float | None = None
+    structure: str = ""
+    schedule: str = ""
+    order: str = ""
+    tuned: str = ""
+    teacher: str = ""
+    epochs: int | None = None
+    lr: float | None = None
+    batch_size: int | None = None
+    deploy: str = ""
+    policy: str = ""
+    trace: str = ""
+
+    def __post_init__(self) -> None:
+        if self.levels and self.levels & (self.levels - 1) == 0:    # 8 levels are 3 bits
+            object.__setattr__(self, "bits", self.levels.bit_length() - 1)
+            object.__setattr__(self, "levels", None)
+        self._fill("granularity", "tensor" if self.quantizer.startswith("edge_") else "channel",
+                   where=self.quantizer)
+        self._fill("a_quantizer", "mse", where=self.a_bits)
+        self._fill("structure", "unstructured", where=self.pruner)
+        self._fill("schedule", "one-shot", where=self.pruner)
+        self._fill("order", "prune quantize", where=self.pruner and self.quantizer)
+        for problem in self._problems():
+            raise ValueError(f"this setting cannot be: {problem}")
+
+    def _fill(self, name: str, value: str, where: object) -> None:
+        """One setting has one spelling: what a technique takes for granted is written down."""
+        if where and not getattr(self, name):
+            object.__setattr__(self, name, value)
+
+    def _problems(self) -> list[str]:
+        found = []
+        if self.recipe not in RECIPES:
+            found.append(f"recipe {self.recipe!r}; choose one of: ours, edge, plan")
+        if self.order not in ORDERS:
+            found.append(f"order {self.order!r}; choose one of: {', '.join(ORDERS[1:])}")
+        asked = [bool(self.bits), bool(self.levels), bool(self.budget)]
+        if self.quantizer and not any(asked):
+            found.append(f"quantizer {self.quantizer!r} without bits, levels or budget; add one")
+        if any(asked) and not self.quantizer:
+            found.append("bits, levels or a budget without a quantizer; name one")
+        if sum(asked) > 1:
+            found.append("more than one of bits, levels and budget; give one")
+        if bool(self.order) != bool(self.pruner and self.quantizer):
+            found.append("an order needs a pruner and a quantizer; leave it out")
+        if self.budget and not BUDGET.fullmatch(self.budget):
+            found.append(f"budget {self.budget!r}; write it as in 'mean 2 bits, exact'")
+        words = [word for word in REPAIRS if word in self.repairs.split()]
+        if " ".join(words) != self.repairs:
+            found.append(f"repairs {self.repairs!r}; choose from, in this order: "
+                         f"{' '.join(REPAIRS)}")
+        known = ("", "tensor", "channel")
+        if self.granularity not in known and not GROUP.fullmatch(self.granularity):
+            found.append(f"granularity {self.granularity!r}; choose tensor, channel or group-64")
+        if self.amount is not None and not 0 <= self.amount < 1:
+            found.append(f"amount {self.amount}; choose a share from 0 to below 1")
+        if bool(self.pruner) != (self.amount is not None):
+            found.append("a pruner needs an amount, and an amount a pruner; give both")
+        if not all(SIZE.fullmatch(size) for size in self.sizes.split()):
+            found.append(f"sizes {self.sizes!r}; write them as in 'width=8' or 'hidden=18,11'")
+        return found
+
+    @property
+    def setting(self) -> "Setting":
+        """The setting alone, where a record holds more than that."""
+        return Setting(**{name: getattr(self, name) for name in FIELDS})
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The fields that were asked for, with their values."""
+        return {name: getattr(self, name) for name in FIELDS
+                if getattr(self, name) not in ("", None)}
+
+    @property
+    def build_arguments(self) -> dict[str, int | tuple[int, ...]]:
+        """`sizes` as arguments: "hidden=18,11 width=8" -> {"hidden": (18, 11), "width": 8}."""
+        found: dict[str, int | tuple[int, ...]] = {}
+        for size in self.sizes.split():
+            name, numbers = SIZE.fullmatch(size).groups()
+            several = tuple(int(number) for number in numbers.split(","))
+            found[name] = several if name == "hidden" or len(several) > 1 else several[0]
+        return found
+
+    @property
+    def allocation(self) -> tuple[int, str] | None:
+        """`budget` as (mean bits, exact or greedy)."""
+        match = BUDGET.fullmatch(self.budget)
+        return (int(match[1]), match[2]) if match else None
+
+    @property
+    def group(self) -> int | None:
+        """How many weights of a row share a range, where `granularity` is a group."""
+        match = GROUP.fullmatch(self.granularity)
+        return int(match[1]) if match else None
+
+    def __str__(self) -> str:
+        """For people: "gptq, 3 bits, folded"; nothing parses it."""
+        words = [*self._of_the_net(), *self._of_quantization(), *self._of_pruning(), self.order,
+                 self.tuned, self.teacher and f"taught by {self.teacher}", self.deploy, self.policy,
+                 self.trace]
+        return ", ".join(word for word in words if word) or "as trained"
+
+    def _of_the_net(self) -> list[str]:
+        return ["Edge's recipe" if self.recipe == "edge" else
+                f"recipe {self.recipe}" if self.recipe not in ("", "ours") else "",
+                self.sizes,
+                f"{self.epochs} epochs" if self.epochs else "",
+                f"rate {self.lr:g}" if self.lr else "",
+                f"batches of {self.batch_size}" if self.batch_size else ""]
+
+    def _of_quantization(self) -> list[str]:
+        if not self.quantizer and not self.a_bits:
+            return [self.repairs]
+        usual = "tensor" if self.quantizer.startswith("edge_") else "channel"
+        return [self.quantizer,
+                f"{self.levels} levels" if self.levels else
+                f"{self.bits} bits" if self.bits else "",
+                self.budget,
+                f"activations in {self.a_bits} bits" if self.a_bits else "",
+                self.a_quantizer if self.a_quantizer not in ("", "mse") else "",
+                f"one range a {self.granularity}" if self.granularity != usual else "",
+                self.repairs,
+                f"{self.steps} steps" if self.steps else ""]
+
+    def _of_pruning(self) -> list[str]:
+        if not self.pruner:
+            return []
+        return [f"{self.pruner} {100 * self.amount:g} %",
+                self.structure if self.structure != "unstructured" else "",
+                self.schedule if self.schedule != "one-shot" else ""]
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Setting))
+TEXT_FIELDS = tuple(field.name for field in dataclasses.fields(Setting) if field.default == "")

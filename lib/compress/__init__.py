@@ -1,0 +1,5 @@
+"""From a setting to a smaller model: `apply(model, setting, calibration)`."""
+
+from lib.compress.steps import apply, sensitivity
+
+__all__ = ["apply", "sensitivity"]

@@ -1,0 +1,99 @@
+"""The one path from what was asked for to a smaller model: each step by name, in a fixed order."""
+
+import copy
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from lib import prune, quant
+from lib.base.setting import Setting
+from lib.quant import allocate, fold
+
+SMOOTHING = 0.5             # SmoothQuant's alpha, as its authors take it (arXiv 2211.10438)
+# Mixed precision: who rounds the one layer whose sensitivity is looked at, to how many values, on
+# how many inputs.
+SENSITIVITY_BY = "gptq"
+SENSITIVITY_LEVELS = (3, 4, 6, 8, 16, 64, 256)
+SENSITIVITY_INPUTS = 256
+
+Inputs = Tensor | tuple[Tensor, ...]
+
+
+def apply(model: nn.Module, setting: Setting, calibration: Inputs | None = None,
+          generator: torch.Generator | None = None,
+          sensitivity: Callable[[], pd.DataFrame] | None = None) -> nn.Module:
+    """A copy of `model` with what `setting` asks of weights and activations.
+
+    In order: batch-norm folded, layers equalized; pruned and quantized, in the setting's order
+    (smoothed first, if asked); biases corrected, batch-norm's statistics measured anew.
+    calibration: some hundred inputs, for what looks at inputs; generator: for what draws at random;
+    sensitivity: gives the table that a budget is spent by, where it is at hand already.
+    ValueError: what the methods refuse.
+    """
+    repairs = setting.repairs.split()
+    small = copy.deepcopy(model)
+    if "folded" in repairs:
+        small = fold.fold_batch_norm(small)
+    if "equalized" in repairs:
+        small = fold.cross_layer_equalize(small)
+    whole = small
+    steps = {"prune": lambda net: _pruned(net, setting),
+             "quantize": lambda net: _quantized(net, setting, calibration, generator, sensitivity)}
+    for step in (setting.order or "prune quantize").split():
+        small = steps[step](small)
+    if "corrected" in repairs:
+        small = fold.correct_bias(small, whole, calibration)
+    if "reestimated" in repairs:
+        small = fold.reestimate_batch_norm(small, calibration)
+    return small
+
+
+def _pruned(model: nn.Module, setting: Setting) -> nn.Module:
+    if not setting.pruner:
+        return model
+    return prune.prune(model, setting.pruner, setting.amount, structure=setting.structure)
+
+
+def _quantized(model: nn.Module, setting: Setting, calibration: Inputs | None,
+               generator: torch.Generator | None,
+               sensitivities: Callable[[], pd.DataFrame] | None) -> nn.Module:
+    if not setting.quantizer:
+        return model
+    options: dict = {}
+    if setting.levels:
+        options["levels"] = setting.levels
+    if setting.steps:
+        options["steps"] = setting.steps
+    if "smooth" in setting.repairs.split():
+        options["smooth"] = SMOOTHING
+    if setting.a_bits:
+        options |= {"a_bits": setting.a_bits, "a_method": setting.a_quantizer}
+    if setting.budget:
+        table = sensitivities() if sensitivities else sensitivity(model, calibration)
+        options["levels"] = spent(table, *setting.allocation)
+    bits = setting.bits
+    if setting.levels:
+        bits = (setting.levels - 1).bit_length()
+    return quant.ptq(model, setting.quantizer, bits=bits or 8, calibration=calibration,
+                     axis=None if setting.granularity == "tensor" else 0, group=setting.group,
+                     generator=generator, **options)
+
+
+def sensitivity(model: nn.Module, calibration: Inputs) -> pd.DataFrame:
+    """How far the answers move when one layer alone gets few levels, one line a layer and number of
+    levels (`quant.allocate.sensitivity`): by the outputs' divergence, or for a single output by its
+    square error."""
+    if isinstance(calibration, tuple):
+        few = tuple(part[:SENSITIVITY_INPUTS] for part in calibration)
+    else:
+        few = calibration[:SENSITIVITY_INPUTS]
+    return allocate.sensitivity(model, few, method=SENSITIVITY_BY, clip="mse",
+                                levels=SENSITIVITY_LEVELS)
+
+
+def spent(table: pd.DataFrame, bits: int, how: str) -> dict[str, int]:
+    """{layer: levels} for the bytes of `bits` a weight; how: exact, or greedy."""
+    choose = {"exact": allocate.allocate, "greedy": allocate.greedy}[how]
+    return choose(table, allocate.budget(table, bits), "levels")

@@ -1,0 +1,72 @@
+"""Means with their 95 % intervals, and what each interval is over."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lib.base.setting import FIELDS
+
+LEVEL = 0.95
+DRAWS = 1000            # of a bootstrap
+COUNTS = ("params", "size_bytes", "bits_per_weight", "macs", "macs_nonzero", "n")
+NET = ("task", "model", *FIELDS)
+
+
+def t_interval(values, level: float = LEVEL) -> tuple[float, float, float]:
+    """Mean and its t interval over independent values (seeds, folds, subjects); nan for one."""
+    values = np.asarray(values, float)
+    mean, n = float(values.mean()), len(values)
+    if n < 2:
+        return mean, float("nan"), float("nan")
+    half = stats.t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    return mean, mean - half, mean + half
+
+
+def prediction(values) -> tuple[float, float]:
+    """95 % interval in which one more value of the same kind lies: mean ± t·s·√(1 + 1/n)."""
+    mean, low, _ = t_interval(values)
+    half = (mean - low) * np.sqrt(len(values) + 1)
+    return mean - half, mean + half
+
+
+def bootstrap_mean(values: np.ndarray) -> tuple[float, float]:
+    """95 % percentile interval of the mean of values per example, (n,), over the examples."""
+    rng, n = np.random.default_rng(0), len(values)
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) <= 16:             # few values: their counts in a resample are multinomial
+        means = rng.multinomial(n, counts / n, DRAWS) @ distinct / n
+    else:
+        means = np.array([values[rng.integers(0, n, n)].mean() for _ in range(DRAWS)])
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def repeats(group: pd.DataFrame) -> str | None:
+    """What an interval of these rows can be over: folds where there are several, else seeds, else
+    draws; None where there is one row, whose interval is over its test examples."""
+    for column in ("fold", "seed", "draw"):
+        if group[column].nunique() > 1:
+            return column
+    return None
+
+
+def summary(rows: pd.DataFrame, by: tuple[str, ...] = NET) -> pd.DataFrame:
+    """Mean score of each group of rows with its 95 % interval, and what the interval is over.
+
+    Over folds where there are several (seeds and draws averaged within each), else over seeds, else
+    over draws, else the row's own interval over test examples. Columns: by…, metric, score, low,
+    high, over, runs, score2 and the medians of COUNTS.
+    """
+    lines = []
+    for key, group in rows.groupby(list(by), dropna=False, sort=False):
+        over = repeats(group)
+        if over:
+            mean, low, high = t_interval(group.groupby(over).score.mean())
+        else:
+            mean, low, high = (group[c].mean() for c in ("score", "score_low", "score_high"))
+        lines.append({**dict(zip(by, key, strict=True)), "metric": group.metric.iloc[0],
+                      "score": mean, "low": low, "high": high, "over": f"{over or 'example'}s",
+                      "runs": len(group), "score2": group.score2.mean(),
+                      **{count: group[count].median() for count in COUNTS}})
+    return pd.DataFrame(lines, columns=[*by, "metric", "score", "low", "high", "over", "runs",
+                                        "score2", *COUNTS])

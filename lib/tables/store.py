@@ -1,0 +1,98 @@
+"""Rows and other tables on disk: in a run's folder, each file whole, numbers to six digits."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.base import paths
+from lib.tables.rows import COST_COLUMNS, KEY, WHOLE, Cost, Row, frame, typed
+from lib.tables.upgrade import is_old, upgrade
+
+DIGITS = "%.6g"
+
+
+def save(notebook: str, rows: list[Row], costs: list[Cost], provenance: dict) -> pd.DataFrame:
+    """Write <notebook>.csv, _costs.csv, .npz (scores per example, by id) and .json of this run."""
+    if paths.profile() == "published":
+        raise ValueError("the published rows are only written by ./run_all.sh publish")
+    table, folder = ordered(frame(rows)), paths.run_folder()
+    unknown = {cost.id for cost in costs} - set(table.id)
+    if unknown:
+        raise ValueError(f"costs of {len(unknown)} rows that are not there: {min(unknown)}")
+    scores = {row.id: row.scores for row in rows if row.scores is not None}
+    arrays = io.BytesIO()
+    np.savez_compressed(arrays, **{name: scores[name] for name in sorted(scores)})
+    paths.write_atomic(folder / f"{notebook}.npz", arrays.getvalue())
+    paths.write_atomic(folder / f"{notebook}_costs.csv", cost_frame(costs).to_csv(
+        index=False, float_format=DIGITS))
+    paths.write_atomic(folder / f"{notebook}.csv", as_csv(table))
+    paths.write_atomic(folder / f"{notebook}.json",
+                       json.dumps(provenance, indent=1, default=str) + "\n")
+    return table
+
+
+def ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """The table sorted by its key."""
+    return table.sort_values(list(KEY), na_position="first", kind="stable", ignore_index=True)
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """A table of rows as text: whole numbers whole, others with six significant digits."""
+    whole = dict.fromkeys(WHOLE, "Int64")
+    return table.astype(whole).to_csv(index=False, float_format=DIGITS)
+
+
+def cost_frame(costs: list[Cost]) -> pd.DataFrame:
+    """Costs as a long table, sorted by row and quantity."""
+    table = pd.DataFrame([vars(cost) for cost in costs], columns=COST_COLUMNS)
+    return table.sort_values(["id", "quantity", "source"], kind="stable", ignore_index=True)
+
+
+def load(notebook: str) -> pd.DataFrame:
+    """A notebook's rows in this profile; an empty frame if it has not been run. Columns that a
+    table does not have yet are empty, and one of the first format is upgraded."""
+    path = paths.run_folder() / f"{notebook}.csv"
+    if not path.exists():
+        return frame([])
+    table = pd.read_csv(paths.reads(path), dtype=str, keep_default_na=False)
+    if is_old(table):
+        steps = provenance(notebook).get("parameters", {}).get("learned_steps")
+        return typed(upgrade(table, steps)[0])
+    return typed(table.replace("", None))
+
+
+def load_costs(notebook: str) -> pd.DataFrame:
+    """What a notebook's rows cost, one line a quantity; empty if it has not been run."""
+    table = load_table(f"{notebook}_costs")
+    return table if len(table) else cost_frame([])
+
+
+def load_scores(notebook: str) -> dict[str, np.ndarray]:
+    """Per-example scores of a notebook's rows: id -> array."""
+    path = paths.run_folder() / f"{notebook}.npz"
+    if not path.exists():
+        return {}
+    with np.load(paths.reads(path), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def provenance(notebook: str) -> dict:
+    """What a notebook's last run depended on; empty if it has not been run."""
+    path = paths.run_folder() / f"{notebook}.json"
+    return json.loads(paths.reads(path).read_text()) if path.exists() else {}
+
+
+def save_table(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Keep any other tidy table (training history, layers, traces) beside the rows."""
+    text = table.to_csv(index=False, float_format=DIGITS)
+    paths.write_atomic(paths.run_folder() / f"{name}.csv", text)
+    return table
+
+
+def load_table(name: str, folder: Path | None = None) -> pd.DataFrame:
+    """A table kept by `save_table`, or one of data/published; empty if there is none."""
+    path = (folder or paths.run_folder()) / f"{name}.csv"
+    return pd.read_csv(paths.reads(path)) if path.exists() else pd.DataFrame()
