@@ -39,13 +39,14 @@ def test_csv_texts_become_columns_and_the_target_decides_the_kind(elsewhere):
     own = written(elsewhere, frame().drop(columns=["empty", "name"]))
     task = data.load(f"{own}#kind", fold=2)
     assert task.features == ("age", "member", "income", "stars", "town_Köln", "town_Ulm")
-    assert task.classes == ("no", "yes") and task.metric == "accuracy" and task.train.group is None
+    assert task.classes == ("no", "yes") and task.metric.name == "accuracy"
+    assert task.train.group is None
     assert [len(p) for p in (task.train, task.val, task.test)] == [60, 20, 20]
     assert set(task.train.x[:, 4:].unique().tolist()) == {0.0, 1.0}
     assert data.load(f"{own}#stars").classes == ("1", "2", "3", "4", "5")
     assert data.load(f"{own}#member").classes == ("False", "True")
     regression = data.load(f"{own}#income")
-    assert regression.metric == "r2" and regression.outputs == 1
+    assert regression.metric.name == "r2" and regression.outputs == 1
     assert regression.train.y.mean().abs() < 1e-6
     assert task.source == "own file own.csv"
     assert str(elsewhere / "own.csv") in paths.inputs() or "own.csv" in paths.inputs()
@@ -163,7 +164,7 @@ def test_npz_is_a_series_or_an_image_by_its_shape(elsewhere):
     assert (task.kind, task.inputs) == ("image", (3, 8, 8)) and task.train.group is None
     assert task.train.x.max() == 1
     task = data.load(saved(elsewhere, x=last.transpose(0, 3, 1, 2) / 255, y=y * 0.5))
-    assert (task.inputs, task.metric) == ((3, 8, 8), "r2")
+    assert (task.inputs, task.metric.name) == ((3, 8, 8), "r2")
 
 
 @pytest.mark.parametrize("arrays, says", [

@@ -340,10 +340,10 @@ def test_classical_models_answer_like_nets(name, task):
     outputs = model.fit(task, seed=0)(task.test.x)
     assert outputs.shape == (len(task.test), task.outputs) and outputs.dtype == torch.float32
     score = task.total(task.score(outputs, task.test))
-    floor, strong = (45, 80) if task.metric == "accuracy" else (0.01, 0.8)
+    floor, strong = (45, 80) if task.metric.name == "accuracy" else (0.01, 0.8)
     assert score < floor if name == "majority" else score > strong
     assert model.setting and not list(model.parameters())
-    if task.metric == "accuracy":       # the highest score is the class it predicts
+    if task.metric.name == "accuracy":       # the highest score is the class it predicts
         predicted = model.estimator.predict(task.test.x.double().numpy())
         assert np.array_equal(outputs.argmax(1).numpy(), predicted)
 

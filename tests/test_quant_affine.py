@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 from torch import nn
 
 from lib import models, quant
+from lib.base.metric import METRICS
 from lib.data.task import Split, Task
 from lib.quant import quantize
 from lib.quant.affine import choose_qparams, fake_quantize
@@ -99,7 +100,7 @@ def test_hqq_beats_min_max_in_the_norm_it_minimises():
 def image_task() -> Task:
     x, y = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(8)
     part = Split(x, y)
-    return Task("toy", "image", "accuracy", tuple("01234567"), (3, 32, 32), 8, "synthetic",
+    return Task("toy", "image", METRICS["accuracy"], tuple("01234567"), (3, 32, 32), 8, "synthetic",
                 torch.full((3,), 0.5), torch.full((3,), 0.3), part, part, part, "none")
 
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from lib.base.metric import METRICS
 from lib.data.task import Split, Task
 
 
@@ -26,6 +27,6 @@ def _task(name, metric, classes, x, y, **more) -> Task:
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(1))
     a, b = int(0.6 * len(y)), int(0.8 * len(y))
     parts = [Split(x[i], y[i]) for i in (order[:a], order[a:b], order[b:])]
-    return Task(name, "tabular", metric, classes, (4,), max(1, len(classes)), "made here",
+    return Task(name, "tabular", METRICS[metric], classes, (4,), max(1, len(classes)), "made here",
                 parts[0].x.mean(0), parts[0].x.std(0), *parts, hash=name,
                 features=tuple("abcd"), **more)

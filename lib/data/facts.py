@@ -15,7 +15,7 @@ def describe(task: Task) -> dict[str, object]:
         # The class that is most frequent in training is what a model that knows nothing would say.
         guess = task.train.y.bincount(minlength=task.outputs).argmax()
         majority = 100 * (task.test.y == guess).double().mean().item()
-    return {"task": task.name, "kind": task.kind, "metric": task.metric, "inputs": task.inputs,
+    return {"task": task.name, "kind": task.kind, "metric": task.metric.name, "inputs": task.inputs,
             "classes": len(task.classes), "train": len(task.train), "val": len(task.val),
             "test": len(task.test), "majority_share": majority,
             "subjects": None if task.train.group is None else len(

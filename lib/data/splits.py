@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lib.base import paths
+from lib.base.metric import METRICS
 from lib.data.sources import DataError
 from lib.data.task import Split, Task
 
@@ -103,7 +104,8 @@ def divide(name: str, kind: str, x: np.ndarray, y: np.ndarray,
                      torch.from_numpy(group[chosen].astype(np.int64)))
 
     train, val, test = map(split, rows)
-    return Task(name=name, kind=kind, metric="accuracy" if classes else "r2", classes=classes,
+    metric = METRICS["accuracy" if classes else "r2"]
+    return Task(name=name, kind=kind, metric=metric, classes=classes,
                 inputs=tuple(x.shape[1:]), outputs=len(classes) or 1, source=source,
                 mean=torch.tensor(mean, dtype=torch.float32),
                 std=torch.tensor(std, dtype=torch.float32),

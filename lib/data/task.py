@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lib.base.metric import Metric
+
 
 @dataclass(frozen=True)
 class Split:
@@ -27,7 +29,7 @@ class Task:
 
     name: str                              # "telescope", "california@edge"
     kind: str                              # tabular, image or series
-    metric: str                            # accuracy (percent) or r2
+    metric: Metric = field(repr=False)     # METRICS["accuracy"] (percent), METRICS["r2"]
     classes: tuple[str, ...]               # names; empty for regression
     inputs: tuple[int, ...]                # shape of one example
     outputs: int
@@ -50,17 +52,15 @@ class Task:
         x = self.train.x
         return tuple(part[order] for part in x) if isinstance(x, tuple) else x[order]
 
+    @property
+    def scale(self) -> tuple[float, float]:
+        """(mean, std) of the original target, which is y · std + mean."""
+        return self.target_mean, self.target_std
+
     def score(self, outputs: Tensor, split: Split) -> Tensor:
-        """One value per example: 1.0 where the class is right, (n,); for r2 its parts, (n, 2):
-        squared error and squared deviation from the split's mean, both in original units²."""
-        if self.metric == "accuracy":
-            return (outputs.argmax(1) == split.y).double()
-        y = split.y.double() * self.target_std + self.target_mean
-        error = outputs.double().reshape(-1) * self.target_std + self.target_mean - y
-        return torch.stack([error.square(), (y - y.mean()).square()], 1)
+        """What each example adds to the metric: see `Metric.per_example`."""
+        return torch.from_numpy(self.metric.per_example(outputs, split.y, self.scale))
 
     def total(self, scores: Tensor) -> float:
-        """The metric from per-example values: percent right, or R²."""
-        if self.metric == "accuracy":
-            return 100 * scores.mean().item()
-        return 1 - (scores[:, 0].sum() / scores[:, 1].sum()).item()
+        """The metric, from what the examples add."""
+        return self.metric.total(scores.numpy())

@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 import psutil
 import torch
-from sklearn.metrics import f1_score
 from torch import nn
 
-from lib import energy, tables, train
+from lib import energy, train
 from lib.tables import Row
 
 WARM_UP = 5
@@ -30,19 +29,18 @@ def measure(model: nn.Module, task, *, method: str = "baseline", setting: str | 
     """
     result = train.evaluate(model, task, split, examples=examples)
     scores = result.scores.numpy()
-    low, high = tables.bootstrap(scores, task.metric)
-    second = {"metric2": "macro_f1", "score2": _macro_f1(result, task, split)} \
-        if task.metric == "accuracy" else \
-        {"metric2": "rmse", "score2": float(np.sqrt(scores[:, 0].mean()))}
+    low, high = task.metric.interval(scores)
+    y = getattr(task, split).y[:len(scores)]
+    metric2, score2 = task.metric.second(result.outputs, y, task.scale)
     fields = {
         "task": task.name, "model": label(model), "method": method,
         "setting": setting or method, "seed": seed, "fold": task.fold, "draw": draw,
-        "split": split, "n": len(scores), "metric": task.metric, "score": result.score,
-        "score_low": low, "score_high": high, **second, "loss": result.loss,
+        "split": split, "n": len(scores), "metric": task.metric.name,
+        "score": result.score, "score_low": low, "score_high": high, "metric2": metric2,
+        "score2": score2, "loss": result.loss,
         "threads": torch.get_num_threads(), "device": device(model),
         "measured_by": energy.WHY_UNAVAILABLE, **size(model),
-        "macs": energy.macs(model, _one(task)), "scores": scores.astype(
-            np.uint8 if task.metric == "accuracy" else np.float32)}
+        "macs": energy.macs(model, _one(task)), "scores": task.metric.stored(scores)}
     return Row(**(fields | more))
 
 
@@ -143,11 +141,6 @@ def _others(since: tuple[float, float, float] | None = None):
     if since is None:
         return now
     return ((now[1] - since[1]) - (now[2] - since[2])) / max(1e-9, now[0] - since[0])
-
-
-def _macro_f1(result: train.Evaluation, task, split: str) -> float:
-    y = getattr(task, split).y[:len(result.scores)]
-    return 100 * float(f1_score(y, result.outputs.argmax(1), average="macro", zero_division=0))
 
 
 def _one(task):

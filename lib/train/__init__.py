@@ -169,9 +169,7 @@ def bfloat16_is_faster(device: torch.device) -> bool:
 
 def task_loss(task, outputs: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Cross-entropy for classes, mean squared error of standardised targets for regression."""
-    if task.metric == "accuracy":
-        return F.cross_entropy(outputs, y, label_smoothing=label_smoothing)
-    return F.mse_loss(outputs.reshape(-1), y.to(outputs.dtype))
+    return task.metric.loss(outputs, y, label_smoothing)
 
 
 def _check(*, epochs, lr, batch_size, optimizer, schedule, keep) -> None:

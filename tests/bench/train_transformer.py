@@ -31,6 +31,7 @@ from torch import nn  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 from lib import models, train  # noqa: E402
+from lib.base.metric import METRICS  # noqa: E402
 from lib.data.task import Split, Task  # noqa: E402
 
 BATCH = 64
@@ -80,7 +81,7 @@ torch.manual_seed(0)
 n = BATCH * arguments.steps
 x, y = torch.randn(n, 3, 151), torch.randint(9, (n,))
 part = Split(x, y)
-task = Task("noise", "series", "accuracy", tuple("abcdefghi"), (3, 151), 9, "made here",
+task = Task("noise", "series", METRICS["accuracy"], tuple("abcdefghi"), (3, 151), 9, "made here",
             torch.zeros(3), torch.ones(3), part, Split(x[:BATCH], y[:BATCH]), part, "noise")
 with_magnitude = torch.cat([x, x.norm(dim=1, keepdim=True)], 1).transpose(1, 2).contiguous()
 loader = DataLoader(TensorDataset(with_magnitude, y), BATCH, shuffle=True, drop_last=True)

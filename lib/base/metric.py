@@ -1,0 +1,136 @@
+"""Metric: all that the study knows of one way to score answers. Nothing else asks which it is.
+
+Outputs are a model's, (n, k); y holds class numbers (n,), or standardised targets; scale = (mean,
+std) turns these back into the target's own unit. A new metric is one more entry of METRICS.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+DRAWS = 1000        # of a bootstrap: its 95 % limits then move by about 2 % of their distance
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One way to score a model's answers, and how its values are written down and compared.
+
+    label: for an axis; digits: decimals that are shown; tolerance: a net whose score is at most so
+    much lower counts as kept; best: what a model that is always right gets.
+    per_example(outputs, y, scale): what each example adds, (n,), or (n, 2) for a ratio of sums;
+    total(scores): the metric, from those; resampled(scores, generator, draws): as many totals, each
+    over n examples drawn with replacement; loss(outputs, y, label_smoothing=0.0): what a training
+    lowers; second(outputs, y, scale): name and value of the score beside this one;
+    stored(scores): what is kept of them on disk.
+    """
+
+    name: str
+    label: str
+    digits: int
+    tolerance: float
+    best: float
+    per_example: Callable = field(repr=False)
+    total: Callable[[np.ndarray], float] = field(repr=False)
+    resampled: Callable = field(repr=False)
+    loss: Callable = field(repr=False)
+    second: Callable[..., tuple[str, float]] = field(repr=False)
+    stored: Callable[[np.ndarray], np.ndarray] = field(repr=False)
+
+    def interval(self, scores: np.ndarray) -> tuple[float, float]:
+        """95 % percentile bootstrap interval of the metric over examples; always the same draws."""
+        totals = self.resampled(scores, np.random.default_rng(0), DRAWS)
+        low, high = np.percentile(totals, [2.5, 97.5])
+        return float(low), float(high)
+
+    def text(self, value: float) -> str:
+        """A score as people read it: "91.75"."""
+        return f"{value:.{self.digits}f}"
+
+
+def _right(outputs, y, scale) -> np.ndarray:
+    """1.0 where the class with the highest output is the right one, else 0.0; (n,)."""
+    return (outputs.argmax(1) == y).double().numpy()
+
+
+def _percent(scores: np.ndarray) -> float:
+    return 100 * float(scores.mean())
+
+
+def _resampled_percent(scores: np.ndarray, generator: np.random.Generator,
+                       draws: int) -> np.ndarray:
+    """Resampling values of 0 and 1 is a binomial draw."""
+    if not set(np.unique(scores)) <= {0.0, 1.0}:
+        raise ValueError("the interval of an accuracy needs scores of 0 and 1.")
+    n = len(scores)
+    return 100 * generator.binomial(n, scores.mean(), draws) / n
+
+
+def _cross_entropy(outputs, y, label_smoothing: float = 0.0):
+    """Mean cross-entropy in nats."""
+    from torch.nn import functional
+    return functional.cross_entropy(outputs, y, label_smoothing=label_smoothing)
+
+
+def _macro_f1(outputs, y, scale) -> tuple[str, float]:
+    """Mean over classes of F1, the harmonic mean of precision and recall, in percent."""
+    from sklearn.metrics import f1_score
+    value = f1_score(y, outputs.argmax(1), average="macro", zero_division=0)
+    return "macro_f1", 100 * float(value)
+
+
+def _as_bytes(scores: np.ndarray) -> np.ndarray:
+    return scores.astype(np.uint8)
+
+
+def _squares(outputs, y, scale) -> np.ndarray:
+    """Squared error, and squared deviation from the examples' mean, in the target's unit²; (n, 2).
+    """
+    mean, std = scale
+    target = y.double() * std + mean
+    error = outputs.double().reshape(-1) * std + mean - target
+    deviation = target - target.mean()
+    return np.stack([error.square().numpy(), deviation.square().numpy()], 1)
+
+
+def _share_explained(scores: np.ndarray) -> float:
+    """R² = 1 - Σ squared errors / Σ squared deviations."""
+    return 1 - float(scores[:, 0].sum() / scores[:, 1].sum())
+
+
+def _resampled_share(scores: np.ndarray, generator: np.random.Generator,
+                     draws: int) -> np.ndarray:
+    """Counted draws: a seventh of a multinomial's time."""
+    n = len(scores)
+    sums = np.stack([
+        np.bincount(generator.integers(0, n, n, dtype=np.int32), minlength=n) @ scores
+        for _ in range(draws)])                                         # (draws, 2)
+    return 1 - sums[:, 0] / sums[:, 1]
+
+
+def _squared_error(outputs, y, label_smoothing: float = 0.0):
+    """Mean squared error of standardised targets; there are no labels that could be smoothed."""
+    from torch.nn import functional
+    return functional.mse_loss(outputs.reshape(-1), y.to(outputs.dtype))
+
+
+def _rmse(outputs, y, scale) -> tuple[str, float]:
+    """Root of the mean squared error, in the target's unit."""
+    return "rmse", float(np.sqrt(_squares(outputs, y, scale)[:, 0].mean()))
+
+
+def _errors(scores: np.ndarray) -> np.ndarray:
+    """The squared errors (n,); the deviations are the data's, whatever the model."""
+    return scores[:, 0].astype(np.float32)
+
+
+METRICS = {metric.name: metric for metric in (
+    Metric("accuracy", "accuracy, %", digits=2, tolerance=1.0, best=100.0,
+           per_example=_right, total=_percent, resampled=_resampled_percent,
+           loss=_cross_entropy, second=_macro_f1,
+           stored=_as_bytes),
+    Metric("r2", "R²", digits=4, tolerance=0.01, best=1.0,
+           per_example=_squares, total=_share_explained, resampled=_resampled_share,
+           loss=_squared_error, second=_rmse,
+           stored=_errors),
+)}
