@@ -14,6 +14,7 @@ VARIANTS = {
 USER_TASKS = ("csv:PATH#TARGET", "imagefolder:PATH", "npz:PATH")
 
 CLASSICAL = ("majority", "knn", "svm", "hgb")
+WITHOUT_RECIPE = (*CLASSICAL, "resnet20-akamaster")     # scikit-learn's, and one others trained
 MODELS = (
     "mlp_simple", "mlp_complex", "cnn_edge", "resnet9",
     "resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56",

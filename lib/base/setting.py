@@ -7,6 +7,7 @@ from typing import Any
 
 REPAIRS = ("folded", "equalized", "corrected", "reestimated", "smooth")
 RECIPES = ("", "ours", "edge", "plan")
+OF_THE_NET = ("recipe", "sizes", "epochs", "lr", "batch_size")
 ORDERS = ("", "prune quantize", "quantize prune")
 BUDGET = re.compile(r"mean (\d+) bits, (exact|greedy)")
 SIZE = re.compile(r"([a-z_]+)=(\d+(?:,\d+)*)")
@@ -87,6 +88,10 @@ class Setting:
             found.append("more than one of bits, levels and budget; give one")
         if bool(self.order) != bool(self.pruner and self.quantizer):
             found.append("an order needs a pruner and a quantizer; leave it out")
+        if self.a_bits and not self.quantizer:
+            found.append("rounded activations without a quantizer of the weights; name one")
+        if "smooth" in self.repairs.split() and not self.quantizer:
+            found.append("smooth without a quantizer; it only prepares rounding")
         if self.budget and not BUDGET.fullmatch(self.budget):
             found.append(f"budget {self.budget!r}; write it as in 'mean 2 bits, exact'")
         words = [word for word in REPAIRS if word in self.repairs.split()]
@@ -114,6 +119,11 @@ class Setting:
         """The fields that were asked for, with their values."""
         return {name: getattr(self, name) for name in FIELDS
                 if getattr(self, name) not in ("", None)}
+
+    @property
+    def net(self) -> "Setting":
+        """What is asked of the net alone, before anything is taken from it."""
+        return Setting(**{name: getattr(self, name) for name in OF_THE_NET})
 
     @property
     def build_arguments(self) -> dict[str, int | tuple[int, ...]]:

@@ -1,5 +1,5 @@
 """From a setting to a smaller model: `apply(model, setting, calibration)`."""
 
-from lib.compress.steps import apply, sensitivity
+from lib.compress.steps import apply, asked, sensitivity
 
-__all__ = ["apply", "sensitivity"]
+__all__ = ["apply", "asked", "sensitivity"]

@@ -50,6 +50,11 @@ def apply(model: nn.Module, setting: Setting, calibration: Inputs | None = None,
     return small
 
 
+def asked(setting: Setting) -> bool:
+    """Does this setting ask anything of a trained net's weights or activations?"""
+    return bool(setting.quantizer or setting.a_bits or setting.pruner or setting.repairs)
+
+
 def _pruned(model: nn.Module, setting: Setting) -> nn.Module:
     if not setting.pruner:
         return model

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -11,11 +10,12 @@ from safetensors import safe_open
 from torch import nn
 
 from lib import data, models, train
-from lib.base import names, paths
-from lib.study import cache
+from lib.base import machine, names, paths
+from lib.base.setting import Setting
 from lib.data import Task
 from lib.data.sources import fetch
 from lib.recipes.tables import EDGE, EDGE_EPOCHS, EDGE_NETS, FAMILIES, RECIPES, TABULAR
+from lib.study import cache, keys
 
 AKAMASTER = "resnet20-akamaster"    # github.com/akamaster/pytorch_resnet_cifar10, 91.73 % published
 
@@ -37,64 +37,73 @@ def recipe(task: str, model: str, name: str = "ours") -> dict:
     return dict(RECIPES.get((base, model), family))
 
 
-def named(words: set[str]) -> dict[str, dict]:
-    """The recipes of all tasks and models among `words`: {"task/model/recipe name": arguments}."""
-    found = {}
-    tasks = [w for w in words if w.partition("@")[0] in names.TASKS or ":" in w]
-    for task, model, name in product(tasks, words & set(names.MODELS), ("ours", "edge")):
-        try:
-            found[f"{task}/{model}/{name}"] = recipe(task, model, name)
-        except ValueError:                                  # Edge has none for it
-            pass
-    return found
-
-
 def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None,
-            recipe_name: str = "ours", **changes) -> nn.Module:
+            setting: Setting | None = None, **changes) -> nn.Module:
     """The trained model, in eval mode: from the cache, the committed weights, or by training.
 
-    task: a name, or a loaded Task (its own fold counts then); changes: arguments of `fit` or
-    `sizes={...}` that replace the recipe's. The model carries `.history` (a frame, one line per
-    epoch) and `.trained_s` (seconds of training, without validation).
+    task: a name, or a loaded Task (its own fold counts then); setting: whose recipe, sizes, epochs,
+    lr and batch_size are asked for; changes: further arguments of `fit` that replace the recipe's.
+    The model carries `.history` (a frame, one line per epoch), `.trained_s` (seconds of training,
+    without validation) and `.trained_by` (on what these were spent).
     """
     task = task if isinstance(task, Task) else data.load(task, fold=fold)
     if model in names.CLASSICAL:
         return _classical(task, model, seed)
     if model == AKAMASTER:
         return _akamaster(task)
-    how = recipe(task.name, model, recipe_name) | changes
-    sizes, version, store = (how.pop(k, d) for k, d in
-                             (("sizes", {}), ("version", None), ("store", "float32")))
+    step, key, sizes, how = _asked(task, model, seed, setting or Setting(), changes)
+    entry = cache.cached(step, key, lambda: _built(task, model, seed, step, key, sizes, how),
+                         quiet=True)
+    # Built anew, so that a net just trained and one from disk lie in memory alike.
     net = models.build(model, task, seed=seed, **sizes)
-    # The files that decide the weights; of the data its hash does.
-    own = type(net).__module__.removeprefix("lib.").replace(".", "/")       # models/mlp
-    rooms = ("train", "models/net", "models/dropout", own)
-    key = {"task": task.hash, "model": model, "sizes": sizes, "fit": how, "seed": seed,
-           "store": store, **({"version": version} if version else {"code": cache.code(*rooms)})}
-    step = f"train {task.name} {model} seed {seed}" + (
-        "" if task.fold is None else f" fold {task.fold}") + (
-        "" if recipe_name == "ours" else f" recipe {recipe_name}")
-
-    def build() -> cache.Built:
-        committed = _committed(step, key)
-        if committed:
-            return committed
-        slug = re.sub(r"\W+", "-", step)
-        checkpoint = paths.CACHE / f"{slug}-{cache.digest(key)[:12]}.pt" if version else None
-        device = "cuda" if version and torch.cuda.is_available() else "cpu"
-        history = train.fit(net, task, seed=seed, device=device, checkpoint=checkpoint,
-                            report=print if version else None, **how)
-        kept = {k: v.cpu().numpy().astype(np.dtype(store) if v.is_floating_point() else v.numpy(
-        ).dtype) for k, v in net.cpu().state_dict().items()}
-        return kept, {"history": history.to_dict("list"), "device": device,
-                      "autocast": history.attrs["autocast"], "threads": torch.get_num_threads()}
-
-    entry = cache.cached(step, key, build, quiet=True)
     net.load_state_dict({k: torch.from_numpy(np.array(v)).to(net.state_dict()[k].dtype)
                          for k, v in entry.arrays.items()})
     net.history = pd.DataFrame(entry.record["history"])
     net.trained_s = float(net.history["seconds"].sum())
+    net.trained_by = _spent_by(entry.record)
     return net.eval()
+
+
+def _asked(task: Task, model: str, seed: int, setting: Setting, changes: dict
+           ) -> tuple[str, dict, dict, dict]:
+    """The step's name, its key, the sizes to build with, and the arguments of `fit`."""
+    name = setting.recipe or "ours"
+    replaced = {field: getattr(setting, field) for field in ("epochs", "lr", "batch_size")
+                if getattr(setting, field) is not None}
+    how = recipe(task.name, model, name) | replaced | changes
+    version, store = how.pop("version", None), how.pop("store", "float32")
+    sizes = how.pop("sizes", {}) | setting.build_arguments
+    # The files that decide the weights, or a version in their place; of the data its hash does.
+    rests_on = {"version": version} if version else {
+        "code": keys.code("lib.train", models.file_of(model))}
+    key = {"task": task.hash, "model": model, "sizes": sizes, "fit": how, "seed": seed,
+           "store": store, **rests_on}
+    words = [f"train {task.name} {model}", setting.sizes,
+             *(f"{field}={value:g}" for field, value in replaced.items()), f"seed {seed}",
+             "" if task.fold is None else f"fold {task.fold}",
+             "" if name == "ours" else f"recipe {name}"]
+    return " ".join(word for word in words if word), key, sizes, how
+
+
+def _built(task: Task, model: str, seed: int, step: str, key: dict, sizes: dict, how: dict
+           ) -> cache.Built:
+    committed = _committed(step, key)
+    if committed:
+        return committed
+    slug, lasting = re.sub(r"\W+", "-", step), "version" in key
+    checkpoint = paths.CACHE / f"{slug}-{cache.digest(key)[:12]}.pt" if lasting else None
+    device = "cuda" if lasting and torch.cuda.is_available() else "cpu"
+    net = models.build(model, task, seed=seed, **sizes)
+    history = train.fit(net, task, seed=seed, device=device, checkpoint=checkpoint,
+                        report=print if lasting else None, **how)
+    store = np.dtype(key["store"])
+    arrays = {}
+    for name, value in net.cpu().state_dict().items():
+        array = value.numpy()
+        arrays[name] = array.astype(store) if value.is_floating_point() else array
+    return arrays, {"history": history.to_dict("list"), "device": device,
+                    "autocast": history.attrs["autocast"], "threads": torch.get_num_threads(),
+                    "processor": machine.processor()}
 
 
 def _committed(step: str, key: dict) -> cache.Built | None:
@@ -109,9 +118,17 @@ def _committed(step: str, key: dict) -> cache.Built | None:
         return {name: file.get_tensor(name) for name in file.keys()}, head["record"]
 
 
+def _spent_by(record: dict) -> str:
+    """Where the seconds of a training went: "clock of the training, AMD EPYC, 1 thread"."""
+    where = record.get("processor") or f"{record.get('device', 'cpu')} of an earlier run"
+    threads = record.get("threads", 1)
+    return f"clock of the training, {where}, {threads} thread{'s' if threads > 1 else ''}"
+
+
 def _classical(task: Task, model: str, seed: int) -> nn.Module:
     net = models.build(model, task).fit(task, seed)
     net.history, net.trained_s = pd.DataFrame(), net.fit_s
+    net.trained_by = f"clock of the fit, {machine.processor()}"
     return net.eval()
 
 
@@ -126,5 +143,5 @@ def _akamaster(task: Task) -> nn.Module:
     path = paths.reads(fetch("resnet20-12fca82f.th"))
     state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     net.load_state_dict({name.removeprefix("module."): t for name, t in state.items()})
-    net.history, net.trained_s = pd.DataFrame(), None
+    net.history, net.trained_s, net.trained_by = pd.DataFrame(), None, ""
     return net.eval()

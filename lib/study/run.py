@@ -1,18 +1,11 @@
 """One run of one notebook: its provenance, its independent trials, its rows."""
 
-import inspect
-import os
 import platform
 import subprocess
-import sys
 import time
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
-from pathlib import Path
-from types import CodeType
 
 import numpy as np
 import pandas as pd
@@ -20,176 +13,122 @@ from IPython import get_ipython
 from IPython.display import HTML, display
 
 from lib import tables
-from lib.base import paths
-from lib.study import cache, workers
-from lib.tables import Row
+from lib.base import machine, paths
+from lib.study import cache, engines, keys, progress
+from lib.study.trials import Trial, code_of, grid, measured, recipe_of
+from lib.tables import Cost, Row
 
-# What a row can depend on, as far as a notebook imports it; figures and report change no number.
-ROOMS = ("data", "models", "train", "layers", "quant", "prune", "energy", "measure", "tables", "base")
+__all__ = ["Trial", "add_costs", "each", "grid", "save", "scores", "start"]
+
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
+PLAIN = (bool, int, float, str, list, type(None))
 
 _run: dict = {}
 _failures: list[str] = []
+_rows: dict[str, Row] = {}
+_costs: dict[tuple[str, str, str], Cost] = {}
 
 
 def start(notebook: str, names: dict, show: bool = True) -> None:
     """Begin a notebook: `run.start("02_train", globals())`, right after its parameter cell.
 
     Parameters are the plain values among `names`; `profile` says where results go, `fresh=True`
-    redoes every cached step. Shows a small table of what this run depends on, unless told not to.
+    redoes every cached step; `engine`, `workers` and `threads` say who runs the trials. Shows a
+    small table of what this run depends on, unless told not to.
     """
-    plain = (bool, int, float, str, list, type(None))
-    parameters = {k: v for k, v in names.items()
-                  if isinstance(v, plain) and not k.startswith("_") and k not in {"In", "Out"}}
+    parameters = {name: value for name, value in names.items()
+                  if isinstance(value, PLAIN) and not name.startswith("_")
+                  and name not in {"In", "Out"}}
     paths.profile(parameters.get("profile", "lab"))
     cache.fresh(bool(parameters.get("fresh", False)))
-    cache.used.clear()
-    _failures.clear()
-    _run.clear()
+    for kept in (cache.used, _failures, _rows, _costs, _run):
+        kept.clear()
     _run.update(notebook=notebook, parameters=parameters, started=_now(), git=_git(),
                 python=platform.python_version(), versions={p: version(p) for p in PACKAGES},
-                hardware=hardware(), seconds_per_cell=[])
-    if shell := get_ipython():
-        if clock := getattr(shell, "_greenbits_clock", None):   # started twice in one kernel
-            shell.events.unregister("pre_run_cell", clock.begin)
-            shell.events.unregister("post_run_cell", clock.end)
-        shell._greenbits_clock = clock = _Clock(_run["seconds_per_cell"])
-        shell.events.register("pre_run_cell", clock.begin)
-        shell.events.register("post_run_cell", clock.end)
-    if not show:
-        return
-    shown = {"notebook": notebook, "profile": paths.profile(), "started": _run["started"],
-             "code": _run["git"], "python": _run["python"], **_run["versions"],
-             **_run["hardware"]}
-    html = pd.Series(shown, name="").astype(str).to_frame().to_html(header=False, border=0)
-    display(HTML(f'<div class="provenance">{html}</div>'))
+                hardware=machine.hardware(), seconds_per_cell=[])
+    _count_seconds(_run["seconds_per_cell"])
+    if show:
+        shown = {"notebook": notebook, "profile": paths.profile(), "started": _run["started"],
+                 "code": _run["git"], "python": _run["python"], **_run["versions"],
+                 **_run["hardware"]}
+        html = pd.Series(shown, name="").astype(str).to_frame().to_html(header=False, border=0)
+        display(HTML(f'<div class="provenance">{html}</div>'))
 
 
-def hardware() -> dict[str, str | int]:
-    """Processor, cores, memory and accelerator of this machine."""
-    import psutil
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        name = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines()
-                     if line.startswith("model name")), name)
-    torch = sys.modules.get("torch")         # the report runs without torch
-    gpu = torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "none"
-    return {"processor": name, "cores": os.cpu_count() or 1, "gpu": gpu,
-            "memory_gib": round(psutil.virtual_memory().total / 2**30), "system": platform.system()}
+def each(trials: list[Trial], by: Callable = measured) -> pd.DataFrame:
+    """Run independent trials, print a line for each finished row, and return all their rows.
 
-
-def each(trial: Callable[[dict], Row | list[Row]], specs: list[dict]) -> list[Row]:
-    """Run independent trials, print each finished row, and return all rows.
-
-    trial: spec -> Row or rows; spec: plain values, `threads` (1 if absent) among them. A trial's
-    rows are one atomic cache entry under its spec, its source, the parameters it mentions, the
-    rooms of lib in use and the recipes of the models that spec or parameters name: a trial may
-    train no other. One that raises is reported, the others go on, and `save` ends non-zero.
-    Of the notebook's `workers` (1) each is a process of its own; with CUDA, outside of Linux, and
-    where a trial takes several threads, trials run here, one after the other.
+    by: the public function of lib that makes a trial a row (and its costs), or a list of them. What
+    a trial leaves is one cache entry under its values, the content of its data, its recipe and the
+    code that it can reach; only what is missing is run, by the run's `engine`. A trial that raises
+    is reported, the others go on, and `save` ends non-zero.
     """
-    constants = {n: trial.__globals__[n] for n in sorted(_mentioned(trial.__code__))
-                 if isinstance(trial.__globals__.get(n), bool | int | float | str | list)}
-    recipes = sys.modules.get("lib.recipes")
-    rooms = [r for r in ROOMS if f"lib.{r}" in sys.modules] + ["recipes/__init__"] * bool(recipes)
-    base = {"trial": cache.tree(inspect.getsource(trial)), "constants": constants,
-            "rooms": cache.code(*rooms)}
-    work = []
-    for spec in specs:
-        words = {str(v) for v in [*spec.values(), *constants.values()]}
-        key = {**base, "spec": spec, "files": _files(spec),
-               "recipes": recipes.named(words) if recipes else {}}
-        label = " ".join(f"{v}" for v in spec.values())
-        work.append((f"trial {label}", key, partial(_built, trial, spec, words)))
-    rows: list[Row] = []
-    print(LINE.format("task", "model", "setting", "seed", "fold", "score", "95 % interval",
-                      "params", "seconds"))
-    # CUDA does not survive a fork, nor does an OpenMP that had its threads; macOS is not safe.
-    alone = sys.platform != "linux" or hardware()["gpu"] != "none" or any(
-        spec.get("threads", 1) > 1 for spec in specs)
-    count = 1 if alone else min(_run["parameters"].get("workers", 1), os.cpu_count() or 1)
-    ahead = workers.ahead([partial(cache.cached, *step, quiet=True) if cache.missing(*step[:2])
-                           else None for step in work], count)
-    for (step, key, build), steps in zip(work, ahead, strict=True):
-        cache.join(steps)
-        try:
-            entry = cache.cached(step, key, build, quiet=True)
-        except Exception as error:          # noqa: BLE001  the others go on
-            label = step.removeprefix("trial ")
-            _failures.append(f"{label}: {type(error).__name__}: {error}")
-            print(f"FAILED  {_failures[-1]}")
-            traceback.print_exc(limit=-2)
+    parameters = _run["parameters"]
+    threads = parameters.get("threads", 1)
+    todo = [_step(trial, keys.name_of(by), threads) for trial in trials]
+    lines = progress.Lines(trials)
+    found: list[Row] = []
+    outcomes = engines.results(todo, parameters.get("engine", "fork"),
+                               parameters.get("workers", 1), threads)
+    for trial, outcome in zip(trials, outcomes, strict=True):
+        if outcome.error:
+            _failures.append(f"{trial.task} {trial.model} {trial.setting}: {outcome.error}")
+            lines.failed(trial, outcome.error)
             continue
-        if steps:
-            cache.used.pop()                # told already, with what it rests on
-        for i, record in enumerate(entry.record):
-            rows.append(Row(**record, scores=entry.arrays.get(str(i))))
-            print(line(rows[-1], entry.seconds if i == 0 else None, cache.used[-1]["cached"]))
-    return rows
+        rows = _read(outcome.entry)
+        found += rows
+        cached = all(step["cached"] for step in outcome.used[-1:])
+        lines.finished(trial, rows, outcome.entry.seconds, cached)
+    return tables.frame(list({row.id: row for row in found}.values()))
 
 
-LINE = "{:<20} {:<16} {:<30} {:>4} {:>4} {:>9} {:>20} {:>8} {:>8}"
+def scores(row_id: str) -> np.ndarray:
+    """Scores per example of a row of this run, by its id."""
+    return _rows[row_id].scores
 
 
-def line(row: Row, seconds: float | None = None, cached: bool = False) -> str:
-    """One aligned line of the growing table."""
-    digits = 2 if row.metric == "accuracy" else 4
-    show = lambda value, form="": "" if value is None else format(value, form)   # noqa: E731
-    interval = f"[{row.score_low:.{digits}f}, {row.score_high:.{digits}f}]" \
-        if row.score_low is not None else ""
-    took = show(seconds, ".1f") + ("·" if cached else " ")
-    return LINE.format(row.task[:20], row.model[:16], row.setting[:30], show(row.seed),
-                       show(row.fold), show(row.score, f".{digits}f"), interval,
-                       show(row.params), took)
+def add_costs(costs: list[Cost]) -> None:
+    """Keep further costs of this run's rows, such as measured latencies."""
+    for cost in costs:
+        _costs[cost.id, cost.quantity, cost.source] = cost
 
 
-def save(rows: list[Row]) -> pd.DataFrame:
-    """Write this notebook's rows and provenance; then fail if any trial did, with the list."""
+def save() -> pd.DataFrame:
+    """Write all rows of this run, their costs and provenance; then fail if any trial did."""
     done = _run | {"ended": _now(), "inputs": paths.inputs(),
                    "steps": [s for s in cache.used if not s["step"].startswith("trial ")],
                    "trials": sum(s["step"].startswith("trial ") for s in cache.used),
                    "seconds": sum(c["seconds"] for c in _run["seconds_per_cell"]),
                    "failures": _failures}
     if paths.profile() == "published":      # only the report runs on committed rows; it has none
-        return tables.table(rows)
-    frame = tables.save(_run["notebook"], rows, done)
+        return tables.frame([])
+    table = tables.save(_run["notebook"], list(_rows.values()), list(_costs.values()), done)
     if _failures:
         raise RuntimeError(f"{len(_failures)} of this notebook's trials failed, its other rows "
                            "are saved: " + "; ".join(_failures))
-    return frame
+    return table
 
 
-def _mentioned(code: CodeType) -> set[str]:
-    """Names that code mentions, in its lambdas and comprehensions too."""
-    inner = [_mentioned(c) for c in code.co_consts if isinstance(c, CodeType)]
-    return set(code.co_names).union(*inner)
+def _step(trial: Trial, by: str, threads: int) -> engines.Step:
+    """A trial as a step of the cache: all that its result depends on is its key."""
+    from lib.data import catalogue
+    label = f"{trial.task} {trial.model} {trial.setting} seed {trial.seed} fold {trial.fold}"
+    key = {"by": by, "trial": trial.values, "threads": threads,
+           "data": catalogue.content(trial.task), "recipe": recipe_of(trial),
+           "code": keys.code(by.partition(":")[0], *code_of(trial))}
+    return engines.Step(f"trial {label}", key, "lib.study.trials:recorded",
+                        {"by": by, "trial": trial.values})
 
 
-def _built(trial, spec: dict, words: set[str]) -> cache.Built:
-    import torch
-    threads, before = torch.get_num_threads(), len(cache.used)
-    torch.set_num_threads(spec.get("threads", 1))
-    try:
-        rows = trial(spec)
-    finally:
-        torch.set_num_threads(threads)
-    for step in cache.used[before:]:
-        model = step["step"].partition(" seed ")[0].split()[-1]
-        if step["step"].startswith("train ") and model not in words:
-            raise ValueError(f"the trial trained {model}, which neither its spec nor a parameter "
-                             "names: rows would not notice its recipe change; name it there")
-    rows = [rows] if isinstance(rows, Row) else rows
-    arrays = {str(i): np.asarray(row.scores) for i, row in enumerate(rows)
-              if row.scores is not None}
-    return arrays, [{c: getattr(row, c) for c in tables.COLUMNS} for row in rows]
-
-
-def _files(spec: dict) -> dict[str, str]:
-    """Hashes of user files that a spec names (csv:PATH#column, npz:PATH)."""
-    named = [v.split(":", 1)[1].split("#")[0] for v in spec.values()
-             if isinstance(v, str) and ":" in v]
-    return {p: paths.sha256(paths.ROOT / p) for p in named if (paths.ROOT / p).is_file()}
+def _read(entry: cache.Entry) -> list[Row]:
+    """The rows of an entry, with their scores; they and their costs are kept for `save`."""
+    rows = []
+    for i, record in enumerate(entry.record):
+        row = Row(**record["row"], scores=entry.arrays.get(str(i)))
+        rows.append(row)
+        _rows[row.id] = row
+        add_costs([Cost(**cost) for cost in record["costs"]])
+    return rows
 
 
 class _Clock:
@@ -208,11 +147,27 @@ class _Clock:
                                  "seconds": round(time.perf_counter() - self.began, 3)})
 
 
+def _count_seconds(seconds: list) -> None:
+    shell = get_ipython()
+    if shell is None:
+        return
+    before = getattr(shell, "_greenbits_clock", None)       # started twice in one kernel
+    if before:
+        shell.events.unregister("pre_run_cell", before.begin)
+        shell.events.unregister("post_run_cell", before.end)
+    shell._greenbits_clock = clock = _Clock(seconds)
+    shell.events.register("pre_run_cell", clock.begin)
+    shell.events.register("post_run_cell", clock.end)
+
+
 def _git() -> str:
-    """Commit of the code, with `-dirty` where code differs from it; `unknown` outside git."""
+    """Commit of the code, with `-dirty` where code differs from it; `unknown` without git."""
     def git(*words: str) -> str:
         call = ["git", "-C", str(paths.ROOT), *words]
-        return subprocess.run(call, capture_output=True, text=True, check=False).stdout.strip()
+        try:
+            return subprocess.run(call, capture_output=True, text=True, check=False).stdout.strip()
+        except OSError:
+            return ""
 
     commit = git("rev-parse", "HEAD")
     code = ("lib", "notebooks", "params", "pyproject.toml")     # a run's own results do not count

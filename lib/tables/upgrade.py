@@ -8,13 +8,12 @@ from dataclasses import replace
 
 import pandas as pd
 
-from lib.base.names import CLASSICAL
+from lib.base.names import WITHOUT_RECIPE
 from lib.base.setting import Setting
 from lib.tables.rows import Cost, Row, frame
 
 FIRST_KEY = ("task", "model", "method", "setting", "runtime", "device", "threads", "batch", "seed",
              "fold", "draw", "split")
-WITHOUT_RECIPE = (*CLASSICAL, "resnet20-akamaster")
 LEARNED = ("brecq",)
 SMALL = ("width", "hidden", "d")            # the sizes by which dense controls differ
 # What the first study's runs of Edge's nets changed of Edge's recipe, for want of time.

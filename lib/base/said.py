@@ -1,0 +1,19 @@
+"""Numbers as a person says them."""
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: `12 s`, `3 min 20 s`, `2 h 05 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def size(count: float) -> str:
+    """Bytes in words: `12.3 MB` (10⁶)."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def count(number: int, one: str, several: str = "") -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{number} {one}" if number == 1 else f"{number} {several or one + 's'}"

@@ -1,0 +1,74 @@
+"""measure: one model on one task becomes one Row, and what it cost."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lib import energy, train
+from lib.base.setting import Setting
+from lib.measure.measures import size
+from lib.tables import Cost, Row
+
+
+class Measured(NamedTuple):
+    """A row and its costs: `row, costs = measure(...)`. It also reads like its row: `.score`."""
+
+    row: Row
+    costs: list[Cost]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.row, name)
+
+
+def measure(model: nn.Module, task, *, setting: Setting | None = None, seed: int | None = None,
+            draw: int | None = None, split: str = "test", examples: int | None = None,
+            spent: tuple[float, str] | None = None) -> Measured:
+    """Score `model` on one split of `task` and count what it needs.
+
+    model: any nn.Module that maps a batch of inputs to (n, outputs); setting: what was asked for;
+    examples: only the split's first so many; spent: seconds that making this model took, and by
+    what they were measured. Bits, sparsity and bytes are read off the model itself, so that what
+    was asked for and what was reached stay apart.
+    """
+    setting = setting or Setting()
+    result = train.evaluate(model, task, split, examples=examples)
+    scores, metric = result.scores.numpy(), task.metric
+    low, high = metric.interval(scores)
+    y = getattr(task, split).y[:len(scores)]
+    metric2, score2 = metric.second(result.outputs, y, task.scale)
+    counted = _macs(model, task)
+    row = Row(task=task.name, model=name_of(model), seed=seed, fold=task.fold, draw=draw,
+              split=split, n=len(scores), device=device(model), threads=torch.get_num_threads(),
+              metric=metric.name, score=result.score, score_low=low, score_high=high,
+              metric2=metric2, score2=score2, loss=result.loss, scores=metric.stored(scores),
+              **setting.asked, **size(model), **counted)
+    costs = [Cost(row.id, "spent_s", "measured", spent[1], spent[0])] if spent else []
+    return Measured(row, costs)
+
+
+def name_of(model: nn.Module) -> str:
+    """The name it was built by, or its class."""
+    return getattr(model, "build_arguments", {}).get("name", type(model).__name__)
+
+
+def device(model: nn.Module) -> str:
+    return next((parameter.device.type for parameter in model.parameters()), "cpu")
+
+
+def _macs(model: nn.Module, task) -> dict[str, int | None]:
+    """Multiply-accumulates of one example, and those whose weight is not zero."""
+    if not any(True for _ in model.parameters()):       # a model of scikit-learn
+        return {"macs": None, "macs_nonzero": None}
+    table = energy.layers(model, one_example(task))
+    total = {}
+    for column in ("macs", "macs_nonzero"):
+        uncounted = table[column].isna().any()
+        total[column] = None if uncounted else int(table[column].sum())
+    return total
+
+
+def one_example(task) -> Tensor | tuple[Tensor, ...]:
+    """The first test input as a batch of one."""
+    x = task.test.x
+    return tuple(part[:1] for part in x) if isinstance(x, tuple) else x[:1]

@@ -1,0 +1,116 @@
+"""What a trial depends on: its values, the content of its data, and the code that it can reach.
+
+Code is reached through imports, wherever in a file they stand. Method files (a quantizer's, a
+pruner's, a model's) are imported by nobody: they count where a trial names the method. So a new
+method redoes nothing, and a changed helper all that uses it.
+"""
+
+import ast
+import functools
+import importlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from lib.base import paths
+from lib.study.cache import digest
+
+# What only runs trials, shows rows or lists names cannot change a number; a recipe counts by its
+# values, where a trial names its net.
+WITHOUT = ("study", "page", "base/names.py", "recipes/tables.py")
+COUNTED = ("study/trials.py",)
+
+
+def tree(source: str) -> str:
+    """A program's syntax tree as text, without docstrings.
+
+    >>> tree("def f():\\n    'doc'\\n    return 1") == tree("def f(): return 1  # one")
+    True
+    """
+    parsed = ast.parse(source)
+    for node in ast.walk(parsed):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(
+                body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+            del body[0]
+    return ast.dump(parsed)
+
+
+def code(*modules: str) -> str:
+    """Hash of the syntax trees of all files of lib that these modules can reach.
+
+    modules: names such as "lib.train". Comments, docstrings and unrelated rooms change nothing.
+    """
+    return digest({name: _hash(path) for name, path in reached(modules).items()})
+
+
+def reached(modules: Iterable[str]) -> dict[str, Path]:
+    """Files of lib that these modules import, directly or through others: name in lib -> path."""
+    found: dict[str, Path] = {}
+    ahead = [path for module in modules for path in _files(module)]
+    while ahead:
+        path = ahead.pop()
+        name = path.relative_to(paths.ROOT / "lib").as_posix()
+        if name not in found:
+            found[name] = path
+            ahead += [other for other in _imported(path) if not _left_out(other)]
+    return dict(sorted(found.items()))
+
+
+def function(name: str) -> Callable:
+    """The public function of lib that "lib.room.file:function" names. ValueError for another."""
+    module, _, attribute = name.partition(":")
+    if not module.startswith("lib.") or not attribute or attribute.startswith("_"):
+        raise ValueError(f"{name!r} is no public function of lib; name one as in "
+                         "'lib.study.trials:measured'")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def name_of(call: Callable) -> str:
+    """What `function` takes, for a function. ValueError for one that is not a public one of lib."""
+    module, attribute = call.__module__, call.__qualname__
+    if not module.startswith("lib.") or not attribute.isidentifier() or attribute[0] == "_":
+        raise ValueError(f"{module}.{attribute} is no public function of lib, so nobody can say "
+                         "what its rows depend on; move it into a file of lib")
+    return f"{module}:{attribute}"
+
+
+def _left_out(path: Path) -> bool:
+    name = path.relative_to(paths.ROOT / "lib").as_posix()
+    return name not in COUNTED and any(
+        name == part or name.startswith(f"{part}/") for part in WITHOUT)
+
+
+@functools.cache
+def _hash(path: Path) -> str:
+    return digest(tree(path.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def _imported(path: Path) -> tuple[Path, ...]:
+    """Files of lib that one file imports, at its top or within a function."""
+    found: list[Path] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for module in modules:
+            if module == "lib" or module.startswith("lib."):
+                found += _files(module)
+    return tuple(dict.fromkeys(found))
+
+
+@functools.cache
+def _files(module: str) -> tuple[Path, ...]:
+    """The files that importing a module runs: its own and those of the packages around it; none
+    for what is no module (a function that is imported from one)."""
+    place, found = paths.ROOT, []
+    for part in module.split("."):
+        place = place / part
+        if (place / "__init__.py").exists():
+            found.append(place / "__init__.py")
+        elif place.with_suffix(".py").exists():
+            found.append(place.with_suffix(".py"))
+    return tuple(found)

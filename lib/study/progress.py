@@ -1,0 +1,75 @@
+"""The growing table: one aligned line a finished row, with how many are done and the time left."""
+
+import sys
+import time
+
+from lib.base.metric import METRICS
+from lib.base.said import duration
+from lib.study.trials import Trial
+from lib.tables import Row
+
+WIDTH = 100                     # columns of a line
+NUMBERS = 52                    # of these for what stands behind the names
+
+
+class Lines:
+    """Prints a line for each row of some trials, in their order."""
+
+    def __init__(self, trials: list[Trial]) -> None:
+        self.total, self.done, self.began, self.worked = len(trials), 0, time.monotonic(), 0
+        self.digits = len(str(self.total))
+        names = [len(self._name(trial)) for trial in trials]
+        self.width = min(max(names, default=0), WIDTH - NUMBERS - 2 * self.digits - 2)
+        head = f"{'done':<{2 * self.digits + 1}} {'net and setting':<{self.width}} "
+        print(head + f"{'repeat':<8} {'score':>8} {'95 % interval':>18} {'took':>8} left")
+
+    def finished(self, trial: Trial, rows: list[Row], seconds: float, cached: bool) -> None:
+        """One line for each row that a trial left."""
+        self._count(cached)
+        for row in rows:
+            took = "cached" if cached else f"{seconds:.1f} s"
+            numbers = f"{_repeat(trial):<8} {_score(row)} {took:>8} {self._left()}"
+            self._print(self._name(trial), numbers)
+
+    def failed(self, trial: Trial, error: str) -> None:
+        """A trial that left nothing, and why."""
+        self._count(cached=False)
+        self._print(self._name(trial), f"{_repeat(trial):<8} FAILED")
+        print(f"  {error}")
+
+    def _count(self, cached: bool) -> None:
+        self.done += 1
+        self.worked += not cached
+
+    def _print(self, name: str, numbers: str) -> None:
+        place = f"{self.done:>{self.digits}}/{self.total}"
+        if len(name) > self.width:              # a long name has a line of its own, whole
+            print(f"{place} {name}")
+            place, name = " " * len(place), ""
+        print(f"{place} {name:<{self.width}} {numbers}".rstrip())
+        sys.stdout.flush()
+
+    def _left(self) -> str:
+        """The time that the other trials will take, if they take as long as those so far."""
+        rest = self.total - self.done
+        if not rest or not self.worked:
+            return ""
+        return duration((time.monotonic() - self.began) / self.worked * rest)
+
+    @staticmethod
+    def _name(trial: Trial) -> str:
+        what = "" if str(trial.setting) == "as trained" else f" · {trial.setting}"
+        return f"{trial.task} {trial.model}{what}"
+
+
+def _repeat(trial: Trial) -> str:
+    """"s0 f1 d2": the seed, the fold and the draw, where there are any."""
+    parts = {"s": trial.seed, "f": trial.fold, "d": trial.draw}
+    return " ".join(f"{letter}{number}" for letter, number in parts.items() if number is not None)
+
+
+def _score(row: Row) -> str:
+    if row.score is None:
+        return f"{'–':>8} {'':>18}"
+    text = METRICS[row.metric].text
+    return f"{text(row.score):>8} {f'[{text(row.score_low)}, {text(row.score_high)}]':>18}"

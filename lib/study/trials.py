@@ -1,0 +1,192 @@
+"""A trial is data: which net, what is asked of it, which part of which data. `measured` makes it a row.
+
+Nothing here imports torch when it is imported.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from lib.base import machine, names
+from lib.base.said import count
+from lib.base.setting import Setting
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from lib.data import Task
+    from lib.measure import Measured
+
+OF_TRAINING = ("epochs", "lr", "batch_size")    # words of a pair that are no sizes
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One model on one part of one data set; plain values, and nothing else."""
+
+    task: str
+    model: str
+    setting: Setting = field(default_factory=Setting)
+    seed: int = 0
+    fold: int | None = None
+    draw: int | None = None             # of a method that rounds at random
+    split: str = "test"
+    examples: int | None = None         # only the split's first so many
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Its fields as plain values; of the setting what was asked."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return values | {"setting": self.setting.asked}
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "Trial":
+        """The trial that has these `values`."""
+        return cls(**(values | {"setting": Setting(**values["setting"])}))
+
+
+def grid(pairs: Iterable[str], seeds: Sequence[int] = (0,), folds: Sequence[int] = (0,), *,
+         fold_seeds: Sequence[int] | None = None, draws: int = 1, split: str = "test",
+         examples: int | None = None, **asked: Any) -> list[Trial]:
+    """All trials of some nets: every combination of what is asked, in each repeat.
+
+    pairs: "task/model", "task/model/width=8" or "task/model/epochs=3 batch_size=64"; seeds: of
+    tasks with one split, each a training of its own; folds: of the others, each trained with the
+    first of `seeds`, or with each of `fold_seeds`; draws: of quantizers that round at random;
+    asked: fields of Setting, a value or a list of values each. Twice the same trial counts once.
+    """
+    from lib.data import catalogue
+    trials: dict[Trial, None] = {}
+    for pair in pairs:
+        task, model, net = parsed(pair)
+        for setting in _settings(model, net, asked):
+            for fold in catalogue.folds(task, folds):
+                for seed in seeds if fold is None else fold_seeds or seeds[:1]:
+                    for draw in _draws(setting, draws):
+                        trials[Trial(task, model, setting, seed, fold, draw, split, examples)] = None
+    return list(trials)
+
+
+def parsed(pair: str) -> tuple[str, str, dict[str, Any]]:
+    """Task, model and what a pair says of its net: "cifar10/resnet8/width=4" ->
+    ("cifar10", "resnet8", {"sizes": "width=4"})."""
+    net: dict[str, Any] = {}
+    task, _, model = pair.rpartition("/")
+    if "=" in model:
+        words, (task, _, model) = model.split(), task.rpartition("/")
+        sizes = [word for word in words if word.partition("=")[0] not in OF_TRAINING]
+        net = {"sizes": " ".join(sizes)} if sizes else {}
+        for word in words:
+            name, _, value = word.partition("=")
+            if name in OF_TRAINING:
+                net[name] = float(value) if name == "lr" else int(value)
+    return task, model, net
+
+
+def _settings(model: str, net: dict[str, Any], asked: dict[str, Any]) -> list[Setting]:
+    """Every combination of the values asked for, of a net with these sizes."""
+    usual = {"recipe": "" if model in names.WITHOUT_RECIPE else "ours"}
+    lists = [value if isinstance(value, list | tuple) else [value] for value in asked.values()]
+    found = []
+    for values in product(*lists):
+        found.append(Setting(**(usual | net | dict(zip(asked, values, strict=True)))))
+    return found
+
+
+def _draws(setting: Setting, draws: int) -> list[int | None]:
+    from lib import quant
+    if setting.quantizer and quant.is_random(setting.quantizer):
+        return list(range(draws))
+    return [None]
+
+
+def code_of(trial: Trial) -> list[str]:
+    """The modules of lib that a trial reaches by the names it holds: its model's, its methods'."""
+    from lib import models, prune, quant
+    found = [models.file_of(trial.model)]
+    if trial.setting.quantizer:
+        found.append(quant.file_of(trial.setting.quantizer))
+    if trial.setting.budget:
+        from lib.compress.steps import SENSITIVITY_BY
+        found.append(quant.file_of(SENSITIVITY_BY))
+    if trial.setting.pruner:
+        found.append(prune.file_of(trial.setting.pruner))
+    return found
+
+
+def recipe_of(trial: Trial) -> dict[str, Any]:
+    """How a trial's net is trained, as plain values; empty for a net without a recipe here."""
+    from lib import recipes
+    if trial.model in names.WITHOUT_RECIPE:
+        return {}
+    return recipes.recipe(trial.task, trial.model, trial.setting.recipe or "ours")
+
+
+def measured(trial: Trial) -> "Measured":
+    """The trial's net, trained, with what the setting asks of it, scored and counted."""
+    from lib import measure
+    task, model, spent = made(trial)
+    return measure.measure(model, task, setting=trial.setting, seed=trial.seed, draw=trial.draw,
+                           split=trial.split, examples=trial.examples, spent=spent)
+
+
+def made(trial: Trial) -> "tuple[Task, nn.Module, tuple[float, str] | None]":
+    """The trial's task; its net, trained and compressed; the seconds that the last of these steps
+    took, and by what they were measured."""
+    import time
+
+    import torch
+
+    from lib import compress, data, recipes
+    task = data.load(trial.task, fold=trial.fold)
+    model = recipes.trained(task, trial.model, trial.seed, setting=trial.setting)
+    if not compress.asked(trial.setting):
+        known = model.trained_s is not None
+        return task, model, (model.trained_s, model.trained_by) if known else None
+    began = time.perf_counter()
+    generator = torch.Generator().manual_seed(trial.draw or 0)
+    small = compress.apply(model, trial.setting, task.calibration, generator,
+                           sensitivity=lambda: _sensitivity(task, trial))
+    threads = count(torch.get_num_threads(), "thread")
+    source = f"clock, other trials beside it, {machine.processor()}, {threads}"
+    return task, small, (time.perf_counter() - began, source)
+
+
+def _sensitivity(task: "Task", trial: Trial) -> "pd.DataFrame":
+    """The net's table of layers that mixed precision spends by: measured once a net."""
+    import pandas as pd
+
+    from lib import compress, recipes
+    from lib.study import cache, keys
+    net = trial.setting.net
+
+    def build() -> cache.Built:
+        model = recipes.trained(task, trial.model, trial.seed, setting=net)
+        return {}, compress.sensitivity(model, task.calibration).to_dict("list")
+
+    bare = Trial(trial.task, trial.model, net, trial.seed, trial.fold)
+    key = {"task": task.hash, "net": bare.values, "recipe": recipe_of(bare),
+           "code": keys.code("lib.compress", *code_of(trial))}
+    entry = cache.cached(f"sensitivity {task.name} {trial.model} seed {trial.seed}", key, build,
+                         quiet=True)
+    return pd.DataFrame(entry.record)
+
+
+
+
+def recorded(by: str, trial: dict[str, Any]) -> "cache.Built":
+    """What a trial leaves in the cache: its rows and costs as plain values, scores as arrays."""
+    from lib.study import keys
+    found = keys.function(by)(Trial.of(trial))
+    found = [found] if isinstance(found, tuple) else found
+    arrays, records = {}, []
+    for i, (row, costs) in enumerate(found):
+        values = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+        scores = values.pop("scores")
+        if scores is not None:
+            arrays[str(i)] = scores
+        records.append({"row": values, "costs": [vars(cost) for cost in costs]})
+    return arrays, records
