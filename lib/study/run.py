@@ -14,11 +14,23 @@ from IPython.display import HTML, display
 
 from lib import tables
 from lib.base import machine, paths
+from lib.base.said import count
 from lib.study import cache, engines, keys, progress
-from lib.study.trials import Trial, code_of, grid, measured, recipe_of
+from lib.study.trials import (
+    Trial,
+    code_of,
+    grid,
+    made,
+    measured,
+    of_kind,
+    on_tasks,
+    parsed,
+    recipe_of,
+)
 from lib.tables import Cost, Row
 
-__all__ = ["Trial", "add_costs", "each", "grid", "save", "scores", "start"]
+__all__ = ["Trial", "add_costs", "each", "grid", "of_kind", "on_tasks", "parsed", "save", "scores",
+           "start", "timed"]
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
 PLAIN = (bool, int, float, str, list, type(None))
@@ -82,9 +94,28 @@ def each(trials: list[Trial], by: Callable = measured) -> pd.DataFrame:
     return tables.frame(list({row.id: row for row in found}.values()))
 
 
-def scores(row_id: str) -> np.ndarray:
-    """Scores per example of a row of this run, by its id."""
-    return _rows[row_id].scores
+def scores() -> dict[str, np.ndarray]:
+    """Scores per example of this run's rows, by their ids."""
+    return {name: row.scores for name, row in _rows.items() if row.scores is not None}
+
+
+def timed(trials: list[Trial], windows: int) -> pd.DataFrame:
+    """Time the trials' nets side by side, one example at a time, on one thread.
+
+    Returns what `measure.latency` gives, a line a trial, with the columns of its rows' key that
+    name it; each latency becomes a cost of the row that `each` made of the trial.
+    """
+    from lib import measure
+    calls = {place: measure.call(*made(trial)[:2]) for place, trial in enumerate(trials)}
+    table = engines.alone(lambda: measure.latency(calls, windows=windows))
+    rows = each(trials)
+    table.insert(0, "id", rows.id.to_numpy())
+    for line in table.itertuples():
+        source = (f"{windows} windows of one example, {machine.processor()}, "
+                  f"{count(line.threads, 'thread')}{', noisy' if line.noisy else ''}")
+        add_costs([Cost(line.id, "latency_s", "measured", source, line.latency_s,
+                        line.latency_low, line.latency_high)])
+    return table
 
 
 def add_costs(costs: list[Cost]) -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lib.data import Task
     from lib.measure import Measured
 
-OF_TRAINING = ("epochs", "lr", "batch_size")    # words of a pair that are no sizes
+# Words of a pair that are no sizes, and what their values are.
+WORDS = {"recipe": str, "epochs": int, "lr": float, "batch_size": int, "examples": int}
 
 
 @dataclass(frozen=True)
@@ -53,46 +54,64 @@ def grid(pairs: Iterable[str], seeds: Sequence[int] = (0,), folds: Sequence[int]
          examples: int | None = None, **asked: Any) -> list[Trial]:
     """All trials of some nets: every combination of what is asked, in each repeat.
 
-    pairs: "task/model", "task/model/width=8" or "task/model/epochs=3 batch_size=64"; seeds: of
-    tasks with one split, each a training of its own; folds: of the others, each trained with the
-    first of `seeds`, or with each of `fold_seeds`; draws: of quantizers that round at random;
-    asked: fields of Setting, a value or a list of values each. Twice the same trial counts once.
+    pairs: "task/model", "task/model/width=8" or "task/model/recipe=edge epochs=3 examples=2000";
+    seeds: of tasks with one split, each a training of its own; folds: of the others, each trained
+    with the first of `seeds`, or with each of `fold_seeds`; draws: of quantizers that round at
+    random; asked: fields of Setting, a value or a list of values each. A trial that comes twice
+    counts once.
     """
     from lib.data import catalogue
     trials: dict[Trial, None] = {}
     for pair in pairs:
-        task, model, net = parsed(pair)
-        for setting in _settings(model, net, asked):
+        task, model, said = parsed(pair)
+        first = said.pop("examples", examples)
+        for setting in _settings(model, said, asked):
             for fold in catalogue.folds(task, folds):
                 for seed in seeds if fold is None else fold_seeds or seeds[:1]:
                     for draw in _draws(setting, draws):
-                        trials[Trial(task, model, setting, seed, fold, draw, split, examples)] = None
+                        trial = Trial(task, model, setting, seed, fold, draw, split, first)
+                        trials[trial] = None
     return list(trials)
 
 
 def parsed(pair: str) -> tuple[str, str, dict[str, Any]]:
-    """Task, model and what a pair says of its net: "cifar10/resnet8/width=4" ->
+    """Task, model and what a pair says beside them: "cifar10/resnet8/width=4" ->
     ("cifar10", "resnet8", {"sizes": "width=4"})."""
-    net: dict[str, Any] = {}
+    words, said = [], {}
     task, _, model = pair.rpartition("/")
     if "=" in model:
         words, (task, _, model) = model.split(), task.rpartition("/")
-        sizes = [word for word in words if word.partition("=")[0] not in OF_TRAINING]
-        net = {"sizes": " ".join(sizes)} if sizes else {}
-        for word in words:
-            name, _, value = word.partition("=")
-            if name in OF_TRAINING:
-                net[name] = float(value) if name == "lr" else int(value)
-    return task, model, net
+    sizes = []
+    for word in words:
+        name, _, value = word.partition("=")
+        if name in WORDS:
+            said[name] = WORDS[name](value)
+        else:
+            sizes.append(word)
+    if sizes:
+        said["sizes"] = " ".join(sizes)
+    return task, model, said
 
 
-def _settings(model: str, net: dict[str, Any], asked: dict[str, Any]) -> list[Setting]:
-    """Every combination of the values asked for, of a net with these sizes."""
+def of_kind(pairs: Iterable[str], kind: str) -> list[str]:
+    """Those pairs whose task is tabular, image or series."""
+    from lib.data import catalogue
+    return [pair for pair in pairs if catalogue.kind(parsed(pair)[0]) == kind]
+
+
+def on_tasks(pairs: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Those pairs whose task one of the `others` has too."""
+    wanted = {parsed(pair)[0] for pair in others}
+    return [pair for pair in pairs if parsed(pair)[0] in wanted]
+
+
+def _settings(model: str, said: dict[str, Any], asked: dict[str, Any]) -> list[Setting]:
+    """Every combination of the values asked for, of a net of which a pair says this much."""
     usual = {"recipe": "" if model in names.WITHOUT_RECIPE else "ours"}
     lists = [value if isinstance(value, list | tuple) else [value] for value in asked.values()]
     found = []
     for values in product(*lists):
-        found.append(Setting(**(usual | net | dict(zip(asked, values, strict=True)))))
+        found.append(Setting(**(usual | said | dict(zip(asked, values, strict=True)))))
     return found
 
 
