@@ -2,6 +2,7 @@
 
 import hashlib
 
+import pandas as pd
 import torch
 
 from lib.data.task import Split, Task
@@ -21,6 +22,18 @@ def describe(task: Task) -> dict[str, object]:
             "subjects": None if task.train.group is None else len(
                 torch.cat([s.group for s in (task.train, task.val, task.test)]).unique()),
             "fold": task.fold, "source": task.source, "hash": task.hash[:12]}
+
+
+MOST_CLASSES = 20           # whose shares are told one by one
+
+
+def balance(task: Task) -> pd.DataFrame:
+    """Share of each class in the training part, in percent: task, class, share. Empty for a
+    regression, and where there are more than MOST_CLASSES."""
+    classes = list(task.classes) if len(task.classes) <= MOST_CLASSES else []
+    counts = task.train.y.bincount(minlength=task.outputs) if classes else torch.zeros(0)
+    share = 100 * counts / max(1, len(task.train))
+    return pd.DataFrame({"task": task.name, "class": classes, "share": share.numpy()})
 
 
 def duplicates(task: Task) -> list[dict[str, object]]:

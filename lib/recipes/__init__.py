@@ -11,12 +11,14 @@ from torch import nn
 
 from lib import data, models, train
 from lib.base import machine, names, paths
+from lib.base.pairs import parsed
 from lib.base.setting import Setting
 from lib.data import Task
 from lib.data.sources import fetch
 from lib.recipes.tables import EDGE, EDGE_EPOCHS, EDGE_NETS, FAMILIES, RECIPES, TABULAR
 from lib.study import cache, keys
 
+MOST_IMAGES = 5000
 AKAMASTER = "resnet20-akamaster"    # github.com/akamaster/pytorch_resnet_cifar10, 91.73 % published
 
 
@@ -62,6 +64,20 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
     net.trained_s = float(net.history["seconds"].sum())
     net.trained_by = _spent_by(entry.record)
     return net.eval()
+
+
+def rivals(pairs: list[str], classical: list[str]) -> list[str]:
+    """scikit-learn's models for the tasks of some pairs, as pairs: boosted trees for tables alone,
+    and none for more than MOST_IMAGES images, on whose pixels they take hours."""
+    found: dict[str, None] = {}
+    for pair in pairs:
+        task = data.load(parsed(pair)[0])
+        if task.kind == "image" and len(task.train) > MOST_IMAGES:
+            continue
+        for model in classical:
+            if model != "hgb" or task.kind == "tabular":
+                found[f"{task.name}/{model}"] = None
+    return list(found)
 
 
 def _asked(task: Task, model: str, seed: int, setting: Setting, changes: dict

@@ -14,6 +14,7 @@ from IPython.display import HTML, display
 
 from lib import tables
 from lib.base import machine, paths
+from lib.base.pairs import parsed
 from lib.base.said import count
 from lib.study import cache, engines, keys, progress
 from lib.study.trials import (
@@ -24,7 +25,6 @@ from lib.study.trials import (
     measured,
     of_kind,
     on_tasks,
-    parsed,
     recipe_of,
 )
 from lib.tables import Cost, Row

@@ -10,6 +10,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from lib.base import machine, names
+from lib.base.pairs import parsed
 from lib.base.said import count
 from lib.base.setting import Setting
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
     from lib.data import Task
     from lib.measure import Measured
-
-# Words of a pair that are no sizes, and what their values are.
-WORDS = {"recipe": str, "epochs": int, "lr": float, "batch_size": int, "examples": int}
 
 
 @dataclass(frozen=True)
@@ -72,25 +70,6 @@ def grid(pairs: Iterable[str], seeds: Sequence[int] = (0,), folds: Sequence[int]
                         trial = Trial(task, model, setting, seed, fold, draw, split, first)
                         trials[trial] = None
     return list(trials)
-
-
-def parsed(pair: str) -> tuple[str, str, dict[str, Any]]:
-    """Task, model and what a pair says beside them: "cifar10/resnet8/width=4" ->
-    ("cifar10", "resnet8", {"sizes": "width=4"})."""
-    words, said = [], {}
-    task, _, model = pair.rpartition("/")
-    if "=" in model:
-        words, (task, _, model) = model.split(), task.rpartition("/")
-    sizes = []
-    for word in words:
-        name, _, value = word.partition("=")
-        if name in WORDS:
-            said[name] = WORDS[name](value)
-        else:
-            sizes.append(word)
-    if sizes:
-        said["sizes"] = " ".join(sizes)
-    return task, model, said
 
 
 def of_kind(pairs: Iterable[str], kind: str) -> list[str]:

@@ -1,0 +1,65 @@
+"""Is a net ahead of its rivals? Only where the interval of the paired difference says so."""
+
+import numpy as np
+import pandas as pd
+
+from lib.base.metric import METRICS
+from lib.tables.intervals import bootstrap_mean, repeats, t_interval
+
+NO_BETTER = "majority"
+
+
+def ahead(nets: pd.DataFrame, rivals: pd.DataFrame, scores: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Each net against the best of its task's rivals, on the same folds and examples.
+
+    nets, rivals: rows; scores: id -> scores per example. Columns: task, model, rival, score,
+    rival_score, lead, low, high, over, sentence. A net that does not beat the majority guess, by
+    the interval, is called a net that learned nothing.
+    """
+    lines = []
+    for (task, model), net in nets.groupby(["task", "model"], sort=False):
+        others = rivals[rivals.task == task]
+        if not len(others):
+            continue
+        means = others.groupby("model").score.mean()
+        rival = others[others.model == means.idxmax()]
+        lead = _lead(net, rival, scores)
+        floor = others[others.model == NO_BETTER]
+        nothing = len(floor) > 0 and _lead(net, floor, scores)[1] <= 0
+        metric = METRICS[net.metric.iloc[0]]
+        line = {"task": task, "model": model, "rival": means.idxmax(), "score": net.score.mean(),
+                "rival_score": means.max(), **dict(zip(("lead", "low", "high", "over"), lead,
+                                                       strict=True))}
+        lines.append(line | {"sentence": _sentence(line, metric, nothing)})
+    return pd.DataFrame(lines, columns=["task", "model", "rival", "score", "rival_score", "lead",
+                                        "low", "high", "over", "sentence"])
+
+
+def _lead(net: pd.DataFrame, rival: pd.DataFrame, scores: dict[str, np.ndarray]
+          ) -> tuple[float, float, float, str]:
+    """Mean difference, its 95 % interval, and what that is over: folds, seeds, or test examples."""
+    over = repeats(net) if len(net) > 1 else None
+    if over and rival[over].nunique() > 1:
+        mine, theirs = net.groupby(over).score.mean(), rival.groupby(over).score.mean()
+        return *t_interval((mine - theirs).dropna()), f"{over}s"
+    if over:                                            # one rival for all seeds of the net
+        return *t_interval(net.groupby(over).score.mean() - rival.score.mean()), f"{over}s"
+    metric = METRICS[net.metric.iloc[0]]
+    new, base = net.iloc[0], rival.iloc[0]
+    lost = metric.paired(scores[new.id], scores[base.id], new.score)
+    low, high = bootstrap_mean(lost)
+    return new.score - base.score, low, high, "examples"
+
+
+def _sentence(line: dict, metric, nothing: bool) -> str:
+    text = metric.text
+    told = (f"{text(line['score'])}, {line['rival']} {text(line['rival_score'])}: "
+            f"{line['lead']:+.{metric.digits}f} [{line['low']:+.{metric.digits}f}, "
+            f"{line['high']:+.{metric.digits}f}] over {line['over']}")
+    if nothing:
+        return f"{told}; by this interval it learned nothing more than the commonest answer."
+    if line["low"] > 0:
+        return f"{told}; it is ahead."
+    if line["high"] < 0:
+        return f"{told}; it is behind."
+    return f"{told}; the interval carries no difference."
