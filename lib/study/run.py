@@ -140,14 +140,17 @@ def save() -> pd.DataFrame:
     return table
 
 
-def _step(trial: Trial, by: str, threads: int) -> engines.Step:
-    """A trial as a step of the cache: all that its result depends on is its key."""
+def key_of(trial: Trial, by: str = "lib.study.trials:measured", threads: int = 1) -> dict:
+    """All that a trial's result depends on: its values, data, recipe and code."""
     from lib.data import catalogue
+    return {"by": by, "trial": trial.values, "threads": threads,
+            "data": catalogue.content(trial.task), "recipe": recipe_of(trial),
+            "code": keys.code(by.partition(":")[0], *code_of(trial))}
+
+
+def _step(trial: Trial, by: str, threads: int) -> engines.Step:
     label = f"{trial.task} {trial.model} {trial.setting} seed {trial.seed} fold {trial.fold}"
-    key = {"by": by, "trial": trial.values, "threads": threads,
-           "data": catalogue.content(trial.task), "recipe": recipe_of(trial),
-           "code": keys.code(by.partition(":")[0], *code_of(trial))}
-    return engines.Step(f"trial {label}", key, "lib.study.trials:recorded",
+    return engines.Step(f"trial {label}", key_of(trial, by, threads), "lib.study.trials:recorded",
                         {"by": by, "trial": trial.values})
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lib.data import Task
     from lib.measure import Measured
+    from lib.study import cache
 
 
 @dataclass(frozen=True)
@@ -175,10 +176,13 @@ def _sensitivity(task: "Task", trial: Trial) -> "pd.DataFrame":
 
 
 
-def recorded(by: str, trial: dict[str, Any]) -> "cache.Built":
-    """What a trial leaves in the cache: its rows and costs as plain values, scores as arrays."""
+def recorded(said: dict[str, Any]) -> "cache.Built":
+    """What a trial leaves in the cache: its rows and costs as plain values, scores as arrays.
+
+    said: {"by": the public function that makes the row, "trial": the trial's values}.
+    """
     from lib.study import keys
-    found = keys.function(by)(Trial.of(trial))
+    found = keys.function(said["by"])(Trial.of(said["trial"]))
     found = [found] if isinstance(found, tuple) else found
     arrays, records = {}, []
     for i, (row, costs) in enumerate(found):

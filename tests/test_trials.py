@@ -1,0 +1,130 @@
+"""Trials are data: the grid that makes them, and the rows that come of them."""
+
+import pytest
+
+from lib import tables
+from lib.base import Setting, paths
+from lib.base.pairs import parsed
+from lib.study import cache, run
+from lib.study.trials import Trial
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(paths, "_profile", "lab")
+    run.start("03_ptq", {"profile": "toy", "engine": "here", "seeds": [0]})
+
+
+PAIR = "breast_cancer/mlp_simple"
+
+
+@pytest.mark.parametrize("pair, task, model, said", [
+    ("cifar10/resnet8", "cifar10", "resnet8", {}),
+    ("cifar10/resnet8/width=4", "cifar10", "resnet8", {"sizes": "width=4"}),
+    ("csv:a/b.csv#y/mlp_complex/hidden=18,11", "csv:a/b.csv#y", "mlp_complex",
+     {"sizes": "hidden=18,11"}),
+    ("mv/mlp_simple/recipe=edge epochs=3 lr=0.1 examples=9", "mv", "mlp_simple",
+     {"recipe": "edge", "epochs": 3, "lr": 0.1, "examples": 9})])
+def test_a_pair_says_which_net(pair, task, model, said):
+    assert parsed(pair) == (task, model, said)
+
+
+def test_a_grid_is_every_combination_in_each_repeat():
+    trials = run.grid([PAIR], seeds=[0, 1], folds=[0, 2], quantizer=["affine", "gptq"],
+                      bits=[2, 3])
+    assert len(trials) == 8                     # folds take the first seed
+    assert {(t.seed, t.fold) for t in trials} == {(0, 0), (0, 2)}
+    assert {t.setting.recipe for t in trials} == {"ours"}
+    assert len(run.grid([PAIR], [0, 1], [0, 2], fold_seeds=[0, 1])) == 4
+    split = run.grid(["fashion_mnist/resnet20"], seeds=[0, 1], folds=[0, 2])
+    assert [(t.seed, t.fold) for t in split] == [(0, None), (1, None)]
+
+
+def test_methods_that_draw_are_drawn_several_times_and_no_others():
+    trials = run.grid([PAIR], draws=3, quantizer=["affine", "stochastic_uniform"], bits=4)
+    assert [t.draw for t in trials] == [None, 0, 1, 2]
+
+
+def test_a_net_of_others_has_no_recipe_and_a_pair_counts_once():
+    assert run.grid(["cifar10/resnet20-akamaster"])[0].setting == Setting()
+    assert run.grid(["digits/knn"])[0].setting == Setting()
+    assert len(run.grid([PAIR, PAIR])) == 1
+
+
+def test_a_trial_goes_through_plain_values():
+    trial = Trial("digits", "resnet8", Setting(quantizer="gptq", bits=3, amount=None), seed=2)
+    assert Trial.of(cache.plain(trial.values)) == trial
+
+
+def test_rows_come_back_from_the_cache_alike(capsys):
+    trials = run.grid([PAIR], quantizer="affine", bits=[4, 8])
+    first, again = run.each(trials), run.each(trials)
+    assert first.equals(again) and list(first.bits) == [4, 8]
+    out = capsys.readouterr().out
+    assert "1/2 breast_cancer mlp_simple · affine, 4 bits" in out and out.count("cached") == 2
+    assert max(len(line) for line in out.splitlines()) <= 100
+    assert first.id.tolist() == [tables.identify(tuple(
+        None if value != value else value for value in line)) for line in
+        first[list(tables.KEY)].itertuples(index=False)]
+
+
+def test_no_name_is_cut_and_the_time_left_is_told(capsys):
+    run.each(run.grid(["breast_cancer/mlp_complex"], draws=3, bits=8, granularity="tensor",
+                      quantizer=["stochastic_histogram", "edge_stochastic_histogram"]))
+    out = capsys.readouterr().out
+    assert "breast_cancer mlp_complex · edge_stochastic_histogram, 8 bits" in out
+    assert max(len(line) for line in out.splitlines()) <= 100
+    assert " s\n" in out.split("1/6")[1] and "6/6" in out
+
+
+def test_one_failure_stops_nothing_but_is_told_at_the_end(capsys):
+    trials = run.grid([PAIR], quantizer="affine", bits=4)
+    broken = Trial("breast_cancer", "transformer_small", Setting(recipe="ours"))
+    table = run.each([broken, *trials])
+    assert len(table) == 1
+    assert "FAILED" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="1 of this notebook's trials failed.*transformer"):
+        run.save()
+    assert list(tables.load("03_ptq").bits) == [4]              # finished work is not lost
+
+
+def test_what_was_spent_stands_in_the_costs():
+    rows = run.each(run.grid([PAIR], quantizer="affine", bits=4))
+    run.save()
+    costs = tables.load_costs("03_ptq")
+    assert list(costs.id) == list(rows.id) and set(costs.quantity) == {"spent_s"}
+    assert costs.source[0].startswith("clock") and "1 thread" in costs.source[0]
+    assert costs.kind[0] == "measured" and costs.value[0] > 0
+
+
+def test_nets_timed_side_by_side_become_costs():
+    trials = run.grid([PAIR, "breast_cancer/mlp_complex"])
+    table = run.timed(trials, windows=3)
+    run.save()
+    costs = tables.load_costs("03_ptq")
+    latency = costs[costs.quantity == "latency_s"].set_index("id")
+    assert list(table.id) and set(table.id) == set(latency.index)
+    assert latency.source.str.contains("3 windows of one example").all()
+    assert (latency.low <= latency.value).all() and (latency.value <= latency.high).all()
+
+
+def test_provenance_lies_beside_the_rows():
+    run.each(run.grid([PAIR]))
+    run.save()
+    told = tables.provenance("03_ptq")
+    assert told["parameters"] == {"profile": "toy", "engine": "here", "seeds": [0]}
+    assert told["trials"] == 1 and told["failures"] == []
+    assert [step["step"] for step in told["steps"]] == [
+        "train breast_cancer mlp_simple seed 0 fold 0"]
+
+
+def test_fresh_redoes_trials(capsys):
+    trials = run.grid([PAIR], quantizer="affine", bits=4)
+    run.each(trials)
+    run.start("03_ptq", {"profile": "toy", "engine": "here", "fresh": True})
+    capsys.readouterr()
+    run.each(trials)
+    assert "cached" not in capsys.readouterr().out
+    cache.fresh(False)
