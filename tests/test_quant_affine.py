@@ -11,13 +11,13 @@ from lib import models, quant
 from lib.base.metric import METRICS
 from lib.data.task import Split, Task
 from lib.quant import quantize
-from lib.quant.affine import choose_qparams, fake_quantize
 from lib.quant.fold import (
     correct_bias,
     cross_layer_equalize,
     fold_batch_norm,
     reestimate_batch_norm,
 )
+from lib.quant.grid import choose_qparams, fake_quantize
 
 weights = hnp.arrays("float32", hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=7),
                      elements=st.floats(-1e4, 1e4, width=32, allow_subnormal=False)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lib import quant
-from lib.quant import packing
 from lib.layers.stored import code_bytes
+from lib.quant import packing
 
 
 @settings(max_examples=150, deadline=None)

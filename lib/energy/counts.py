@@ -8,30 +8,34 @@ from functools import partial
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+
+from lib.layers.walk import Stored, kind, modules, stored
 
 WHY_UNAVAILABLE = "unavailable: no energy counter is read in this version"
-COLUMNS = ["layer", "type", "macs", "weight_bytes", "activation_bytes", "w_bits", "a_bits",
-           "sparsity"]
+COLUMNS = ["layer", "type", "macs", "macs_nonzero", "weight_bytes", "activation_bytes", "w_bits",
+           "a_bits", "sparsity"]
+STRAIGHT = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+COUNTED = (*STRAIGHT, *TRANSPOSED, nn.Embedding)        # the last looks up, and multiplies nothing
 
 
 def layers(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> pd.DataFrame:
     """One line per module that multiplies or stores: multiply-accumulates and bytes of one example.
 
-    example: a batch of one input, (1, …). Columns: layer, type, macs, weight_bytes,
-    activation_bytes (in and out), w_bits, a_bits, sparsity (share of zero weights).
-    Convolutions and linear layers multiply, and modules that tell their products of activations by
-    `matmuls(x)`, as (batch, rows, inner, columns); biases, norms and sums are not counted, and pass
-    their activations on to the layer they are fused with. weight_bytes are everything stored
-    (parameters, batch-norm statistics; a compressed tensor knows its own), so their sum is the
-    model's size. ValueError for another batch size.
+    example: a batch of one input, (1, …). Columns: layer, type, macs, macs_nonzero (those whose
+    weight is not 0), weight_bytes, activation_bytes (in and out), w_bits, a_bits, sparsity (share
+    of zero weights). Convolutions and linear layers multiply, and modules that tell their products
+    of activations by `matmuls(x)`, as (batch, rows, inner, columns); biases, norms and sums are not
+    counted, and pass their activations on to the layer they are fused with. Of another kind of
+    layer that has weights (LSTM) no count is known: macs is missing. weight_bytes are everything
+    stored, so their sum is the model's size. ValueError for another batch size.
     """
     inputs = example if isinstance(example, tuple) else (example,)
     if len(inputs[0]) != 1:
         raise ValueError(f"layers counts for a batch of one example, got {len(inputs[0])}; "
                          "pass x[:1]")
-    parts = {name: m for name, m in model.named_modules() if "parametrizations" not in name}
-    lines = {name: line for name, m in parts.items() if (line := _stored(name, m))}
+    parts = dict(modules(model))
+    lines = _lines(model, parts)
     modes = [(m, m.training) for m in model.modules()]
     hooks = [parts[name].register_forward_hook(partial(_count, line))
              for name, line in lines.items()]
@@ -44,38 +48,55 @@ def layers(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> pd.DataFra
             module.training = mode
         for hook in hooks:
             hook.remove()
+    for line in lines.values():         # every weight of a layer serves as many products
+        nonzero, elements = line.pop("weights")
+        line["macs_nonzero"] = line["macs"] and line["macs"] * nonzero // elements
     return pd.DataFrame(lines.values(), columns=COLUMNS)
 
 
 def macs(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> int | None:
-    """Multiply-accumulates of one prediction; None for a model without layers to count."""
+    """Multiply-accumulates of one prediction; None for a model without layers to count, and where
+    those of one layer are not known."""
     if not any(True for _ in model.parameters()):
         return None
-    return int(layers(model, example).macs.sum())
+    counted = layers(model, example).macs
+    return None if counted.isna().any() else int(counted.sum())
 
 
-def _stored(name: str, module: nn.Module) -> dict | None:
-    """A module's own tensors as a line without counts; None if it neither stores nor multiplies."""
-    own = dict(module.named_parameters(recurse=False))
-    kind = type(module).__name__
-    if parametrize.is_parametrized(module):        # a pruning mask: what counts is its product
-        own |= {key: getattr(module, key) for key in module.parametrizations}
-        kind = kind.removeprefix("Parametrized")
-    weights = {"weight": own["weight"]} if "weight" in own else dict(own)
-    own |= {key: value for key, value in module.named_buffers(recurse=False)
-            if value.is_floating_point() and key not in module._non_persistent_buffers_set}
-    if not own and not hasattr(module, "matmuls"):
-        return None
-    small = getattr(module, "compressed", {})
-    size = sum(small[key].size_bytes if key in small else value.numel() * value.element_size()
-               for key, value in own.items())
-    elements = sum(value.numel() for value in weights.values())
-    nonzero = sum(small[key].nonzero if key in small else int(value.count_nonzero())
-                  for key, value in weights.items())
+def _lines(model: nn.Module, parts: dict[str, nn.Module]) -> dict[str, dict]:
+    """A line without counts for each module that stores or multiplies, by its name."""
+    tensors = stored(model)
+    lines = {}
+    for name, module in parts.items():
+        own = [tensor for tensor in tensors if tensor.module == name]
+        used = [tensor for tensor in tensors if name in {place for place, _ in tensor.places}]
+        if used or hasattr(module, "matmuls"):
+            lines[name] = _line(name, module, own, used)
+    return lines
+
+
+def _line(name: str, module: nn.Module, own: list[Stored], used: list[Stored]) -> dict:
+    """own: what is stored here; used: that, and what is shared with a module before."""
+    weights = [tensor for tensor in used if tensor.role == "weight"]
+    shown = weights or [tensor for tensor in used if tensor.name.endswith("weight")] or [
+        tensor for tensor in used if tensor.role != "buffer"]
+    elements = sum(tensor.elements for tensor in shown)
+    nonzero = sum(tensor.nonzero for tensor in shown)
+    known = isinstance(module, COUNTED) or hasattr(module, "matmuls") or not weights
     a_bits = getattr(module, "a_bits", None) or 32
-    return {"layer": name, "type": kind, "macs": 0, "weight_bytes": size, "activation_bytes": 0.0,
-            "w_bits": small["weight"].bits if "weight" in small else a_bits if not own else 32,
-            "a_bits": a_bits, "sparsity": 1 - nonzero / elements if elements else 0.0}
+    return {"layer": name, "type": kind(module), "macs": 0 if known else None,
+            "weight_bytes": sum(tensor.size_bytes for tensor in own), "activation_bytes": 0.0,
+            "w_bits": _bits(weights or used, a_bits), "a_bits": a_bits,
+            "sparsity": 1 - nonzero / elements if elements else 0.0,
+            "weights": (nonzero, elements) if weights else (1, 1)}
+
+
+def _bits(tensors: list[Stored], a_bits: int) -> int:
+    """Bits of what is multiplied: of the codes, of floats, or of two activations."""
+    if not tensors:
+        return a_bits
+    small = next((t.quantized for t in tensors if t.quantized is not None), None)
+    return 8 * tensors[0].value.element_size() if small is None else small.bits
 
 
 def _count(line: dict, module: nn.Module, inputs: tuple, output) -> None:
@@ -84,7 +105,10 @@ def _count(line: dict, module: nn.Module, inputs: tuple, output) -> None:
         products = module.matmuls(*inputs)
         count = sum(math.prod(p) for p in products)
         moved = sum(b * (r * i + i * c + r * c) for b, r, i, c in products)
-    elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+    elif isinstance(module, TRANSPOSED):           # each input value meets (out / groups)·kh·kw
+        count = inputs[0].numel() * module.weight[0].numel()
+        moved = inputs[0].numel() + output.numel()
+    elif isinstance(module, STRAIGHT):
         count = output.numel() * module.weight[0].numel()     # (in / groups)·kh·kw for one value
         moved = inputs[0].numel() + output.numel()
     else:

@@ -1,0 +1,1 @@
+"""Layers: which tensors a model stores, in which form, and the file that holds them."""

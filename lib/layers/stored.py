@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lib.layers import masks
+from lib.layers.codes import code_bytes, code_dtype
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -62,33 +65,6 @@ def layout(w: Tensor, axis: int | None = 0, group: int | None = None) -> Layout:
     return Layout(tuple(w.shape) or (1,), w.dtype, axis, group)
 
 
-def code_count(bits: int | None, levels: int | None = None) -> int:
-    """How many codes: `levels` where given (3 is ternary), else 2^bits, bits from 1 to 16."""
-    if levels is not None:
-        if not 2 <= levels <= 2**16:
-            raise ValueError(f"levels={levels}: choose from 2 to 65536")
-        return int(levels)
-    if isinstance(bits, bool) or bits != int(bits) or not 1 <= bits <= 16:
-        raise ValueError(f"bits={bits}: choose a whole number from 1 to 16")
-    return 2 ** int(bits)
-
-
-def code_dtype(base: int) -> torch.dtype:
-    return torch.uint8 if base <= 256 else torch.int32
-
-
-def digits_per_byte(base: int) -> int:
-    """Codes of this base that share a byte where that is denser than whole bits (3: 5), or 0."""
-    digits = int(math.log(256) / math.log(base) + 1e-9)
-    return digits if digits * math.ceil(math.log2(base)) > 8 else 0
-
-
-def code_bytes(count: int, base: int) -> int:
-    """Bytes that `count` codes below `base` take when packed."""
-    digits = digits_per_byte(base)
-    return -(-count // digits) if digits else -(-count * math.ceil(math.log2(base)) // 8)
-
-
 def narrow(values: Tensor) -> Tensor:
     """The same values in the narrowest of uint8, float16 and float32 that holds each exactly."""
     for dtype in (torch.uint8, torch.float16):
@@ -127,9 +103,10 @@ class Quantized:
         raise ValueError(f"{self.method} has no table of levels: its weights are sums")
 
     def without(self, limit: float) -> "Quantized":
-        """The same weights, but those of magnitude `limit` or less are 0."""
+        """The same weights, but those of magnitude `limit` or less, as the model computes with
+        them, are 0."""
         table = self.table_of_levels()
-        table = table.where(table.abs() > limit, 0)
+        table = table.where(table.to(self.layout.dtype).abs() > limit, 0)
         return Codebook(self.method, self.bits, self.layout, self.base, self.codes, narrow(table))
 
     def dequantize(self) -> Tensor:
@@ -137,10 +114,35 @@ class Quantized:
         return self.layout.join(self.values()).to(self.layout.dtype).contiguous()
 
     @property
+    def table_bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in self.tables.values())
+
+    @property
     def size_bytes(self) -> int:
-        """Packed codes and every table."""
-        return code_bytes(self.codes.numel(), self.base) + sum(
-            t.numel() * t.element_size() for t in self.tables.values())
+        """Packed codes, all of them, and every table."""
+        return code_bytes(self.codes.numel(), self.base) + self.table_bytes
+
+    def kept(self) -> Tensor | None:
+        """Which codes do not mean 0: booleans of the codes' shape; None where no single code can
+        mean 0."""
+        return self.layout.join(self.values()) != 0
+
+    def code_of_zero(self) -> Tensor:
+        """(slices, 1): in each slice a code that means 0, or 0 where none does."""
+        return self.table_of_levels().eq(0).int().argmax(1, keepdim=True)
+
+    def form(self) -> str:
+        """The smallest mask form of the codes."""
+        kept = self.kept()
+        if kept is None:
+            return "dense"
+        return masks.smallest(kept.numel(), int(kept.sum()), lambda k: code_bytes(k, self.base))
+
+    def masked_bytes(self) -> int:
+        """Bytes in that form, tables included: what the weights take where zeros were chosen."""
+        form, count = self.form(), self.codes.numel()
+        kept = count if form == "dense" else int(self.kept().sum())
+        return masks.place_bytes(form, count, kept) + code_bytes(kept, self.base) + self.table_bytes
 
     @property
     def bits_per_weight(self) -> float:
@@ -172,12 +174,17 @@ class Affine(Quantized):
         table = (codes - self.zero.float()) * self.scale.float()
         return table.expand(len(self.layout.split(self.codes)), -1).contiguous()
 
+    def code_of_zero(self) -> Tensor:
+        codes = self.zero.float().round().clamp(0, self.base - 1).to(self.codes.dtype)
+        return codes.expand(len(self.layout.split(self.codes)), 1)
+
     def without(self, limit: float) -> Quantized:
         zero = self.zero.float()
         if not ((zero == zero.round()) & (zero >= 0) & (zero < self.base)).all():
             return super().without(limit)                       # no code means 0: a table is due
         codes = self.layout.split(self.codes)
-        codes = torch.where(self.values().abs() > limit, codes, zero.to(codes.dtype))
+        stays = self.values().to(self.layout.dtype).abs() > limit
+        codes = torch.where(stays, codes, zero.to(codes.dtype))
         return replace(self, codes=self.layout.join(codes))
 
 
@@ -235,3 +242,6 @@ class Points(Quantized):
         points = (self.codes - self.zero.float()) * self.coefficient.float()
         total = points.new_zeros(len(self.count), self.codes.shape[1])
         return total.index_add_(0, owner, points)
+
+    def kept(self) -> None:
+        return None

@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from lib import energy, train
+from lib.layers.walk import stored
 from lib.tables import Row
 
 WARM_UP = 5
 WINDOW_S = 0.05             # a window holds each variant once, about this long each
 BUSY_CORES = 0.1            # a window is thrown away when others used more
 MOST_THROWN_AWAY = 20
+SIZES = ("params", "nonzero", "size_bytes", "bits_per_weight", "a_bits_mean", "sparsity")
 
 
 def measure(model: nn.Module, task, *, method: str = "baseline", setting: str | None = None,
@@ -55,32 +57,29 @@ def device(model: nn.Module) -> str:
 
 
 def size(model: nn.Module) -> dict:
-    """params, nonzero, size_bytes, w_bits, a_bits, sparsity and arithmetic of a model as it is.
+    """params, nonzero, size_bytes, bits_per_weight, a_bits_mean, sparsity and arithmetic of a model
+    as it is stored (`walk.stored`).
 
-    A compressed tensor (`module.compressed[name]`) knows its own bytes; all others count their
-    elements, with the persistent floating buffers (batch-norm statistics) among the bytes.
-    Models of scikit-learn have no parameters that could be compared: None.
+    bits_per_weight: stored bytes of weights, tables and masks included, × 8 / weights; sparsity:
+    the share of zeros among weights; both None for a model that has none. a_bits_mean: over the
+    layers whose inputs are rounded, each the same; 32 where none are. Models of scikit-learn have
+    no parameters that could be compared: None.
     """
-    modules = list(model.modules())
     if not any(True for _ in model.parameters()):
-        return dict.fromkeys(("params", "nonzero", "size_bytes", "w_bits", "a_bits", "sparsity"))
-    params = nonzero = size_bytes = bits = 0
-    for module in modules:
-        compressed = getattr(module, "compressed", {})
-        for name, value in module.named_parameters(recurse=False):
-            small = compressed.get(name)
-            params += value.numel()
-            nonzero += small.nonzero if small else int(value.count_nonzero())
-            size_bytes += small.size_bytes if small else value.numel() * value.element_size()
-            bits += value.numel() * (getattr(small, "bits", 32) if small else 32)
-        for name, value in module.named_buffers(recurse=False):
-            if value.is_floating_point() and name not in module._non_persistent_buffers_set:
-                size_bytes += value.numel() * value.element_size()
-    a_bits = [m.a_bits for m in modules if getattr(m, "a_bits", None)]
-    simulated = bool(a_bits) or any(getattr(m, "compressed", None) for m in modules)
-    return {"params": params, "nonzero": nonzero, "size_bytes": size_bytes,
-            "w_bits": bits / params, "a_bits": float(np.mean(a_bits)) if a_bits else 32.0,
-            "sparsity": 1 - nonzero / params, "arithmetic": "simulated" if simulated else "float"}
+        return dict.fromkeys(SIZES)
+    tensors = stored(model)
+    parameters = [tensor for tensor in tensors if tensor.role != "buffer"]
+    weights = [tensor for tensor in tensors if tensor.role == "weight"]
+    count = sum(tensor.elements for tensor in weights)
+    a_bits = [m.a_bits for m in model.modules() if getattr(m, "a_bits", None)]
+    simulated = bool(a_bits) or any(tensor.quantized is not None for tensor in tensors)
+    return {"params": sum(tensor.elements for tensor in parameters),
+            "nonzero": sum(tensor.nonzero for tensor in parameters),
+            "size_bytes": sum(tensor.size_bytes for tensor in tensors),
+            "bits_per_weight": 8 * sum(t.size_bytes for t in weights) / count if count else None,
+            "a_bits_mean": float(np.mean(a_bits)) if a_bits else 32.0,
+            "sparsity": 1 - sum(t.nonzero for t in weights) / count if count else None,
+            "arithmetic": "simulated" if simulated else "float"}
 
 
 def latency(calls: dict[str, Callable[[], object]], windows: int = 30,

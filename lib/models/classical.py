@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+NAMES = ("majority", "knn", "svm", "hgb")
+
 # scikit-learn is imported where it is used: it takes a second, and nets do without it.
 
 
@@ -146,3 +148,7 @@ def standardised(estimator):
 def flat(x: Tensor) -> np.ndarray:
     """(n, *inputs) -> (n, features) float64."""
     return x.detach().cpu().flatten(1).double().numpy()
+
+
+MODELS = {"majority": (Majority, {}), "knn": (Neighbours, {}), "svm": (RBFMachine, {}),
+          "hgb": (Boosting, {})}

@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from lib.models.net import Net, image_channels, initialise, positive
 
+NAMES = ("cnn_edge", "resnet9")
+
 
 def conv(inputs: int, outputs: int, norm: bool = True, pool: int = 0) -> nn.Sequential:
     """3×3 convolution with bias, batch-norm, ReLU, and max-pooling if asked for."""
@@ -73,3 +75,6 @@ class ResNet9(Net):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.pool(self.features(self.normalise(x))).flatten(1))
+
+
+MODELS = {"cnn_edge": (CNN, {}), "resnet9": (ResNet9, {})}

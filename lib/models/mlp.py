@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from lib.models.net import Net, positive
 
+NAMES = ("mlp_simple", "mlp_complex")
+
 
 class MLP(Net):
     """(batch, …) -> (batch, outputs): flattened input, hidden layers with ReLU and dropout.
@@ -18,6 +20,7 @@ class MLP(Net):
     """
 
     FREQUENCIES = 16
+    elementwise = ("frequencies",)      # each scales one input, as a norm does
 
     def __init__(self, task, *, hidden: tuple[int, ...], dropout: float = 0.0,
                  logs: bool = False, periodic: tuple[int, ...] = ()) -> None:
@@ -54,3 +57,7 @@ class MLP(Net):
 def signed_log(x: Tensor) -> Tensor:
     """sign(x) log(1 + |x|): grows with x everywhere, and tames heavy tails."""
     return x.sign() * x.abs().log1p()
+
+
+MODELS = {"mlp_simple": (MLP, {"hidden": (10,)}),
+          "mlp_complex": (MLP, {"hidden": (20, 40, 60, 30), "dropout": 0.1})}

@@ -3,8 +3,12 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.models.net import Net, image_channels, initialise, positive
 from lib.base.names import choose
+from lib.models.net import Net, image_channels, initialise, positive
+
+NAMES = ("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56",
+         "resnet20-akamaster", "resnet18", "resnet34", "resnet50")
+FIXED = ("depth", "kind", "blocks")                      # part of a name, not options
 
 
 class Block(nn.Module):
@@ -137,3 +141,12 @@ class ResNet(Net):
         x = self.maxpool(F.relu(self.bn1(self.conv1(self.normalise(x)))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(x.mean((2, 3)))
+
+
+MODELS = {
+    **{f"resnet{d}": (CifarResNet, {"depth": d}) for d in (8, 14, 20, 32, 44, 56)},
+    "resnet20-akamaster": (CifarResNet, {"depth": 20}),
+    "resnet18": (ResNet, {"kind": Block, "blocks": (2, 2, 2, 2)}),
+    "resnet34": (ResNet, {"kind": Block, "blocks": (3, 4, 6, 3)}),
+    "resnet50": (ResNet, {"kind": Bottleneck, "blocks": (3, 4, 6, 3)}),
+}

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from lib.models.dropout import Dropout
 from lib.models.net import Net, positive
 
+NAMES = ("transformer_small", "transformer_base", "transformer_t1", "transformer_t2")
+
 
 class Attention(nn.Module):
     """What `asking` tokens draw from all: softmax(q kᵀ / √(d/heads)) v, in several heads.
@@ -87,6 +89,8 @@ class SeriesTransformer(Net):
     counts the sizes repeat.
     """
 
+    recomputed = ("positions",)         # they follow from the sizes, so no file holds them
+
     def __init__(self, task, *, patch: int, d: int, layers: int, heads: int, ff: int,
                  dropout: float = 0.2, position_dropout: float = 0.1,
                  magnitude: bool = True) -> None:
@@ -121,3 +125,14 @@ class SeriesTransformer(Net):
         tokens = torch.cat([self.class_token.expand(len(x), -1, -1), patches], 1)
         tokens = self.blocks(self.dropout(tokens + self.positions))
         return self.head(self.hidden(tokens[:, 0]))
+
+
+GREEN = {"d": 32, "heads": 8, "ff": 256, "patch": 4}     # T1 and T2 of Green-Computing-Project
+MODELS = {
+    "transformer_small": (SeriesTransformer,
+                          {"patch": 12, "d": 32, "layers": 2, "heads": 4, "ff": 64}),
+    "transformer_base": (SeriesTransformer,
+                         {"patch": 8, "d": 32, "layers": 4, "heads": 4, "ff": 128}),
+    "transformer_t1": (SeriesTransformer, GREEN | {"layers": 8}),
+    "transformer_t2": (SeriesTransformer, GREEN | {"layers": 12, "heads": 16}),
+}

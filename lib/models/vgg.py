@@ -2,9 +2,10 @@
 
 from torch import Tensor, nn
 
-from lib.models.net import Net, image_channels, initialise
 from lib.base.names import choose
+from lib.models.net import Net, image_channels, initialise
 
+NAMES = ("vgg16",)
 CHANNELS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 
 
@@ -35,3 +36,6 @@ class VGG16(Net):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.avgpool(self.features(self.normalise(x))).flatten(1))
+
+
+MODELS = {"vgg16": (VGG16, {})}

@@ -1,5 +1,5 @@
 """Pruning: weights that become zeros."""
 
-from lib.prune.scores import METHODS, prune, sparsity
+from lib.prune.thin import METHODS, file_of, prune, sparsity
 
-__all__ = ["METHODS", "prune", "sparsity"]
+__all__ = ["METHODS", "file_of", "prune", "sparsity"]

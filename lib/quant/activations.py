@@ -7,11 +7,11 @@ A layer gets a submodule `activation` that its input passes first, and `a_bits` 
 import torch
 from torch import Tensor, nn
 
-from lib.quant.affine import choose_qparams, fake_quantize
+from lib.layers.codes import code_count
+from lib.quant.grid import choose_qparams, fake_quantize
 from lib.quant.layers import layers, run
-from lib.layers.stored import code_count
 
-METHODS = ("mse", "minmax", "percentile", "dynamic")
+RANGES = ("mse", "minmax", "percentile", "dynamic")
 MOST_VALUES = 2**20         # of a layer's inputs that its range is chosen from
 
 
@@ -28,13 +28,18 @@ class Activation(nn.Module):
     def __init__(self, bits: int | None = None, method: str = "mse",
                  smooth: Tensor | None = None) -> None:
         super().__init__()
-        if method not in METHODS:
+        if method not in RANGES:
             raise ValueError(
-                f"there is no a_method {method!r}; choose one of: {', '.join(METHODS)}")
+                f"there is no a_method {method!r}; choose one of: {', '.join(RANGES)}")
         self.bits, self.method, self.drop, self.generator = bits, method, 0.0, None
         self.base = None if bits is None else code_count(bits)
         for name, value in (("smooth", smooth), ("scale", None), ("zero", None)):
             self.register_buffer(name, value)
+
+    @property
+    def build_arguments(self) -> dict:
+        """What a file says of it; its buffers are stored like any others."""
+        return {"bits": self.bits, "method": self.method}
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
@@ -76,6 +81,12 @@ def attach(layer: nn.Module, activation: Activation) -> None:
     layer.activation = activation
     if activation.bits is not None:
         layer.a_bits = activation.bits
+
+
+def rebuild(model: nn.Module, name: str, arguments: dict) -> None:
+    """Attach an empty Activation to the layer of which a file names one, `layer.activation`."""
+    layer = model.get_submodule(name.removesuffix("activation").rstrip("."))
+    attach(layer, Activation(**arguments))
 
 
 def in_order(model: nn.Module, calibration) -> list[str]:

@@ -13,13 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from lib.layers.codes import code_count
+from lib.layers.stored import layout
 from lib.quant.activations import Activation, attach, in_order, layer_bits
-from lib.quant.affine import choose_qparams
 from lib.quant.fold import fold_batch_norm
-from lib.quant.layers import bits_by_layer, layers, run, store
+from lib.quant.grid import choose_qparams
+from lib.quant.layers import bits_by_layer, layers, run, sharing, store
 from lib.quant.rounding import SoftRounding, half_cosine, indecision
-from lib.layers.stored import code_count, layout
 
+NAMES = ("brecq",)
+RANDOM = NAMES          # it picks its batches at random
 PIECE = 128             # examples at a time where nothing is trained
 
 
@@ -198,6 +201,9 @@ def brecq(model: nn.Module, bits: int | Mapping[str, int] = 4, a_bits: int | Non
     plain = fold_batch_norm(model).eval().requires_grad_(False)
     small = copy.deepcopy(plain)
     named, order = layers(small), in_order(small, calibration)
+    if shared := [n for n, twins in sharing(small).items() if len(twins) > 1]:
+        raise ValueError(f"brecq rounds each layer for itself, but {', '.join(shared)} share a "
+                         "weight; take gptq, or give each layer its own")
     wanted = bits_by_layer(bits, named)
     bases = {n: code_count(b) for n, b in wanted.items()}
     if levels is not None:

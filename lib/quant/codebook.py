@@ -14,18 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lib.quant.affine import grid, pack_affine, percentiles, to_codes
-from lib.layers.stored import (
-    Codebook,
-    Normal,
-    Quantized,
-    ascending,
-    code_count,
-    code_dtype,
-    layout,
-    normal_levels,
-)
+from lib.layers.codes import code_count, code_dtype
+from lib.layers.stored import Codebook, Normal, Quantized, ascending, layout, normal_levels
+from lib.quant.grid import grid, pack_affine, percentiles, to_codes
 
+NAMES = ("mid_rise", "mid_rise_iqr", "mid_tread", "mid_tread_iqr",
+         "nearest_uniform", "nearest_uniform_iqr", "stochastic_uniform", "stochastic_uniform_iqr",
+         "nearest_histogram", "nearest_histogram_iqr", "stochastic_histogram",
+         "stochastic_histogram_iqr", "nearest_normal", "stochastic_normal", "kmeans")
+RANDOM = tuple(name for name in NAMES if name.startswith("stochastic_"))
 CHUNK = 2**20                   # values worked on at a time: 4 MB, so that memory stays small
 MOST_TABLE_ENTRIES = 2**26      # 256 MB: a table far larger than the weights it serves is a mistake
 

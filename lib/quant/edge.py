@@ -16,9 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.quant.affine import grid
+from lib.layers.codes import code_count
+from lib.layers.stored import Affine, Codebook, Normal, Quantized, layout, normal_levels
 from lib.quant.codebook import methods
-from lib.layers.stored import Affine, Codebook, Normal, Quantized, code_count, layout, normal_levels
+from lib.quant.grid import grid
+
+NAMES = ("edge_mid_rise", "edge_mid_rise_iqr", "edge_nearest_uniform", "edge_nearest_uniform_iqr",
+         "edge_stochastic_uniform", "edge_stochastic_uniform_iqr", "edge_nearest_histogram",
+         "edge_stochastic_histogram", "edge_nearest_normal", "edge_stochastic_normal")
+RANDOM = tuple(name for name in NAMES if name.startswith("edge_stochastic_"))
 
 
 def fences(w: Tensor) -> tuple[float, float]:
@@ -100,10 +106,6 @@ def _as_edge(name: str, w: Tensor, bits: int, axis, group, generator: torch.Gene
     return _even_set(name, w, bits, kind, iqr, chance)
 
 
-METHODS = methods(_as_edge, "edge_", "{} as Edge's code computes it; one range.", {
-    "mid_rise": True, "uniform": True, "histogram": False, "normal": False})
-
-
 def quantize_model(model: nn.Module, method: Callable, bits: Mapping[str, int],
                    generator: torch.Generator | None) -> nn.Module:
     """Replace, in place, what Edge replaced: every parameter, biases and batch-norm's γ and β too,
@@ -130,3 +132,9 @@ def quantize_model(model: nn.Module, method: Callable, bits: Mapping[str, int],
             own[key].data.copy_(q.dequantize())
         module.compressed = getattr(module, "compressed", {}) | parts
     return model
+
+
+METHODS = methods(_as_edge, "edge_", "{} as Edge's code computes it; one range.", {
+    "mid_rise": True, "uniform": True, "histogram": False, "normal": False})
+for method in METHODS.values():
+    method.lift = quantize_model

@@ -133,6 +133,8 @@ def correct_bias(model: nn.Module, original: nn.Module,
         last = channels_last(layer, y)
         change = means[name] - last.flatten(0, -2).mean(0)
         layer.bias = nn.Parameter(change if layer.bias is None else layer.bias + change)
+        if "bias" in getattr(layer, "compressed", {}):              # its codes say another one
+            layer.compressed = {k: q for k, q in layer.compressed.items() if k != "bias"}
         return last + change if isinstance(layer, nn.Linear) else (last + change).movedim(-1, 1)
 
     for net, act in ((original, record), (fixed, shift)):

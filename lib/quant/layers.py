@@ -1,21 +1,28 @@
 """A network's layers, as quantizers see them: which there are, what enters, what is stored."""
 
-import copy
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
+from lib.layers import recomputed
 from lib.layers.stored import Quantized
+from lib.layers.walk import LAYERS
 
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 MOST_ROWS = 2**16       # of a layer's inputs: 128 positions of each of 512 images
 
 
 def layers(model: nn.Module) -> dict[str, nn.Module]:
     """The layers whose weights are quantized: every Linear and convolution, by name."""
     return {name: m for name, m in model.named_modules() if isinstance(m, LAYERS)}
+
+
+def sharing(model: nn.Module) -> dict[str, list[str]]:
+    """For each layer, by name, the names of all layers that have the very same weight."""
+    by_weight: dict[int, list[str]] = {}
+    for name, layer in layers(model).items():
+        by_weight.setdefault(id(layer.weight), []).append(name)
+    return {name: names for names in by_weight.values() for name in names}
 
 
 def bits_by_layer(bits: int | Mapping[str, int], names) -> dict[str, int]:
@@ -67,13 +74,4 @@ def run(model: nn.Module, inputs: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 def bare_copy(model: nn.Module) -> nn.Module:
     """A copy to work on, in evaluation mode; masks and other parametrizations become weights."""
-    model = copy.deepcopy(model).eval()
-    for module in filter(parametrize.is_parametrized, list(model.modules())):
-        values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}
-        # remove_parametrizations would take the weight from the original too: a deep copy shares
-        # the class that parametrizing made, and it is there that the weight is a property.
-        module.__class__ = parametrize.type_before_parametrizations(module)
-        del module.parametrizations
-        for name, value in values.items():
-            module.register_parameter(name, nn.Parameter(value))
-    return model
+    return recomputed.bare_copy(model).eval()

@@ -2,23 +2,36 @@
 
 A method is a function on one weight. What it needs is in its signature: `method(w, bits, axis,
 group, generator)`; with a parameter `inputs`, the rows that the layer's weight is multiplied with;
-or `method(model, ...)`, which returns the whole new model itself.
+or `method(model, ...)`, which returns the whole new model itself. One that treats a model's tensors
+in its own way carries a `lift(model, method, bits by module, generator)`. A file of this folder
+that has NAMES and METHODS adds methods; in RANDOM it names those that draw at random.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from lib.quant import affine, blocks, codebook, edge, multipoint, rounding
-from lib.quant.activations import quantize_activations, smooth_inputs
-from lib.quant.layers import bare_copy, bits_by_layer, input_rows, layers, run, store
+from lib.layers.discovery import Found
 from lib.layers.stored import Quantized
+from lib.quant.activations import quantize_activations, smooth_inputs
+from lib.quant.layers import bare_copy, bits_by_layer, input_rows, layers, run, sharing, store
 
-METHODS: dict[str, Callable] = {
-    **codebook.METHODS, **affine.METHODS, **multipoint.METHODS, **edge.METHODS,
-    **rounding.METHODS, **blocks.METHODS}
+METHODS: Mapping[str, Callable] = Found("lib.quant", Path(__file__).parent)
+
+
+def file_of(method: str) -> Path:
+    """The file that defines a method. ValueError for a name that is not there."""
+    _find(method)
+    return METHODS.file_of(method)
+
+
+def is_random(method: str) -> bool:
+    """Whether a method draws at random, so that it is repeated with several generators."""
+    _find(method)
+    return method in getattr(METHODS.module_of(method), "RANDOM", ())
 
 
 def _find(method: str) -> Callable:
@@ -37,13 +50,18 @@ def quantize(w: Tensor, method: str, bits: int = 8, axis: int | None = 0,
     ValueError: unknown method, weights that are empty, not floating-point or not finite, bits.
     """
     function = _find(method)
-    needs = inspect.signature(function).parameters
-    if "model" in needs:
+    if "model" in inspect.signature(function).parameters:
         raise ValueError(f"{method} acts on a whole model: use ptq(model, {method!r}, ...)")
-    if "inputs" in needs and needs["inputs"].default is needs["inputs"].empty \
-            and options.get("inputs") is None:
+    if _needs_inputs(function) and options.get("inputs") is None:
         raise ValueError(f"{method} needs inputs=, the rows (n, in·kh·kw) that w meets")
     return function(w, bits=bits, axis=axis, group=group, generator=generator, **options)
+
+
+def _needs_inputs(function: Callable) -> bool:
+    """Whether the method cannot do without a layer's inputs (or, for a whole model, its own)."""
+    parameters = inspect.signature(function).parameters
+    return "model" in parameters or (
+        "inputs" in parameters and parameters["inputs"].default is inspect.Parameter.empty)
 
 
 @torch.no_grad()
@@ -63,46 +81,53 @@ def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits
     percentile or dynamic; smooth: SmoothQuant's alpha, before anything is rounded.
     """
     function, small = _find(method), bare_copy(model)
-    needs, levels = inspect.signature(function).parameters, options.get("levels")
-    if isinstance(levels, Mapping):
-        bits = {name: (count - 1).bit_length() for name, count in levels.items()}
-    wants = "inputs" in needs
-    needed = "model" in needs or wants and needs["inputs"].default is needs["inputs"].empty
-    if needed and calibration is None:
+    if _needs_inputs(function) and calibration is None:
         raise ValueError(f"{method} needs calibration=, some hundred inputs of the model "
                          "(task.calibration)")
+    if isinstance(options.get("levels"), Mapping):
+        bits = {name: (count - 1).bit_length() for name, count in options["levels"].items()}
     if smooth is not None:
         smooth_inputs(small, calibration, smooth)
-    if "model" in needs:
+    if "model" in inspect.signature(function).parameters:
         return function(small, bits, a_bits=a_bits, axis=axis, group=group, a_method=a_method,
                         calibration=calibration, generator=generator,
                         **options).train(model.training)
-    if method.startswith("edge_"):
+    if hasattr(function, "lift"):
         owners = [n for n, m in small.named_modules() if list(m.parameters(recurse=False))]
-        edge.quantize_model(small, function, bits_by_layer(bits, owners), generator)
-        todo = {}
+        function.lift(small, function, bits_by_layer(bits, owners), generator)
     else:
-        todo = bits_by_layer(bits, layers(small))
-
-    def quantized(layer: nn.Module, name: str, **more) -> Quantized:
-        own = {"levels": levels[name]} if isinstance(levels, Mapping) else {}
-        return function(layer.weight, bits=todo.pop(name), axis=axis, group=group,
-                        generator=generator, **options | own | more)
-
-    if wants and calibration is not None:
-        def on_input(layer: nn.Module, args: tuple, name: str) -> None:
-            if name in todo:
-                store(layer, quantized(layer, name, inputs=input_rows(layer, args[0])))
-
-        hooks = [layer.register_forward_pre_hook(lambda m, a, n=name: on_input(m, a, n))
-                 for name, layer in layers(small).items()]
-        run(small, calibration)
-        for hook in hooks:
-            hook.remove()
-        if todo and needed:
-            raise ValueError(f"no input reached {', '.join(todo)}; leave them out of bits=")
-    for name in list(todo):
-        store(layers(small)[name], quantized(layers(small)[name], name))
+        _each_layer(small, function, bits, calibration,
+                    {"axis": axis, "group": group, "generator": generator} | options)
     if a_bits is not None:
         quantize_activations(small, a_bits, calibration, a_method)
     return small.train(model.training)
+
+
+def _each_layer(model: nn.Module, function: Callable, bits: int | Mapping[str, int], calibration,
+                options: dict) -> None:
+    """Quantize the layers' weights in place, a weight that several layers share once."""
+    named, twins, levels = layers(model), sharing(model), options.get("levels")
+    todo = bits_by_layer(bits, named)
+
+    def quantize_layer(name: str, **more) -> None:
+        own = {"levels": levels[name]} if isinstance(levels, Mapping) else {}
+        q = function(named[name].weight, bits=todo[name], **options | own | more)
+        for twin in twins[name]:
+            todo.pop(twin, None)
+            store(named[twin], q)
+
+    def on_input(layer: nn.Module, args: tuple, name: str) -> None:
+        if name in todo:
+            quantize_layer(name, inputs=input_rows(layer, args[0]))
+
+    if "inputs" in inspect.signature(function).parameters and calibration is not None:
+        hooks = [layer.register_forward_pre_hook(lambda m, a, n=name: on_input(m, a, n))
+                 for name, layer in named.items()]
+        run(model, calibration)
+        for hook in hooks:
+            hook.remove()
+        if todo and _needs_inputs(function):
+            raise ValueError(f"no input reached {', '.join(todo)}; leave them out of bits=")
+    for name in list(todo):
+        if name in todo:
+            quantize_layer(name)

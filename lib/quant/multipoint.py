@@ -11,8 +11,13 @@ Its use is a multiplier of few bits, and giving some channels more points than o
 import torch
 from torch import Tensor
 
+from lib.layers.codes import code_count, code_dtype
+from lib.layers.stored import Points, layout, narrow
+from lib.quant.edge import quantize_model
 from lib.quant.rounding import output_error, second_moment
-from lib.layers.stored import Points, code_count, code_dtype, layout, narrow
+
+NAMES = ("multipoint", "edge_multipoint")
+RANDOM = ("edge_multipoint",)
 
 MOST_POINTS = 16
 
@@ -158,4 +163,5 @@ def _edge_codes(rest: Tensor, a: float, step: float, zero: float, base: int) -> 
     return (rest / (a * step)).add_(zero + 0.5).floor_().clamp_(0, base - 1)
 
 
+edge_multipoint.lift = quantize_model
 METHODS = {"multipoint": multipoint, "edge_multipoint": edge_multipoint}

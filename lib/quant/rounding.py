@@ -11,9 +11,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from lib.quant.affine import choose_qparams, fake_quantize, pack_affine
-from lib.layers.stored import Affine, Layout, code_count, layout, narrow
+from lib.layers.codes import code_count
+from lib.layers.stored import Affine, Layout, layout, narrow
+from lib.quant.grid import choose_qparams, fake_quantize, pack_affine
 
+NAMES = ("gptq", "adaround")
 STRETCH = 0.1       # h may pass 0 and 1 by so much before it is cut, so that both are reached
 
 

@@ -11,9 +11,9 @@ import time
 import torch
 from torch import Tensor
 
-from lib.quant import Quantized, quantize
-from lib.quant.affine import choose_qparams, fake_quantize
 from lib.layers.stored import layout
+from lib.quant import Quantized, quantize
+from lib.quant.grid import choose_qparams, fake_quantize
 
 
 def weights(channels: int) -> Tensor:
