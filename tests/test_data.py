@@ -9,7 +9,7 @@ from PIL import Image
 
 from lib import data
 from lib.base import names, paths
-from lib.data import images, series, splits, synthetic, tabular
+from lib.data import catalogue, images, series, splits, synthetic, tabular
 
 real = pytest.mark.skipif(not os.environ.get("GREENBITS_MIRROR"),
                           reason="GREENBITS_MIRROR names no folder with the authors' files")
@@ -278,7 +278,7 @@ def test_tabular_sets_have_all_rows_in_five_committed_parts(name, rows, inputs, 
     task = data.load(name, fold=3)
     assert sum(map(len, parts_of(task))) == rows
     assert (task.inputs, task.outputs, len(task.features)) == ((inputs,), outputs, inputs)
-    _, y = tabular._read(name, tabular.SETS[name][0])
+    _, y = tabular._read(name, catalogue.RAW_FILES[name][0])
     made = splits.stratified(y if task.classes else np.zeros(rows))
     assert (splits.stored(name, rows) == made).all()
     assert "licence" in task.source and "https://" in task.source

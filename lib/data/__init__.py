@@ -1,17 +1,30 @@
 """Data: `load(name, variant=None, fold=None) -> Task`; files are found and checked on the way."""
 
+from typing import TYPE_CHECKING
+
 from lib.base import names
-from lib.data.facts import describe, duplicates
+from lib.data import catalogue
+from lib.data.catalogue import folds
 from lib.data.sources import DataError
-from lib.data.task import Split, Task
+
+if TYPE_CHECKING:
+    from lib.data.task import Task
 
 __all__ = ["DataError", "Split", "Task", "describe", "duplicates", "folds", "load"]
 
-# These come with one split: the authors' own test set, or that of an earlier study.
-ONE_SPLIT = ("fashion_mnist", "cifar10", "cifar100")
+
+def __getattr__(name: str):
+    """What needs torch is imported when it is asked for: names and files are known without it."""
+    if name in ("Split", "Task"):
+        from lib.data import task as room
+    elif name in ("describe", "duplicates"):
+        from lib.data import facts as room
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(room, name)
 
 
-def load(name: str, variant: str | None = None, fold: int | None = None) -> Task:
+def load(name: str, variant: str | None = None, fold: int | None = None) -> "Task":
     """The task of that name, its files found (or fetched), checked and split.
 
     `name` may carry the variant ("california@edge") or be a reader's own ("csv:PATH#TARGET",
@@ -34,21 +47,16 @@ def load(name: str, variant: str | None = None, fold: int | None = None) -> Task
             raise ValueError(f"{name} has no fold {fold!r}; choose one of: 0, 1, 2, 3, 4.")
     kind = base.split(":", 1)[0]
     # A room is imported when it is needed: pandas, scipy and scikit-learn take a second.
-    if kind in ("csv", "imagefolder", "npz"):
+    if kind in catalogue.OWN:
         from lib.data import own
         return getattr(own, kind)(base, fold)
-    if kind in ("telescope", "churn", "mv", "california", "breast_cancer", "diabetes"):
+    if kind in catalogue.TABULAR:
         from lib.data import tabular as room
-    elif kind in ("unimib_adl", "unimib_falls", "usc_had"):
-        from lib.data import series as room
     elif kind == "har_synthetic":
         from lib.data import synthetic as room
+    elif kind in catalogue.SERIES:
+        from lib.data import series as room
     else:
         from lib.data import images as room
     return room.load(base, found, fold)
 
-
-def folds(name: str, wanted=range(5)) -> list[int | None]:
-    """Those of the `wanted` folds that the task has; [None] where it comes with one split only."""
-    base, variant = names.task_name(name)
-    return [None] if variant in ("edge", "green") or base in ONE_SPLIT else list(wanted)

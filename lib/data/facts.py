@@ -5,6 +5,7 @@ import hashlib
 import pandas as pd
 import torch
 
+from lib.data.batches import AT_A_TIME
 from lib.data.task import Split, Task
 
 
@@ -65,6 +66,8 @@ def duplicates(task: Task) -> list[dict[str, object]]:
 
 
 def _keys(split: Split) -> list[tuple[bytes, float]]:
-    rows = split.x.flatten(1).numpy()
-    return [(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), target)
-            for row, target in zip(rows, split.y.tolist(), strict=True)]
+    keys = []
+    for start in range(0, len(split), AT_A_TIME):
+        for row in split.batch(slice(start, start + AT_A_TIME)).flatten(1).numpy():
+            keys.append(hashlib.blake2b(row.tobytes(), digest_size=16).digest())
+    return list(zip(keys, split.y.tolist(), strict=True))

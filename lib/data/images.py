@@ -5,15 +5,15 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lib.data import splits
+from lib.data.catalogue import RAW_FILES
 from lib.data.sources import FILES, DataError, digest, fetch, unpack
 from lib.data.task import Task
 
 FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
            "ankle boot")
-FASHION_FILES = tuple(f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k")
-                      for kind in ("images-idx3", "labels-idx1"))
 VALIDATION = 5000
 
 
@@ -22,15 +22,14 @@ def load(name: str, variant: str | None, fold: int | None) -> Task:
     training images, equally many of each class, validate)."""
     if name == "digits":
         return _digits(fold)
-    files = {"cifar10": ("cifar-10-binary.tar.gz",), "cifar100": ("cifar-100-binary.tar.gz",),
-             "fashion_mnist": FASHION_FILES}[name]
+    files = RAW_FILES[name]
     digests = tuple(map(digest, files))
     x, y, first, classes = (_fashion if name == "fashion_mnist" else _cifar)(files, digests)
     source = FILES[files[0]].line
     rows = _official(y, first, len(classes))
     if variant == "edge":
-        x = np.repeat(enlarged(x), 3, 1)
-        return splits.divide("fashion_mnist@edge", "image", x, y, rows, classes=classes,
+        large = torch.from_numpy(_enlarged(files, digests)).expand(-1, 3, -1, -1)
+        return splits.divide("fashion_mnist@edge", "image", large, y, rows, classes=classes,
                              scaling=(np.full(3, 0.5), np.full(3, 0.5)),
                              source=f"{source}; 32×32×3 as Edge made it")
     return splits.divide(name, "image", x, y, rows, classes=classes, source=source)
@@ -56,7 +55,8 @@ def _in_order(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x[order], y[order]
 
 
-# Parsed sets are kept while the process lives, under the sha256 of their files.
+# Parsed sets are kept while the process lives, under the sha256 of their files: all of them, for a
+# set that is parsed anew beside a living Task would lie there twice.
 @functools.lru_cache(maxsize=1)
 def _fashion(files: tuple, digests: tuple) -> tuple[np.ndarray, np.ndarray, int, tuple[str, ...]]:
     """Images (n, 1, 28, 28), labels (n,), how many are the training set, names of the classes."""
@@ -71,7 +71,7 @@ def _fashion(files: tuple, digests: tuple) -> tuple[np.ndarray, np.ndarray, int,
     return np.concatenate(xs), np.concatenate(ys), len(ys[0]), FASHION
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def _cifar(files: tuple, digests: tuple) -> tuple[np.ndarray, np.ndarray, int, tuple[str, ...]]:
     """As `_fashion`, (n, 3, 32, 32), from records of a label byte (CIFAR-100: a coarse, then a fine
     one) and 3 × 1024 bytes, red first."""
@@ -92,6 +92,11 @@ def _cifar(files: tuple, digests: tuple) -> tuple[np.ndarray, np.ndarray, int, t
         ys.append(y)
     classes = tuple(texts[0].decode().split())
     return np.concatenate(xs), np.concatenate(ys), len(ys[0]), classes
+
+
+@functools.lru_cache(maxsize=1)
+def _enlarged(files: tuple, digests: tuple) -> np.ndarray:
+    return enlarged(_fashion(files, digests)[0])
 
 
 def enlarged(x: np.ndarray, side: int = 32) -> np.ndarray:

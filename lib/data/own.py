@@ -1,13 +1,16 @@
 """A reader's own data: a table, a folder of images, or arrays; a relative path counts from the
 project's root. All have five folds by a fixed permutation, or by group where there are groups."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from lib.base import paths
-from lib.data import splits
+from lib.data import batches, catalogue, sources, splits
+from lib.data.batches import ImageFiles
 from lib.data.sources import DataError
 from lib.data.task import Task
 
@@ -20,10 +23,8 @@ def csv(name: str, fold: int) -> Task:
     Texts become one-hot columns; a missing number becomes the training part's mean, a missing text
     a row of zeros. The target is a class if it is not a number or has at most 20 whole values.
     DataError for a table that cannot be used, ValueError for a column that is not there."""
+    path = catalogue.place(name)
     place, _, target = name.removeprefix("csv:").rpartition("#")
-    if not place:
-        raise ValueError(f"{name} does not say what is to be predicted: write csv:PATH#COLUMN.")
-    path = _path(place)
     table = _table(path)
     if target not in table.columns:
         raise ValueError(f"{path} has no column {target!r}; choose one of: "
@@ -54,16 +55,11 @@ def csv(name: str, fold: int) -> Task:
                          source=f"own file {place}{filled}")
 
 
-def _path(place: str) -> Path:
-    return paths.ROOT / Path(place).expanduser()
-
-
 def _table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(paths.reads(path), encoding="utf-8")
     except FileNotFoundError:
-        raise DataError(f"there is no file {path}: correct the path, which counts from "
-                        f"{paths.ROOT}.") from None
+        raise catalogue.missing(path) from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8.") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, OSError) as error:
@@ -97,32 +93,28 @@ def targets(y: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def imagefolder(name: str, fold: int) -> Task:
     """Images, `imagefolder:PATH` with PATH/<class>/*.png or .jpg: all are resized to the size of
-    the first one; grey stays grey only if all are."""
-    from PIL import Image, UnidentifiedImageError
+    the first one; grey stays grey only if all are. A folder whose pixels do not fit in memory stays
+    on disk, and its images are decoded batch by batch."""
     place = name.removeprefix("imagefolder:")
-    root = _path(place)
-    files = [f for f in sorted(root.glob("*/*")) if f.suffix.lower() in (".png", ".jpg", ".jpeg")]
-    if not files:
-        raise DataError(f"{root} holds no images: it must be a folder with one folder per class, "
-                        "and .png or .jpg files in those.")
-    images, resized = [], 0
-    for file in files:
-        try:
-            with Image.open(paths.reads(file)) as image:
-                image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{file} is not a readable image ({type(error).__name__}): replace or "
-                            "remove it.") from error
-        if images and image.size != images[0].size:
-            image, resized = image.resize(images[0].size, Image.Resampling.BILINEAR), resized + 1
-        images.append(image)
-    grey = all(image.mode == "L" for image in images)
-    pixels = np.stack([np.atleast_3d(image if grey else image.convert("RGB")) for image in images])
-    y, classes = targets(np.array([file.parent.name for file in files], object), str(root))
+    root = catalogue.place(name)
+    hashes = catalogue.image_hashes(root)
+    paths.inputs({catalogue.known(root / file): found for file, found in hashes.items()})
+    x, resized = _images(root, tuple(hashes), tuple(hashes.values()))
+    kinds = np.array([Path(file).parent.name for file in hashes], object)
+    y, classes = targets(kinds, str(root))
     rows = splits.of_fold(splits.stratified(y), fold)
-    note = f"; {resized} of {len(files)} resized to the first's size" if resized else ""
-    return splits.divide(name, "image", pixels.transpose(0, 3, 1, 2), y, rows, classes=classes,
-                         fold=fold, source=f"own images {place}{note}")
+    note = f"; {resized} of {len(x)} resized to the first's size" if resized else ""
+    return splits.divide(name, "image", x, y, rows, classes=classes, fold=fold,
+                         source=f"own images {place}{note}")
+
+
+# The last set is kept while the process lives, under its content: five folds, one decoding.
+@functools.lru_cache(maxsize=1)
+def _images(root: Path, files: tuple[str, ...],
+            hashes: tuple[str, ...]) -> tuple[Tensor | ImageFiles, int]:
+    """The images, in memory where they fit, and how many were resized."""
+    found, resized = batches.opened([root / file for file in files])
+    return (found[:] if found.nbytes <= batches.LARGEST_IN_MEMORY else found), resized
 
 
 def npz(name: str, fold: int) -> Task:
@@ -130,21 +122,26 @@ def npz(name: str, fold: int) -> Task:
 
     x (n, C, length) is a series; (n, C, H, W) or (n, H, W, C) with C = 1 or 3 an image, in bytes or
     floats in [0, 1]. With `group`, folds keep subjects whole."""
-    place = name.removeprefix("npz:")
-    path = _path(place)
-    try:
-        with np.load(paths.reads(path), allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+    path = catalogue.place(name)
+    paths.reads(catalogue.existing(path))
+    x, y, group = _arrays(path, sources.hashed(path))
+    y, classes = targets(y, str(path))
+    if group is not None:
+        group = np.unique(group, return_inverse=True)[1]
+    part = splits.stratified(y if classes else np.zeros(len(y))) if group is None else \
+        splits.grouped(group)
+    return splits.divide(name, "image" if x.ndim == 4 else "series", x, y,
+                         splits.of_fold(part, fold), classes=classes, group=group, fold=fold,
+                         source=f"own file {name.removeprefix('npz:')}")
+
+
+@functools.lru_cache(maxsize=1)
+def _arrays(path: Path, content: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """x (n, C, …), bytes of images or float32, y and group of an .npz; DataError if they are unfit.
+    """
+    with catalogue.arrays(path) as file:
+        arrays = {key: file[key] for key in file.files}
         x, y, group = arrays["x"], arrays["y"], arrays.get("group")
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path}: correct the path, which counts from "
-                        f"{paths.ROOT}.") from None
-    except KeyError as error:
-        raise DataError(f"{path} has no array {error}: save it with np.savez(PATH, x=…, y=…), "
-                        "group=… if there are subjects.") from error
-    except Exception as error:      # zipfile, zlib, struct and numpy all have their own
-        raise DataError(f"{path} is not a readable .npz without pickled objects "
-                        f"({type(error).__name__}): save it anew with np.savez.") from error
     if x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
         x = x.transpose(0, 3, 1, 2)
     lengths = {a.shape[:1] for a in (x, y, group) if a is not None}
@@ -154,15 +151,8 @@ def npz(name: str, fold: int) -> Task:
         raise DataError(f"{path} has x {x.shape} {x.dtype} and y {y.shape}: x must hold "
                         f"{FEWEST_ROWS} or more finite series (n, C, length) or images "
                         "(n, C, H, W), y one target each.")
-    kind = "image" if x.ndim == 4 else "series"
-    if kind == "image" and x.dtype != np.uint8 and not (0 <= x.min() and x.max() <= 1):
+    if x.ndim == 4 and x.dtype != np.uint8 and not (0 <= x.min() and x.max() <= 1):
         raise DataError(f"{path} has images from {x.min()} to {x.max()}: bring bytes, or floats "
                         "from 0 to 1.")
-    y, classes = targets(y, str(path))
-    if group is not None:
-        group = np.unique(group, return_inverse=True)[1]
-    part = splits.stratified(y if classes else np.zeros(len(y))) if group is None else \
-        splits.grouped(group)
-    x = x if kind == "image" and x.dtype == np.uint8 else x.astype(np.float32)
-    return splits.divide(name, kind, x, y, splits.of_fold(part, fold), classes=classes, group=group,
-                         fold=fold, source=f"own file {place}")
+    kept = np.uint8 if x.ndim == 4 and x.dtype == np.uint8 else np.float32
+    return np.ascontiguousarray(x, kept), y, group

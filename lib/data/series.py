@@ -10,6 +10,7 @@ from scipy.io.matlab import MatReadError
 from scipy.signal import resample_poly
 
 from lib.data import splits
+from lib.data.catalogue import RAW_FILES
 from lib.data.sources import FILES, UNREADABLE, DataError, digest, fetch, member, unpack
 from lib.data.task import Task
 
@@ -29,7 +30,7 @@ def load(name: str, variant: str | None, fold: int | None) -> Task:
     """unimib_adl (variant "green": the one split by subject of the earlier study), unimib_falls
     (variant "random": random folds over all rows, twins included, as the literature does: a leak),
     usc_had. Everything else has five folds in which every subject is tested once."""
-    file = "USC-HAD.zip" if name == "usc_had" else "UniMiB-SHAR.zip"
+    file = RAW_FILES[name][0]
     read, classes, note = {
         "unimib_adl": (_adl, ADL, "daily activities, 151 samples at 50 Hz, m/s²"),
         "unimib_falls": (_falls, FALLS, "falls, 51 samples at 50 Hz, m/s²"),

@@ -12,6 +12,7 @@ import io
 import os
 import re
 import tarfile
+import time
 import tomllib
 import zipfile
 import zlib
@@ -21,6 +22,7 @@ from pathlib import Path
 from lib.base import paths
 
 MIRROR = "GREENBITS_MIRROR"
+SETTLED_NS = 2 * 10**9     # ns; a younger file may change again within one tick of its clock
 UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError)
 
 
@@ -63,9 +65,37 @@ def fetch(name: str) -> Path:
     return paths.reads(_download(name, source))
 
 
+def found(name: str) -> Path:
+    """Where one of FILES lies, in data/raw or in the mirror, fetched if it lies in neither; what
+    is there is not checked and not noted as read."""
+    places = [paths.RAW / name]
+    if folder := os.environ.get(MIRROR):
+        places.append(Path(folder) / name)
+    return next((place for place in places if place.exists()), None) or fetch(name)
+
+
+def hashed(path: Path, kind: str = "sha256") -> str:
+    """Hash of a file, once a process as long as it does not change: CIFAR's 168 MB take 0.1 to
+    0.3 s."""
+    stat = path.stat()
+    if time.time_ns() - stat.st_mtime_ns < SETTLED_NS:
+        return _hash(path, kind)
+    return _hash_once(path, kind, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@functools.lru_cache(maxsize=1000)
+def _hash_once(path: Path, kind: str, size: int, modified: int, number: int) -> str:
+    return _hash(path, kind)
+
+
+def _hash(path: Path, kind: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
+
+
 def digest(name: str) -> str:
     """sha256 of one of FILES, checked: what is parsed from it can be kept under this."""
-    return _hash(fetch(name), "sha256")
+    return hashed(fetch(name))
 
 
 def unpack(name: str, pattern: str = ".*") -> dict[str, bytes]:
@@ -129,25 +159,13 @@ def _checked(path: Path, pinned: str | None, remedy: str) -> Path:
     try:
         paths.reads(path)
         kind, _, wanted = (pinned or "").partition(":")
-        found = _hash(path, kind) if pinned else ""
+        found = hashed(path, kind) if pinned else ""
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
     if found != wanted:
         raise DataError(f"{path} is not the file it should be ({path.stat().st_size} bytes with "
                         f"{kind} {found}, not {wanted}): {remedy}")
     return path
-
-
-def _hash(path: Path, kind: str) -> str:
-    stat = path.stat()
-    return _hash_once(path, kind, stat.st_size, stat.st_mtime_ns)
-
-
-@functools.lru_cache
-def _hash_once(path: Path, kind: str, size: int, modified: int) -> str:
-    """A file that has not changed is hashed once per process: CIFAR's 168 MB take 0.1 to 0.3 s."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def _remedy(source: Source, path: Path | None = None) -> str:

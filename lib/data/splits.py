@@ -9,9 +9,11 @@ import hashlib
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lib.base import paths
 from lib.base.metric import METRICS
+from lib.data.batches import AT_A_TIME, ImageFiles
 from lib.data.sources import DataError
 from lib.data.task import Split, Task
 
@@ -73,57 +75,86 @@ def of_fold(part: np.ndarray, fold: int) -> tuple[np.ndarray, np.ndarray, np.nda
     return np.flatnonzero(~(test | val)), np.flatnonzero(val), np.flatnonzero(test)
 
 
-def divide(name: str, kind: str, x: np.ndarray, y: np.ndarray,
+def divide(name: str, kind: str, x: np.ndarray | Tensor | ImageFiles, y: np.ndarray,
            rows: tuple[np.ndarray, np.ndarray, np.ndarray], *, source: str,
            classes: tuple[str, ...] = (), group: np.ndarray | None = None, fold: int | None = None,
            features: tuple[str, ...] = (), scaling: tuple | None = None) -> Task:
-    """The Task of arrays x (n, C, …), y (n,), group (n,) and the row numbers of its three parts.
+    """The Task of inputs x (n, C, …), y (n,), group (n,) and the row numbers of its three parts.
 
-    x is float32, or uint8 for images, which become floats in [0, 1]. mean and std (C,), and those
-    of a regression's target, are the training part's, unless `scaling` = (mean, std) gives them;
-    then the target stays as it is. The hash covers arrays, rows and given scaling, and nothing that
-    rounds differently on another machine: scales count to six digits."""
-    x = np.ascontiguousarray(x)
+    x is float32, of which each part gets a copy, or uint8 for images, which all parts share and
+    which become floats in [0, 1] batch by batch. mean and std (C,), and those of a regression's
+    target, are the training part's, unless `scaling` = (mean, std) gives them; then the target
+    stays as it is. The hash covers inputs, targets, rows and given scaling, and nothing that rounds
+    differently on another machine: scales count to six digits."""
+    stored = torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x
     y = np.ascontiguousarray(y, np.int64 if classes else np.float64)
-    mean, std = scaling or _scale(x, rows[0])
     centre, spread = 0.0, 1.0
     if not classes and scaling is None:
         centre, spread = float(y[rows[0]].mean()), float(y[rows[0]].std()) or 1.0
-    scales = [f"{v:.6g}" for v in (centre, spread, *(np.ravel(scaling) if scaling else ()))]
-    digest = hashlib.sha256(repr((kind, classes, x.shape, str(x.dtype), scales)).encode())
-    for array in (x, y, *rows, *(() if group is None else (group,))):
+    scales = [centre, spread, *(np.ravel(scaling) if scaling else ())]
+    digest = _begun(kind, classes, stored, scales)
+    counts = _read(stored, rows[0], digest)
+    for array in (y, *rows, *(() if group is None else (group,))):
         digest.update(np.ascontiguousarray(array))
         digest.update(str(array.shape).encode())
-
-    def split(chosen: np.ndarray) -> Split:
-        inputs = torch.from_numpy(x[chosen])
-        inputs = inputs.float().div_(255) if x.dtype == np.uint8 else inputs.float()
-        target = torch.from_numpy(y[chosen])
-        target = target if classes else ((target - centre) / spread).float()
-        return Split(inputs, target, None if group is None else
-                     torch.from_numpy(group[chosen].astype(np.int64)))
-
-    train, val, test = map(split, rows)
-    metric = METRICS["accuracy" if classes else "r2"]
-    return Task(name=name, kind=kind, metric=metric, classes=classes,
-                inputs=tuple(x.shape[1:]), outputs=len(classes) or 1, source=source,
-                mean=torch.tensor(mean, dtype=torch.float32),
-                std=torch.tensor(std, dtype=torch.float32),
-                train=train, val=val, test=test, hash=digest.hexdigest(), fold=fold,
-                target_mean=centre, target_std=spread, features=features)
+    mean, std = scaling or (_scale_of_floats(stored[torch.from_numpy(rows[0])].numpy())
+                            if counts is None else _scale_of_bytes(counts))
+    target = y if classes else ((y - centre) / spread).astype(np.float32)
+    train, val, test = (_part(stored, target, group, chosen) for chosen in rows)
+    return Task(name=name, kind=kind, metric=METRICS["accuracy" if classes else "r2"],
+                classes=classes, inputs=tuple(stored.shape[1:]), outputs=len(classes) or 1,
+                source=source, mean=torch.tensor(mean, dtype=torch.float32),
+                std=torch.tensor(std, dtype=torch.float32), train=train, val=val, test=test,
+                hash=digest.hexdigest(), fold=fold, target_mean=centre, target_std=spread,
+                features=features)
 
 
-def _scale(x: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per channel (C,) of the chosen rows; bytes are counted, which is
-    exact and five times faster than summing floats."""
-    if x.dtype != np.uint8:
-        axes = (0, *range(2, x.ndim))
-        mean = x[chosen].mean(axes, dtype=np.float64)
-        std = x[chosen].std(axes, dtype=np.float64)
-        return mean, np.where(std > 1e-6 * abs(mean), std, 1)   # a constant column stays finite
+def _begun(kind: str, classes: tuple[str, ...], stored: Tensor | ImageFiles, scales: list):
+    """The digest of what a task is, before its arrays."""
+    dtype = str(stored.dtype).removeprefix("torch.")
+    about = (kind, classes, tuple(stored.shape), dtype, [f"{v:.6g}" for v in scales])
+    return hashlib.sha256(repr(about).encode())
+
+
+def _part(stored: Tensor | ImageFiles, target: np.ndarray, group: np.ndarray | None,
+          chosen: np.ndarray) -> Split:
+    numbers, y = torch.from_numpy(chosen), torch.from_numpy(target[chosen])
+    subjects = None if group is None else torch.from_numpy(group[chosen].astype(np.int64))
+    if stored.dtype == torch.uint8:
+        return Split(stored, y, subjects, rows=numbers)
+    return Split(stored[numbers].float(), y, subjects)
+
+
+def _read(stored: Tensor | ImageFiles, chosen: np.ndarray, digest) -> np.ndarray | None:
+    """One pass over all inputs, some at a time: their bytes and shape enter the digest; of images
+    in bytes, how often each value occurs in each channel of the chosen rows (C, 256)."""
+    images = stored.dtype == torch.uint8
+    counts = np.zeros((stored.shape[1], 256), np.int64) if images else None
+    is_chosen = np.zeros(len(stored), bool)
+    is_chosen[chosen] = True
+    for start in range(0, len(stored), AT_A_TIME):
+        some = stored[start:start + AT_A_TIME].contiguous()
+        digest.update(some.numpy())
+        if images:
+            counted = some[torch.from_numpy(is_chosen[start:start + AT_A_TIME])]
+            for c in range(len(counts)):
+                counts[c] += torch.bincount(counted[:, c].flatten(), minlength=256).numpy()
+    digest.update(str(tuple(stored.shape)).encode())
+    return counts
+
+
+def _scale_of_floats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per channel (C,) of floats (n, C, …)."""
+    axes = (0, *range(2, x.ndim))
+    mean = x.mean(axes, dtype=np.float64)
+    std = x.std(axes, dtype=np.float64)
+    return mean, np.where(std > 1e-6 * abs(mean), std, 1)       # a constant column stays finite
+
+
+def _scale_of_bytes(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same of bytes / 255 by their counts (C, 256), which is exact however they are read, and
+    five times faster than summing floats."""
     levels = np.arange(256) / 255
-    counts = np.stack([torch.bincount(torch.from_numpy(x[chosen, c]).flatten(), minlength=256)
-                       for c in range(x.shape[1])])
     mean = counts @ levels / counts.sum(1)
     variance = counts @ levels**2 / counts.sum(1) - mean**2
     return mean, np.sqrt(np.where(variance > 1e-9, variance, 1))

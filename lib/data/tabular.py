@@ -6,16 +6,17 @@ import numpy as np
 import pandas as pd
 
 from lib.data import splits
+from lib.data.catalogue import RAW_FILES
 from lib.data.sources import FILES, fetch
 from lib.data.task import Task
 
 TELESCOPE = ("FLength", "FWidth", "FSize", "FConc", "FConc1", "FAsym", "FM3Long", "FM3Trans",
              "FAlpha", "FDist")
-SETS = {                                              # file, names of the classes 0, 1
-    "telescope": ("telescope.dat", ("gamma", "hadron")),
-    "churn": ("churn.csv", ("stays", "leaves")),
-    "mv": ("mv.dat", ()),
-    "california": ("california.dat", ()),
+SETS = {                                              # names of the classes 0, 1
+    "telescope": ("gamma", "hadron"),
+    "churn": ("stays", "leaves"),
+    "mv": (),
+    "california": (),
 }
 BUNDLED = {
     "breast_cancer": "Breast Cancer Wisconsin (Wolberg et al. 1995), UCI's as bundled with "
@@ -31,7 +32,7 @@ def load(name: str, variant: str | None, fold: int | None) -> Task:
         x, y, features, classes = _bundled(name)
         source = BUNDLED[name]
     else:
-        file, classes = SETS[name]
+        file, classes = RAW_FILES[name][0], SETS[name]
         table, y = _read(name, file)
         source = FILES[file].line
         if variant == "edge":

@@ -1,25 +1,61 @@
 """Task: one data set, split, with the metric that judges it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from lib.base.metric import Metric
+from lib.data.batches import ImageFiles
+
+Index = Tensor | slice
+Inputs = Tensor | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Examples of one part. x: (n, *inputs), or a tuple of such (the model is called `model(*x)`);
+    """Examples of one part.
+
+    stored: inputs as they are kept: floats, bytes of images, image files that are decoded when they
+    are asked for, or a tuple of tensors (the model is called `model(*x)`); rows: which of them are
+    this part's, (n,), or None for all, so that parts and tasks share what is stored.
     y: (n,) class numbers, or standardised targets; group: (n,) subject numbers; ref: answers."""
 
-    x: Tensor | tuple[Tensor, ...]
+    stored: Inputs | ImageFiles
     y: Tensor
     group: Tensor | None = None
     ref: list[str] | None = None
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.y)
+
+    @property
+    def x(self) -> Inputs:
+        """All inputs, (n, *inputs), or a tuple of such; bytes become floats anew at each call, four
+        times as large, and files are all decoded: `batch` costs no more than what it gives."""
+        return self.batch(slice(None))
+
+    def batch(self, index: Index) -> Inputs:
+        """Inputs of the examples `index` (numbers or a slice of 0 … n-1): bytes / 255."""
+        if self.rows is not None:
+            index = self.rows[index.to(self.rows.device) if isinstance(index, Tensor) else index]
+        if isinstance(self.stored, tuple):
+            return tuple(_as_floats(part[index]) for part in self.stored)
+        return _as_floats(self.stored[index])
+
+    def to(self, device: torch.device) -> "Split":
+        """This part with what lies in memory on `device`; image files stay where they are."""
+        if device.type == "cpu" or isinstance(self.stored, ImageFiles):
+            return replace(self, y=self.y.to(device))
+        kept = self.stored if isinstance(self.stored, tuple) else (self.stored,)
+        moved = tuple((part if self.rows is None else part[self.rows]).to(device) for part in kept)
+        return replace(self, stored=moved if isinstance(self.stored, tuple) else moved[0],
+                       y=self.y.to(device), rows=None)
+
+
+def _as_floats(x: Tensor) -> Tensor:
+    return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
 @dataclass(frozen=True)
@@ -48,9 +84,8 @@ class Task:
     @property
     def calibration(self) -> Tensor | tuple[Tensor, ...]:
         """512 fixed training inputs (all, if there are fewer), drawn once without replacement."""
-        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(0))[:512]
-        x = self.train.x
-        return tuple(part[order] for part in x) if isinstance(x, tuple) else x[order]
+        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(0))
+        return self.train.batch(order[:512])
 
     @property
     def scale(self) -> tuple[float, float]:

@@ -42,7 +42,7 @@ def measure(model: nn.Module, task, *, method: str = "baseline", setting: str | 
         "score2": score2, "loss": result.loss,
         "threads": torch.get_num_threads(), "device": device(model),
         "measured_by": energy.WHY_UNAVAILABLE, **size(model),
-        "macs": energy.macs(model, _one(task)), "scores": task.metric.stored(scores)}
+        "macs": energy.macs(model, task.test.batch(slice(1))), "scores": task.metric.stored(scores)}
     return Row(**(fields | more))
 
 
@@ -140,8 +140,3 @@ def _others(since: tuple[float, float, float] | None = None):
     if since is None:
         return now
     return ((now[1] - since[1]) - (now[2] - since[2])) / max(1e-9, now[0] - since[0])
-
-
-def _one(task):
-    x = task.test.x
-    return tuple(part[:1] for part in x) if isinstance(x, tuple) else x[:1]
