@@ -109,7 +109,7 @@ def each(trial: Callable[[dict], Row | list[Row]], specs: list[dict]) -> list[Ro
     alone = sys.platform != "linux" or hardware()["gpu"] != "none" or any(
         spec.get("threads", 1) > 1 for spec in specs)
     count = 1 if alone else min(_run["parameters"].get("workers", 1), os.cpu_count() or 1)
-    ahead = workers.ahead([partial(cache.cached, *step, quiet=True) if cache.missing(*step[:2])
+    ahead = workers.ahead([partial(cache.cached, *step, quiet=True) if cache.find(*step[:2]) is None
                            else None for step in work], count)
     for (step, key, build), steps in zip(work, ahead, strict=True):
         cache.join(steps)
