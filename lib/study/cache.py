@@ -1,7 +1,8 @@
 """A step that exists is not redone, and says so.
 
 One entry is one safetensors file: named arrays, and a JSON record in its header. It appears whole
-or not at all, so a study killed at any moment goes on from its last finished step.
+or not at all, so a study killed at any moment goes on from its last finished step. It carries a
+hash of all it holds: what a disk has spoilt, or another step left, is built again.
 """
 
 import ast
@@ -27,6 +28,10 @@ from lib.base import paths
 Built = tuple[dict[str, np.ndarray], Any]
 
 
+FIELDS = ("record", "step", "key", "seconds", "made", "parents")   # of a header
+UNREADABLE = (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError)
+
+
 @dataclass(frozen=True)
 class Entry:
     """What a step left: arrays and a JSON-able record; `seconds` is what building it took."""
@@ -37,16 +42,27 @@ class Entry:
     path: Path
 
 
+@dataclass(frozen=True)
+class Made:
+    """A step just built; parents: file -> hash of each entry that building it used."""
+
+    arrays: dict[str, np.ndarray]
+    record: Any
+    seconds: float
+    parents: dict[str, str]
+
+
 used: list[dict] = []               # every entry this process built or read: for provenance
 _open: list[list[str]] = []         # files that the steps now being built have read, innermost last
-_fresh = False
+fresh_since: float | None = None    # entries written before are redone; seconds since 1970
 _redone: set[Path] = set()
 
 
-def fresh(on: bool) -> None:
-    """From now on redo every step once, whether it exists or not."""
-    global _fresh
-    _fresh = on
+def fresh(on: bool, since: float | None = None) -> None:
+    """From now on redo every step once, whether it exists or not; since: the `fresh_since` of
+    the process for which this one works, if it is another."""
+    global fresh_since
+    fresh_since = (since or time.time()) if on else None
     _redone.clear()
 
 
@@ -100,36 +116,66 @@ def cached(step: str, key: dict, build: Callable[[], Built], quiet: bool = False
     """The entry of `step` under `key`, built only if there is none.
 
     step: what a reader calls it ("train resnet20 seed 0"); key: everything the result depends on,
-    JSON-able; build: () -> (arrays, record). An unreadable entry, or one whose parents have
-    changed since, is built again; of several processes one builds, the others wait for it.
+    JSON-able; build: () -> (arrays, record). An entry that cannot be read, is not what was written,
+    or whose parents have changed since, is built again, which is said; of several processes one
+    builds, the others wait for it.
     """
-    path, made = _path(step, key), False
-    redo = _fresh and path not in _redone
-    entry = None if redo else _read(path)
-    if entry and not quiet:
-        print(f"cached: {step} ({entry.seconds:.0f} s saved)")
+    path = _path(step, key)
+    entry = _read(path, step, key)
     if entry is None:
         with _alone(path):
-            entry = None if redo else _read(path)       # another process may just have built it
-            if made := entry is None:
-                entry = _build(step, key, build, path)
-    if _open:
-        _open[-1].append(path.name)
-    used.append({"step": step, "file": path.name, "seconds": round(entry.seconds, 2),
-                 "cached": not made})
-    return entry
+            entry = _read(path, step, key, say=True)    # another process may just have built it
+            if entry is None:
+                return keep(step, key, make(build))
+    elif not quiet:
+        print(f"cached: {step} ({entry.seconds:.0f} s saved)")
+    return _noted(step, entry, cached=True)
 
 
-def missing(step: str, key: dict) -> bool:
-    """Would `cached` have to build this entry?"""
+def find(step: str, key: dict) -> Entry | None:
+    """The entry of `step` under `key`; None where `cached` would build it."""
+    return _read(_path(step, key), step, key)
+
+
+def make(build: Callable[[], Built]) -> Made:
+    """Build a step, and note how long it took and which entries it used."""
+    _open.append([])
+    start = time.perf_counter()
+    try:
+        arrays, record = build()
+    finally:
+        seconds, used_here = time.perf_counter() - start, _open.pop()
+    return Made({name: np.asarray(array, order="C") for name, array in arrays.items()},
+                plain(record), seconds,
+                {name: _stored_hash(paths.CACHE / name) for name in used_here})
+
+
+def keep(step: str, key: dict, made: Made) -> Entry:
+    """Write the entry of a step that was built, here or elsewhere. Of its parents those count that
+    lie here too: the others are the concern of the machine that has them."""
     path = _path(step, key)
-    return not path.exists() or _fresh and path not in _redone
+    parents = {name: known for name, known in made.parents.items()
+               if (paths.CACHE / name).exists() and _stored_hash(paths.CACHE / name) == known}
+    head = {"record": made.record, "step": step, "key": key, "seconds": made.seconds,
+            "made": datetime.now(UTC).isoformat(timespec="seconds"), "parents": parents}
+    text = json.dumps(head, default=str)
+    paths.write_atomic(path, save(made.arrays, {"json": text, "sha256": _hash(text, made.arrays)}))
+    _redone.add(path)
+    return _noted(step, Entry(made.arrays, made.record, made.seconds, path), cached=False)
 
 
 def join(steps: list[dict]) -> None:
     """Count what another process built or read (its `used`) among this one's."""
     used.extend(steps)
     _redone.update(paths.CACHE / step["file"] for step in steps)
+
+
+def _noted(step: str, entry: Entry, cached: bool) -> Entry:
+    if _open:
+        _open[-1].append(entry.path.name)
+    used.append({"step": step, "file": entry.path.name, "seconds": round(entry.seconds, 2),
+                 "cached": cached})
+    return entry
 
 
 def _path(step: str, key: dict) -> Path:
@@ -149,35 +195,56 @@ def _alone(path: Path) -> Iterator[None]:
             lock.unlink(missing_ok=True)
 
 
-def _build(step: str, key: dict, build: Callable[[], Built], path: Path) -> Entry:
-    _open.append([])
-    start = time.perf_counter()
-    try:
-        arrays, record = build()
-    finally:
-        parents = _open.pop()
-    entry = Entry(arrays, record, time.perf_counter() - start, path)
-    head = {"record": record, "step": step, "key": key, "seconds": entry.seconds,
-            "made": datetime.now(UTC).isoformat(timespec="seconds"),
-            "parents": {p: paths.sha256(Path(paths.CACHE / p)) for p in parents}}
-    paths.write_atomic(path, save({name: np.ascontiguousarray(a) for name, a in arrays.items()},
-                                  {"json": json.dumps(head, default=str)}))
-    _redone.add(path)
-    return entry
-
-
-def _read(path: Path) -> Entry | None:
+def _due(path: Path) -> bool:
+    """Is there nothing to read, or only what `fresh` wants redone?"""
     if not path.exists():
+        return True
+    return (fresh_since is not None and path not in _redone
+            and path.stat().st_mtime < fresh_since)        # else another process redid it
+
+
+def _read(path: Path, step: str, key: dict, say: bool = False) -> Entry | None:
+    if _due(path):
         return None
     try:
         with safe_open(path, framework="numpy") as file:
-            head = header(file)
+            head = _checked(file, step, key)
             arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        print(f"{path.name} cannot be read ({error}); it is built again")
+            if _hash(file.metadata()["json"], arrays) != file.metadata()["sha256"]:
+                raise ValueError("its content is not what was written")
+    except UNREADABLE as error:
+        if say:
+            print(f"{path.name} cannot be used ({error}); it is built again")
         return None
-    for name, sha in head["parents"].items():
-        parent = paths.CACHE / name
-        if parent.exists() and paths.sha256(parent) != sha:
-            return None
     return Entry(arrays, head["record"], head["seconds"], path)
+
+
+def _checked(file: safe_open, step: str, key: dict) -> dict:
+    """The header of an entry of `step` under `key`; a ValueError says why it is none."""
+    head = header(file)
+    lacking = [name for name in FIELDS if name not in head]
+    if lacking or "sha256" not in file.metadata():
+        raise ValueError(f"its header lacks {', '.join(lacking or ['sha256'])}")
+    if digest([head["step"], head["key"]]) != digest(plain([step, key])):
+        raise ValueError(f"it is of another step, {head['step']}")
+    for name, known in head["parents"].items():
+        parent = paths.CACHE / name
+        if parent.exists() and _stored_hash(parent) != known:
+            raise ValueError(f"{name}, on which it rests, has changed")
+    return head
+
+
+def _stored_hash(path: Path) -> str:
+    """The hash that an entry carries: it stands for the whole entry, and is read at once."""
+    with safe_open(path, framework="numpy") as file:
+        return file.metadata()["sha256"]
+
+
+def _hash(text: str, arrays: dict[str, np.ndarray]) -> str:
+    """Hash of an entry: its header's JSON, and each array's name, type, shape and bytes."""
+    content = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        content.update(f"{name} {array.dtype} {array.shape}".encode())
+        content.update(array)
+    return content.hexdigest()

@@ -1,0 +1,93 @@
+"""Steps of a study on the workers of a dask cluster, which may be other machines.
+
+A worker is told a step's function and trial, and answers with arrays and a record: plain values. It
+keeps a cache of its own for trainings; the entries of steps are written by the process that asks.
+"""
+
+import functools
+import threading
+
+from distributed import Client, Future, KilledWorker, as_completed
+
+from lib.base import paths
+from lib.study import cache, steps
+from lib.study.steps import Answer, Answers, Step
+
+PATIENCE_S = 10         # for a scheduler to answer
+
+# A worker of several threads runs one step at a time too: the number of torch's threads, and what
+# the cache notes, are its process's.
+_one = threading.Lock()
+
+
+def answers(todo: list[Step], sent: list[int], address: str, threads: int) -> Answers:
+    """Have the cluster run the steps at the positions `sent`; their answers as they come.
+
+    dask runs again, on another worker, what a worker that died was running. Steps that are alone
+    follow the others one by one, on one worker as long as that lives.
+    """
+    client = _connected(address)
+    ask = functools.partial(client.submit, remote, threads=threads, code=code_of_lib(),
+                            fresh_since=cache.fresh_since, pure=False)
+    try:
+        together = {ask(todo[i].by, todo[i].trial): i for i in sent if not todo[i].alone}
+        for future in as_completed(list(together), loop=client.loop):
+            i = together.pop(future)
+            yield i, _settled(todo[i], future)
+        exclusive = list(client.scheduler_info()["workers"])[:1]
+        for i in sent:
+            if todo[i].alone:
+                future = ask(todo[i].by, todo[i].trial, workers=exclusive or None,
+                             allow_other_workers=bool(exclusive))
+                yield i, _settled(todo[i], future)
+    finally:
+        client.close()
+
+
+def remote(by: str, trial: dict, threads: int, code: str, fresh_since: float | None) -> dict:
+    """Run a step on this worker: the fields of its Answer, and `made`, those of what it built."""
+    def work() -> cache.Made:
+        if code != code_of_lib():
+            raise ValueError("this worker runs another lib than the process that asks; bring both "
+                             "to the same commit and start the worker again")
+        return cache.make(functools.partial(steps.build, by, trial, threads))
+
+    with _one:
+        if fresh_since != cache.fresh_since:
+            cache.fresh(fresh_since is not None, fresh_since)
+        made, answer = steps.answer(work)
+    return {**vars(answer), "made": made and vars(made)}
+
+
+@functools.cache
+def code_of_lib() -> str:
+    """Hash of the files of lib as this process first found them."""
+    files = sorted((paths.ROOT / "lib").rglob("*.py"))
+    return cache.digest([[str(file.relative_to(paths.ROOT)), paths.sha256(file)] for file in files])
+
+
+def _connected(address: str) -> Client:
+    try:
+        client = Client(address, timeout=PATIENCE_S, set_as_default=False)
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"no dask scheduler answers at {address}; start one by `dask scheduler`, "
+                         "and workers for it, or choose the engine fork") from problem
+    count = len(client.scheduler_info()["workers"])
+    print(f"dask: {count} workers at {address}, to be watched at {client.dashboard_link}")
+    return client
+
+
+def _settled(step: Step, future: Future) -> Answer:
+    """Write the entry of a step that a worker ran, or say why there is none."""
+    try:
+        told = future.result()
+    except KilledWorker:
+        return Answer(error="each worker that ran it died, as happens where memory runs out")
+    except Exception as problem:            # noqa: BLE001  the others go on
+        return Answer([], {}, *steps.reason(problem))
+    made = told.pop("made")
+    if made is None:
+        return Answer(**told)
+    cache.keep(step.label, step.key, cache.Made(**made))
+    told["used"] = [*told["used"], cache.used.pop()]        # it is noted in its turn, with these
+    return Answer(**told)
