@@ -111,12 +111,6 @@ def test_the_content_of_data_counts(source, tmp_path):
     assert key() != was
 
 
-def test_the_list_of_sources_counts(source, monkeypatch):
-    was = key()
-    change(source / "data/sources.toml", "CIFAR-10", "CIFAR-ten")
-    assert key() != was
-
-
 def test_an_image_in_a_folder_counts(tmp_path):
     for name in ("cats/1.png", "cats/2.png", "dogs/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -65,9 +65,6 @@ def test_rows_come_back_from_the_cache_alike(capsys):
     out = capsys.readouterr().out
     assert "1/2 breast_cancer mlp_simple · affine, 4 bits" in out and out.count("cached") == 2
     assert max(len(line) for line in out.splitlines()) <= 100
-    assert first.id.tolist() == [tables.identify(tuple(
-        None if value != value else value for value in line)) for line in
-        first[list(tables.KEY)].itertuples(index=False)]
 
 
 def test_no_name_is_cut_and_the_time_left_is_told(capsys):

@@ -1,5 +1,5 @@
 """From a setting to a smaller model: `apply(model, setting, calibration)`."""
 
-from lib.compress.steps import apply, asked, sensitivity
+from lib.compress.steps import SENSITIVITY_BY, apply, asked, sensitivity
 
-__all__ = ["apply", "asked", "sensitivity"]
+__all__ = ["SENSITIVITY_BY", "apply", "asked", "sensitivity"]

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from lib.layers.walk import Stored, kind, modules, stored
 
-WHY_UNAVAILABLE = "unavailable: no energy counter is read in this version"
 COLUMNS = ["layer", "type", "macs", "macs_nonzero", "weight_bytes", "activation_bytes", "w_bits",
            "a_bits", "sparsity"]
 STRAIGHT = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)

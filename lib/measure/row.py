@@ -3,11 +3,11 @@
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lib import energy, train
 from lib.base.setting import Setting
-from lib.measure.measures import size
+from lib.measure.size import size
 from lib.tables import Cost, Row
 
 
@@ -60,15 +60,9 @@ def _macs(model: nn.Module, task) -> dict[str, int | None]:
     """Multiply-accumulates of one example, and those whose weight is not zero."""
     if not any(True for _ in model.parameters()):       # a model of scikit-learn
         return {"macs": None, "macs_nonzero": None}
-    table = energy.layers(model, one_example(task))
+    table = energy.layers(model, task.test.batch(slice(1)))
     total = {}
     for column in ("macs", "macs_nonzero"):
         uncounted = table[column].isna().any()
         total[column] = None if uncounted else int(table[column].sum())
     return total
-
-
-def one_example(task) -> Tensor | tuple[Tensor, ...]:
-    """The first test input as a batch of one."""
-    x = task.test.x
-    return tuple(part[:1] for part in x) if isinstance(x, tuple) else x[:1]

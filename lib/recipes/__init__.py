@@ -91,7 +91,7 @@ def _asked(task: Task, model: str, seed: int, setting: Setting, changes: dict
     sizes = how.pop("sizes", {}) | setting.build_arguments
     # The files that decide the weights, or a version in their place; of the data its hash does.
     rests_on = {"version": version} if version else {
-        "code": keys.code("lib.train", models.file_of(model))}
+        "code": keys.code("lib.train", f"lib.models.{models.file_of(model).stem}")}
     key = {"task": task.hash, "model": model, "sizes": sizes, "fit": how, "seed": seed,
            "store": store, **rests_on}
     words = [f"train {task.name} {model}", setting.sizes,

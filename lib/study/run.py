@@ -21,7 +21,6 @@ from lib.study.trials import (
     Trial,
     code_of,
     grid,
-    made,
     measured,
     of_kind,
     on_tasks,
@@ -100,18 +99,24 @@ def scores() -> dict[str, np.ndarray]:
 
 
 def timed(trials: list[Trial], windows: int) -> pd.DataFrame:
-    """Time the trials' nets side by side, one example at a time, on one thread.
+    """Time the trials' nets side by side, one example at a time, with nothing beside them.
 
-    Returns what `measure.latency` gives, a line a trial, with the columns of its rows' key that
-    name it; each latency becomes a cost of the row that `each` made of the trial.
+    Returns what `measure.latency` gives, a line a trial, with the ids of the rows that `each` makes
+    of them; each latency becomes a cost of its row.
     """
-    from lib import measure
-    calls = {place: measure.call(*made(trial)[:2]) for place, trial in enumerate(trials)}
-    table = engines.alone(lambda: measure.latency(calls, windows=windows))
-    rows = each(trials)
-    table.insert(0, "id", rows.id.to_numpy())
+    threads = _run["parameters"].get("threads", 1)
+    said = {"trials": [trial.values for trial in trials], "windows": windows}
+    key = {"nets": [key_of(trial, "lib.study.trials:timed", threads) for trial in trials],
+           "windows": windows, "processor": machine.processor()}
+    step = engines.Step(f"time {count(len(trials), 'net')}", key, "lib.study.trials:timed", said,
+                        alone=True)
+    outcome = next(engines.results([step], _run["parameters"].get("engine", "fork")))
+    if outcome.error:
+        raise RuntimeError(f"the nets could not be timed: {outcome.error}")
+    table = pd.DataFrame(outcome.entry.record["table"])
+    table.insert(0, "id", each(trials).id.to_numpy())
     for line in table.itertuples():
-        source = (f"{windows} windows of one example, {machine.processor()}, "
+        source = (f"{windows} windows of one example, {outcome.entry.record['processor']}, "
                   f"{count(line.threads, 'thread')}{', noisy' if line.noisy else ''}")
         add_costs([Cost(line.id, "latency_s", "measured", source, line.latency_s,
                         line.latency_low, line.latency_high)])

@@ -1,6 +1,5 @@
 """One step of a study as plain values, so that any process can run it, here or elsewhere."""
 
-import importlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from lib.base import paths
-from lib.study import cache
+from lib.study import cache, keys
 
 Result = TypeVar("Result")
 
@@ -44,7 +43,7 @@ Answers = Iterator[tuple[int, Answer]]      # with the step's position, as they 
 
 def build(by: str, trial: dict, threads: int) -> cache.Built:
     """Call the function that `by` names with the trial, torch on that many threads."""
-    function = _named(by)
+    function = keys.function(by)
     torch = sys.modules.get("torch")        # where the function's module needs it, it is there now
     if torch is None:
         return function(trial)
@@ -74,13 +73,3 @@ def reason(problem: Exception) -> tuple[str, str]:
     """Type and message of an exception, and the last two calls that led to it."""
     trace = traceback.format_exception(problem, limit=-2)
     return f"{type(problem).__name__}: {problem}", "".join(trace)
-
-
-def _named(by: str) -> Callable[[dict], cache.Built]:
-    module, _, name = by.partition(":")
-    if not module or not name.isidentifier() or name.startswith("_"):
-        raise ValueError(f"{by!r} names no public function; write it as 'lib.module:function'")
-    function = getattr(importlib.import_module(module), name, None)
-    if function is None:
-        raise ValueError(f"{module} has no function {name}; name one that it has")
-    return function

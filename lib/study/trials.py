@@ -104,15 +104,14 @@ def _draws(setting: Setting, draws: int) -> list[int | None]:
 
 def code_of(trial: Trial) -> list[str]:
     """The modules of lib that a trial reaches by the names it holds: its model's, its methods'."""
-    from lib import models, prune, quant
-    found = [models.file_of(trial.model)]
-    if trial.setting.quantizer:
-        found.append(quant.file_of(trial.setting.quantizer))
+    from lib import compress, models, prune, quant
+    found = [f"lib.models.{models.file_of(trial.model).stem}"]
+    quantizers = [trial.setting.quantizer] if trial.setting.quantizer else []
     if trial.setting.budget:
-        from lib.compress.steps import SENSITIVITY_BY
-        found.append(quant.file_of(SENSITIVITY_BY))
+        quantizers.append(compress.SENSITIVITY_BY)
+    found += [f"lib.quant.{quant.file_of(name).stem}" for name in quantizers]
     if trial.setting.pruner:
-        found.append(prune.file_of(trial.setting.pruner))
+        found.append(f"lib.prune.{prune.file_of(trial.setting.pruner).stem}")
     return found
 
 
@@ -152,6 +151,20 @@ def made(trial: Trial) -> "tuple[Task, nn.Module, tuple[float, str] | None]":
     threads = count(torch.get_num_threads(), "thread")
     source = f"clock, other trials beside it, {machine.processor()}, {threads}"
     return task, small, (time.perf_counter() - began, source)
+
+
+def timed(said: dict[str, Any]) -> "cache.Built":
+    """Latencies of several trials' nets, in turn in the same windows (`measure.latency`).
+
+    said: {"trials": their values, "windows": how many}.
+    """
+    from lib import measure
+    calls = {}
+    for place, values in enumerate(said["trials"]):
+        task, model, _ = made(Trial.of(values))
+        calls[str(place)] = measure.call(model, task)
+    table = measure.latency(calls, windows=said["windows"])
+    return {}, {"table": table.to_dict("list"), "processor": machine.processor()}
 
 
 def _sensitivity(task: "Task", trial: Trial) -> "pd.DataFrame":

@@ -1,0 +1,86 @@
+"""latency: several calls timed side by side."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pandas as pd
+import psutil
+import torch
+from torch import Tensor, nn
+
+WARM_UP = 5
+WINDOW_S = 0.05             # a window holds each variant once, about this long each
+BUSY_CORES = 0.1            # a window is thrown away when others used more
+MOST_THROWN_AWAY = 20
+
+
+def call(model: nn.Module, task) -> Callable[[], Tensor]:
+    """A call of `model` on the task's first test example, without gradients."""
+    x = task.test.batch(slice(1))
+    return partial(_answer, model.eval(), x if isinstance(x, tuple) else (x,))
+
+
+@torch.no_grad()
+def _answer(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    return model(*inputs)
+
+
+def latency(calls: dict[str, Callable[[], object]], windows: int = 30,
+            threads: int = 1) -> pd.DataFrame:
+    """Time all variants together, one after the other in every window (A B C A B C …).
+
+    Returns a frame, one line per variant: median seconds per call with its 2.5 and 97.5 percent
+    quantiles over windows, the paired ratio to the first variant with its quantiles, the median of
+    a reference matrix product in the same windows (a canary), windows thrown away because other
+    processes used more than 0.1 core, and `noisy` where too many were. One thread unless told.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    canary = torch.randn(256, 256)
+    calls = {"canary": lambda: canary @ canary, **calls}
+    try:
+        repeats = {}
+        for name, call in calls.items():
+            for _ in range(WARM_UP):
+                call()
+            repeats[name] = max(1, int(WINDOW_S / max(1e-7, _timed(call, 1))))
+        kept, thrown = [], 0
+        while len(kept) < windows:
+            clock = _others()
+            window = {name: _timed(call, repeats[name]) for name, call in calls.items()}
+            if _others(clock) > BUSY_CORES and thrown < MOST_THROWN_AWAY:
+                thrown += 1
+                continue
+            kept.append(window)
+    finally:
+        torch.set_num_threads(before)
+    frame = pd.DataFrame(kept)
+    first = frame[next(n for n in calls if n != "canary")]
+    lines = []
+    for name in calls:
+        ratio = first / frame[name]
+        lines.append({"variant": name, "latency_s": frame[name].median(),
+                      "latency_low": frame[name].quantile(0.025),
+                      "latency_high": frame[name].quantile(0.975), "speedup": ratio.median(),
+                      "speedup_low": ratio.quantile(0.025), "speedup_high": ratio.quantile(0.975),
+                      "canary_s": frame["canary"].median(), "windows": windows, "thrown": thrown,
+                      "threads": threads, "noisy": thrown >= MOST_THROWN_AWAY})
+    return pd.DataFrame(lines[1:])
+
+
+def _timed(call: Callable[[], object], times: int) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - start) / times
+
+
+def _others(since: tuple[float, float, float] | None = None):
+    """Cores that other processes used since an earlier call's reading; without one, a reading."""
+    cpu, own = psutil.cpu_times(), psutil.Process().cpu_times()
+    busy = cpu.user + cpu.system + getattr(cpu, "nice", 0.0)
+    now = (time.perf_counter(), busy, own.user + own.system)
+    if since is None:
+        return now
+    return ((now[1] - since[1]) - (now[2] - since[2])) / max(1e-9, now[0] - since[0])
