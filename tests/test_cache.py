@@ -1,5 +1,9 @@
+import json
+
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from lib.base import paths
 from lib.study import cache
@@ -53,6 +57,90 @@ def test_a_damaged_entry_is_built_again(folder, damage):
     path.write_bytes(path.read_bytes()[:-4] if damage is None else damage)
     assert cache.cached("s", {}, build).arrays["w"].sum() == 6
     assert build.calls == 2
+
+
+@pytest.mark.parametrize("part, replacement", [
+    (np.full(6, 1.0, np.float32).tobytes(), np.full(6, 1.5, np.float32).tobytes()),   # an array
+    (rb'[1, null, \"a\"]', rb'[2, null, \"a\"]'),                               # the record
+    (b'"shape":[2,3]', b'"shape":[3,2]')])
+def test_an_entry_that_is_not_what_was_written_is_built_again_and_says_so(
+        capsys, part, replacement):
+    build = counting()
+    path = cache.cached("s", {}, build).path
+    whole = path.read_bytes()
+    assert whole.count(part) == 1
+    path.write_bytes(whole.replace(part, replacement))
+    again = cache.cached("s", {}, build)
+    assert build.calls == 2 and again.record == {"rows": [1, None, "a"]}
+    assert again.arrays["w"].tolist() == [[1.0] * 3] * 2 and path.read_bytes() != whole
+    said = f"{path.name} cannot be used (its content is not what was written); it is built again"
+    assert capsys.readouterr().out.count(said) == 1
+    cache.cached("s", {}, build)
+    assert build.calls == 2
+
+
+@pytest.mark.parametrize("step, key", [("s", {"lr": 2}), ("other", {"lr": 1})])
+def test_the_entry_of_another_step_is_never_used(capsys, step, key):
+    mine = cache.cached("s", {"lr": 1}, counting(1.0)).path
+    other = cache.cached(step, key, counting(2.0)).path
+    other.rename(mine)
+    assert cache.find("s", {"lr": 1}) is None
+    assert cache.cached("s", {"lr": 1}, counting(1.0)).arrays["w"].sum() == 6
+    assert f"it is of another step, {step}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("field", ["record", "step", "key", "seconds", "made", "parents", "sha256",
+                                   "json"])
+def test_an_entry_whose_header_lacks_a_field_is_built_again(capsys, field):
+    build = counting()
+    path = cache.cached("s", {}, build).path
+    with safe_open(path, framework="numpy") as file:
+        told, arrays = file.metadata(), {"w": file.get_tensor("w")}
+    head = json.loads(told["json"])
+    (told if field in told else head).pop(field)
+    if field != "json":
+        told["json"] = json.dumps(head)
+    save_file(arrays, path, told)
+    assert cache.cached("s", {}, build).arrays["w"].sum() == 6 and build.calls == 2
+    assert field in capsys.readouterr().out
+
+
+def test_what_is_built_is_what_is_read_later():
+    arrays = {"one": np.array(3), "none": np.zeros((0, 2), np.float16), "all": np.ones((2, 3)).T}
+    first, again = (cache.cached("s", {1: float("nan"), 10: (2,)},
+                                 lambda: (arrays, {"pair": (1, 2), 3: None})) for _ in range(2))
+    assert first.record == again.record == {"pair": [1, 2], "3": None}
+    for entry in first, again:
+        assert {name: (a.shape, a.dtype) for name, a in entry.arrays.items()} == {
+            name: (a.shape, a.dtype) for name, a in arrays.items()}
+    assert [used["cached"] for used in cache.used[-2:]] == [False, True]
+
+
+def test_a_step_built_elsewhere_rests_on_those_parents_that_lie_here_too():
+    cache.cached("parent", {}, counting())
+    made = cache.make(lambda: (cache.cached("parent", {}, counting()).arrays, None))
+    [parent] = made.parents
+    away = cache.Made(made.arrays, None, 2.0, {"of-another-machine.safetensors": "0", parent: "0"})
+    for name, one, known in ("near", made, made.parents), ("away", away, {}):
+        entry = cache.keep(name, {}, one)
+        with safe_open(entry.path, framework="numpy") as file:
+            assert cache.header(file)["parents"] == known
+    assert cache.find("away", {}).seconds == 2.0
+    cache.keep("parent", {}, cache.Made({}, "changed", 0.0, {}))
+    assert cache.find("near", {}) is None and cache.find("away", {}) is not None
+
+
+def test_fresh_leaves_what_another_process_redid_since(folder):
+    build = counting()
+    cache.cached("s", {}, build)
+    cache.fresh(True)
+    since = cache.fresh_since
+    cache.cached("s", {}, build)
+    cache.fresh(True, since - 10)           # as a process that began to work for this one
+    cache.cached("s", {}, build)
+    cache.fresh(True, since + 10)
+    cache.cached("s", {}, build)
+    assert build.calls == 3
 
 
 def test_a_step_whose_build_fails_leaves_nothing(folder):

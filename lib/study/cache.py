@@ -55,7 +55,7 @@ class Made:
 used: list[dict] = []               # every entry this process built or read: for provenance
 _open: list[list[str]] = []         # files that the steps now being built have read, innermost last
 fresh_since: float | None = None    # entries written before are redone; seconds since 1970
-_redone: set[Path] = set()
+_redone: set[str] = set()           # files that need not be redone any more
 
 
 def fresh(on: bool, since: float | None = None) -> None:
@@ -160,14 +160,14 @@ def keep(step: str, key: dict, made: Made) -> Entry:
             "made": datetime.now(UTC).isoformat(timespec="seconds"), "parents": parents}
     text = json.dumps(head, default=str)
     paths.write_atomic(path, save(made.arrays, {"json": text, "sha256": _hash(text, made.arrays)}))
-    _redone.add(path)
+    _redone.add(path.name)
     return _noted(step, Entry(made.arrays, made.record, made.seconds, path), cached=False)
 
 
 def join(steps: list[dict]) -> None:
     """Count what another process built or read (its `used`) among this one's."""
     used.extend(steps)
-    _redone.update(paths.CACHE / step["file"] for step in steps)
+    _redone.update(step["file"] for step in steps)
 
 
 def _noted(step: str, entry: Entry, cached: bool) -> Entry:
@@ -199,7 +199,7 @@ def _due(path: Path) -> bool:
     """Is there nothing to read, or only what `fresh` wants redone?"""
     if not path.exists():
         return True
-    return (fresh_since is not None and path not in _redone
+    return (fresh_since is not None and path.name not in _redone
             and path.stat().st_mtime < fresh_since)        # else another process redid it
 
 

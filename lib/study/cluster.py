@@ -8,12 +8,14 @@ import functools
 import threading
 
 from distributed import Client, Future, KilledWorker, as_completed
+from distributed.client import FutureCancelledError
 
 from lib.base import paths
 from lib.study import cache, steps
 from lib.study.steps import Answer, Answers, Step
 
 PATIENCE_S = 10         # for a scheduler to answer
+DIED = "each worker that ran it died, as happens where memory runs out"
 
 # A worker of several threads runs one step at a time too: the number of torch's threads, and what
 # the cache notes, are its process's.
@@ -23,23 +25,28 @@ _one = threading.Lock()
 def answers(todo: list[Step], sent: list[int], address: str, threads: int) -> Answers:
     """Have the cluster run the steps at the positions `sent`; their answers as they come.
 
-    dask runs again, on another worker, what a worker that died was running. Steps that are alone
-    follow the others one by one, on one worker as long as that lives.
+    dask runs again, on another worker, what a worker that died was running; at last it blames all
+    that ran there, so these get one more try, one at a time. Steps that are alone follow, likewise
+    one at a time, on one worker as long as that lives.
     """
     client = _connected(address)
     ask = functools.partial(client.submit, remote, threads=threads, code=code_of_lib(),
                             fresh_since=cache.fresh_since, pure=False)
     try:
         together = {ask(todo[i].by, todo[i].trial): i for i in sent if not todo[i].alone}
+        apart = []
         for future in as_completed(list(together), loop=client.loop):
             i = together.pop(future)
-            yield i, _settled(todo[i], future)
+            answer = _settled(todo[i], future)
+            if answer.error == DIED:
+                apart.append(i)
+            else:
+                yield i, answer
         exclusive = list(client.scheduler_info()["workers"])[:1]
-        for i in sent:
-            if todo[i].alone:
-                future = ask(todo[i].by, todo[i].trial, workers=exclusive or None,
-                             allow_other_workers=bool(exclusive))
-                yield i, _settled(todo[i], future)
+        for i in [*apart, *(i for i in sent if todo[i].alone)]:
+            future = ask(todo[i].by, todo[i].trial, workers=exclusive or None,
+                         allow_other_workers=bool(exclusive))
+            yield i, _settled(todo[i], future)
     finally:
         client.close()
 
@@ -82,7 +89,9 @@ def _settled(step: Step, future: Future) -> Answer:
     try:
         told = future.result()
     except KilledWorker:
-        return Answer(error="each worker that ran it died, as happens where memory runs out")
+        return Answer(error=DIED)
+    except FutureCancelledError:
+        return Answer(error="the connection to the dask scheduler was lost")
     except Exception as problem:            # noqa: BLE001  the others go on
         return Answer([], {}, *steps.reason(problem))
     made = told.pop("made")

@@ -28,8 +28,8 @@ ENGINES = ("here", "fork", "tcp://host:port of a dask scheduler")
 
 @dataclass(frozen=True)
 class Outcome:
-    """A step's entry, or in one sentence why there is none; used: the entries it rests on, as
-    `cache.used` lists them, its own last."""
+    """A step's entry, or why there is none; used: the entries it rests on, as `cache.used` lists
+    them, its own last."""
 
     entry: cache.Entry | None
     error: str | None
@@ -181,7 +181,7 @@ def _received(worker: _Worker) -> Answer | None:
 
 def _end(worker: _Worker) -> int:
     """End a worker, if it has not ended, and return its exit code."""
-    worker.process.terminate()
+    worker.process.kill()
     worker.process.join()
     code = worker.process.exitcode
     worker.process.close()
@@ -191,8 +191,7 @@ def _end(worker: _Worker) -> int:
 
 def _serve(pipe: Connection, todo: list[Step], threads: int) -> None:
     """A worker's life: receive a step's position, run the step, answer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)        # whoever interrupts the study means its
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)       # first process, which ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)        # the process that asks ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         step = todo[pipe.recv()]

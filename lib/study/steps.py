@@ -58,15 +58,16 @@ def build(by: str, trial: dict, threads: int) -> cache.Built:
 def answer(work: Callable[[], Result]) -> tuple[Result | None, Answer]:
     """Do a step's work in a process that serves another; its result, and what that one must know.
     """
-    cache.used.clear()                      # of the step before, told already
-    known = paths.inputs()
+    before, known = len(cache.used), paths.inputs()
     result, error, trace = None, None, ""
     try:
         result = work()
     except Exception as problem:            # noqa: BLE001  the next step may be better
         error, trace = reason(problem)
     read = {path: sha for path, sha in paths.inputs().items() if known.get(path) != sha}
-    return result, Answer(list(cache.used), read, error, trace)
+    used = cache.used[before:]
+    del cache.used[before:]                 # they are for the other process to note
+    return result, Answer(used, read, error, trace)
 
 
 def reason(problem: Exception) -> tuple[str, str]:
