@@ -22,7 +22,9 @@ class Metric:
     total(scores): the metric, from those; resampled(scores, generator, draws): as many totals, each
     over n examples drawn with replacement; loss(outputs, y, label_smoothing=0.0): what a training
     lowers; second(outputs, y, scale): name and value of the score beside this one;
-    stored(scores): what is kept of them on disk.
+    stored(scores): what is kept of them on disk; paired(base, new, base_score): what each example
+    adds to the second model's loss, (n,), from what is kept of both and the first one's score; the
+    mean is the loss, base_score − new_score.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Metric:
     loss: Callable = field(repr=False)
     second: Callable[..., tuple[str, float]] = field(repr=False)
     stored: Callable[[np.ndarray], np.ndarray] = field(repr=False)
+    paired: Callable[[np.ndarray, np.ndarray, float], np.ndarray] = field(repr=False)
 
     def interval(self, scores: np.ndarray) -> tuple[float, float]:
         """95 % percentile bootstrap interval of the metric over examples; always the same draws."""
@@ -83,6 +86,11 @@ def _as_bytes(scores: np.ndarray) -> np.ndarray:
     return scores.astype(np.uint8)
 
 
+def _lost_points(base: np.ndarray, new: np.ndarray, base_score: float) -> np.ndarray:
+    """100 where only `base` was right, -100 where only `new` was, else 0."""
+    return 100 * (base.astype(float) - new.astype(float))
+
+
 def _squares(outputs, y, scale) -> np.ndarray:
     """Squared error, and squared deviation from the examples' mean, in the target's unit²; (n, 2).
     """
@@ -124,13 +132,22 @@ def _errors(scores: np.ndarray) -> np.ndarray:
     return scores[:, 0].astype(np.float32)
 
 
+def _lost_share(base: np.ndarray, new: np.ndarray, base_score: float) -> np.ndarray:
+    """(new - base) / mean squared deviation, which is mean(base) / (1 - R² of base)."""
+    mean = base.mean(dtype=float)
+    if mean == 0:
+        raise ValueError("the first model makes no error at all, so the examples' mean squared "
+                         "deviation cannot be told from its errors; compare the scores alone.")
+    return (new.astype(float) - base.astype(float)) / mean * (1 - base_score)
+
+
 METRICS = {metric.name: metric for metric in (
     Metric("accuracy", "accuracy, %", digits=2, tolerance=1.0, best=100.0,
            per_example=_right, total=_percent, resampled=_resampled_percent,
            loss=_cross_entropy, second=_macro_f1,
-           stored=_as_bytes),
+           stored=_as_bytes, paired=_lost_points),
     Metric("r2", "R²", digits=4, tolerance=0.01, best=1.0,
            per_example=_squares, total=_share_explained, resampled=_resampled_share,
            loss=_squared_error, second=_rmse,
-           stored=_errors),
+           stored=_errors, paired=_lost_share),
 )}

@@ -1,7 +1,8 @@
 """Rows, what they cost, how they are kept, and what they say together."""
 
 from lib.tables.intervals import bootstrap_mean, prediction, summary, t_interval
-from lib.tables.rows import COLUMNS, KEY, Cost, Row, frame, setting_of
+from lib.tables.losses import answers, losses, matrix, untouched
+from lib.tables.rows import COLUMNS, KEY, Cost, Row, bits_asked, frame, identify, setting_of
 from lib.tables.store import (
     load,
     load_costs,
@@ -12,8 +13,10 @@ from lib.tables.store import (
     save,
     save_table,
 )
+from lib.tables.subjects import by_subject, leads
 from lib.tables.upgrade import upgrade
 
-__all__ = ["COLUMNS", "Cost", "KEY", "Row", "bootstrap_mean", "frame", "load", "load_costs",
-           "load_scores", "load_table", "ordered", "prediction", "provenance", "save",
-           "save_table", "setting_of", "summary", "t_interval", "upgrade"]
+__all__ = ["COLUMNS", "Cost", "KEY", "Row", "answers", "bits_asked", "bootstrap_mean",
+           "by_subject", "frame", "identify", "leads", "load", "load_costs", "load_scores",
+           "load_table", "losses", "matrix", "ordered", "prediction", "provenance", "save",
+           "save_table", "setting_of", "summary", "t_interval", "untouched", "upgrade"]

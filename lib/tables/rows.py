@@ -132,12 +132,17 @@ def typed(table: pd.DataFrame) -> pd.DataFrame:
     """Every column of COLUMNS, of its own type: text ("" where there is none), or numbers (NaN)."""
     columns = {}
     for column in COLUMNS:
-        values = table[column] if column in table else pd.Series(None, index=table.index, dtype=object)
+        values = table.get(column, pd.Series(None, index=table.index, dtype=object))
         if column in TEXT:
             columns[column] = values.astype(object).where(values.notna(), "").astype(str)
         else:
             columns[column] = pd.to_numeric(values).astype(float)
     return pd.DataFrame(columns, columns=COLUMNS)
+
+
+def bits_asked(table: pd.DataFrame) -> pd.Series:
+    """Bits a weight that were asked for: `bits`, or log₂ of `levels` (ternary: 1.585); else NaN."""
+    return table.bits.fillna(np.log2(table.levels))
 
 
 def setting_of(line: Any) -> Setting:

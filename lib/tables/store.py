@@ -54,14 +54,20 @@ def cost_frame(costs: list[Cost]) -> pd.DataFrame:
 def load(notebook: str) -> pd.DataFrame:
     """A notebook's rows in this profile; an empty frame if it has not been run. Columns that a
     table does not have yet are empty, and one of the first format is upgraded."""
+    return _rows(notebook)[0]
+
+
+def _rows(notebook: str) -> tuple[pd.DataFrame, dict[str, str]]:
+    """A notebook's rows, and for a table of the first format {first key: id}."""
     path = paths.run_folder() / f"{notebook}.csv"
     if not path.exists():
-        return frame([])
+        return frame([]), {}
     table = pd.read_csv(paths.reads(path), dtype=str, keep_default_na=False)
-    if is_old(table):
-        steps = provenance(notebook).get("parameters", {}).get("learned_steps")
-        return typed(upgrade(table, steps)[0])
-    return typed(table.replace("", None))
+    if not is_old(table):
+        return typed(table.replace("", None)), {}
+    steps = provenance(notebook).get("parameters", {}).get("learned_steps")
+    rows, _, names = upgrade(table, steps)
+    return typed(rows), names
 
 
 def load_costs(notebook: str) -> pd.DataFrame:
@@ -71,12 +77,18 @@ def load_costs(notebook: str) -> pd.DataFrame:
 
 
 def load_scores(notebook: str) -> dict[str, np.ndarray]:
-    """Per-example scores of a notebook's rows: id -> array."""
+    """Per-example scores of a notebook's rows: id -> array (n,)."""
     path = paths.run_folder() / f"{notebook}.npz"
     if not path.exists():
         return {}
+    names = _rows(notebook)[1]
     with np.load(paths.reads(path), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        scores = {name: file[name] for name in file.files}
+    if not names:
+        return scores
+    # The first format kept the deviations beside the squared errors in one notebook.
+    return {names[name]: array[:, 0] if array.ndim == 2 else array
+            for name, array in scores.items() if name in names}
 
 
 def provenance(notebook: str) -> dict:

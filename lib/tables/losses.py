@@ -1,0 +1,173 @@
+"""Losses: what each smaller net loses against one as trained, pair by pair, and what that answers.
+
+Doing nothing, and dense nets that were small from the start, stand among the candidates.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from lib.base.metric import METRICS
+from lib.base.setting import FIELDS, OF_THE_NET, TEXT_FIELDS, Setting
+from lib.tables.intervals import bootstrap_mean, repeats, t_interval
+from lib.tables.rows import bits_asked, setting_of
+
+UNTOUCHED, DENSE = "as trained", "dense"        # what stands under `technique` beside techniques
+REPEAT = ["seed", "fold", "n"]                  # what two rows of a pair have in common
+OF_TECHNIQUES = tuple(name for name in FIELDS if name not in OF_THE_NET)
+COLUMNS = ("task", "net", "model", *FIELDS, "technique", "metric", "loss", "low", "high", "over",
+           "runs", "score", "KiB", "base_KiB", "bits_asked")
+EQUAL = 1e-9                                    # of a loss, beside the tolerance: rounding
+
+
+def losses(rows: pd.DataFrame, nets: Iterable[str], scores: Mapping[str, np.ndarray],
+           recipe: str = "ours") -> pd.DataFrame:
+    """What each candidate loses on the test part against its net as trained.
+
+    nets: "task/model"; recipe: by which these were trained; scores: row id -> value per example.
+    Candidates of a net: itself (loss 0), itself by each technique, and every smaller untouched net
+    of its task, whoever's recipe. loss = score of the net as trained - candidate's, in the metric's
+    unit, from pairs of the same seed, fold and examples, draws averaged. [low, high] is its 95 %
+    interval over folds where there are several, else seeds, else draws (t), else over test examples
+    (bootstrap of `Metric.paired`; missing where no scores per example are kept). A candidate that
+    lacks one of the net's folds (or seeds, of a task with one split), or whose partner is missing,
+    is left out, and named in `.attrs["left_out"]`.
+    Columns: COLUMNS; net: the model of the net as trained.
+    ValueError for a net without a row as trained.
+    """
+    lines, left_out = [], []
+    tested = rows[(rows.split == "test") & rows.score.notna()]
+    for net in nets:
+        task, _, model = net.rpartition("/")
+        own = tested[tested.task == task]
+        base = _as_trained(own, net, model, recipe)
+        for candidate in _candidates(own, base):
+            line = _line(candidate, base, scores)
+            if line is None:
+                left_out.append(f"{net}: {candidate.model.iloc[0]}, "
+                                f"{setting_of(candidate.iloc[0])}")
+            else:
+                lines.append({"task": task, "net": model} | line)
+    table = pd.DataFrame(lines, columns=COLUMNS)
+    table.attrs["left_out"] = left_out
+    return table
+
+
+def answers(losses: pd.DataFrame) -> pd.DataFrame:
+    """The same lines with three more columns of truth values: which candidates are answers.
+
+    by_mean: the net's smallest candidate, in KiB, whose mean loss is within the metric's tolerance;
+    by_interval: the smallest whose interval ends within it; front: no smaller candidate loses as
+    little. All are chosen by test scores, which flatters them: say so where they are shown.
+    """
+    tolerance = losses.metric.map(lambda name: METRICS[name].tolerance) + EQUAL
+    marked = losses.assign(by_mean=False, by_interval=False, front=False)
+    for _, part in losses.groupby(["task", "net"], sort=False):
+        part = part.sort_values(["KiB", "loss"], kind="stable")
+        for mark, most in (("by_mean", part.loss), ("by_interval", part.high)):
+            kept = part.index[most <= tolerance[part.index]]
+            marked.loc[kept[:1], mark] = True
+        least_so_far = part.loss.cummin().shift(fill_value=np.inf)
+        marked.loc[part.index[part.loss < least_so_far], "front"] = True
+    return marked
+
+
+def matrix(losses: pd.DataFrame) -> pd.DataFrame:
+    """What each technique loses at worst: one line a technique, over all nets that have it.
+
+    Columns: technique, quantizer, bits_asked, worst (the largest mean loss, in points: percent of
+    accuracy or hundredths of R², each metric's tolerance), worst_on (task/net), nets (how many).
+    Dense nets are no technique and are left out.
+    """
+    tolerance = losses.metric.map(lambda name: METRICS[name].tolerance)
+    points = losses.assign(points=losses.loss / tolerance, on=losses.task + "/" + losses.net)
+    points = points[points.technique != DENSE]
+    lines = []
+    by = ["technique", "quantizer", "bits_asked"]
+    for key, part in points.groupby(by, dropna=False, sort=False):
+        worst = part.loc[part.points.idxmax()]
+        lines.append(dict(zip(by, key, strict=True)) | {
+            "worst": worst.points, "worst_on": worst.on, "nets": part.on.nunique()})
+    return pd.DataFrame(lines, columns=[*by, "worst", "worst_on", "nets"])
+
+
+def untouched(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are of nets that no technique has touched."""
+    touched = pd.Series(False, index=rows.index)
+    for name in OF_TECHNIQUES:
+        touched |= rows[name] != "" if name in TEXT_FIELDS else rows[name].notna()
+    return ~touched
+
+
+def _as_trained(own: pd.DataFrame, net: str, model: str, recipe: str) -> pd.DataFrame:
+    """The rows of the net itself: of several untouched ones the one of which least was asked."""
+    found = own[(own.model == model) & own.recipe.isin([recipe, ""]) & untouched(own)]
+    if found.empty:
+        raise ValueError(f"there is no test row of {net} as trained by recipe {recipe!r}, so there "
+                         "is nothing that others could lose against; measure it in the same table.")
+    asked = [len(setting_of(row).asked) for row in found.itertuples()]
+    first = found.iloc[int(np.argmin(asked))]
+    return found[_same_net(found, first)]
+
+
+def _candidates(own: pd.DataFrame, base: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of one task, a frame a candidate."""
+    net = base.iloc[0]
+    itself = (own.model == net.model) & _same_net(own, net)
+    smaller = untouched(own) & (own.size_bytes < base.size_bytes.median())
+    groups = own[itself | smaller].groupby(["model", *FIELDS], dropna=False, sort=False)
+    return [group for _, group in groups]
+
+
+def _same_net(rows: pd.DataFrame, net: pd.Series) -> pd.Series:
+    same = pd.Series(True, index=rows.index)
+    for name in OF_THE_NET:
+        same &= rows[name].isna() if pd.isna(net[name]) else rows[name] == net[name]
+    return same
+
+
+def _line(candidate: pd.DataFrame, base: pd.DataFrame, scores: Mapping[str, np.ndarray]
+          ) -> dict | None:
+    """A candidate's line; None where pairs are missing."""
+    pairs = candidate.merge(base[[*REPEAT, "id", "score"]], on=REPEAT, suffixes=("", "_base"))
+    over = repeats(base) or "fold"
+    lacking = set(base[over].dropna()) - set(pairs[over].dropna())
+    if lacking or len(pairs) < len(candidate):
+        return None
+    first = candidate.iloc[0]
+    loss, low, high, over = _interval(pairs, scores)
+    return {"model": first.model, **{name: first[name] for name in FIELDS},
+            "technique": _technique(first, base), "metric": first.metric, "loss": loss, "low": low,
+            "high": high, "over": over, "runs": len(pairs), "score": pairs.score.mean(),
+            "KiB": candidate.size_bytes.median() / 1024,
+            "base_KiB": base.size_bytes.median() / 1024,
+            "bits_asked": bits_asked(candidate).iloc[0]}
+
+
+def _technique(row: pd.Series, base: pd.DataFrame) -> str:
+    """What was done to the net, for people; nothing parses it."""
+    if row["id"] in set(base["id"]):
+        return UNTOUCHED
+    asked = setting_of(row)
+    if asked == asked.net:
+        return DENSE
+    return str(replace(asked, **{name: getattr(Setting(), name) for name in OF_THE_NET}))
+
+
+def _interval(pairs: pd.DataFrame, scores: Mapping[str, np.ndarray]
+              ) -> tuple[float, float, float, str]:
+    """(mean loss, low, high, what the interval is over)."""
+    difference = pairs.score_base - pairs.score
+    over = repeats(pairs)
+    if over:
+        return *t_interval(difference.groupby(pairs[over]).mean()), f"{over}s"
+    pair, mean = pairs.iloc[0], float(difference.mean())
+    if pair["id"] == pair.id_base:
+        return 0.0, 0.0, 0.0, "examples"
+    base, new = scores.get(pair.id_base), scores.get(pair["id"])
+    if base is None or new is None:
+        return mean, np.nan, np.nan, ""
+    shares = METRICS[pair.metric].paired(base, new, pair.score_base)
+    return mean, *bootstrap_mean(shares), "examples"
