@@ -1,49 +1,79 @@
+"""One model on one task is one row; calls are timed side by side."""
+
+import multiprocessing
+import time
+
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
 from torch import nn
 
-from lib import measure, models, train
-from tests.toys import blobs, line
+from lib import measure, models, quant, train
+from lib.base import Setting
+from lib.measure import timing
+
+from .toys import blobs, line
 
 
 def test_a_row_says_what_the_model_is_and_does():
     task = blobs()
     net = models.build("mlp_simple", task)
-    row = measure.measure(net, task, seed=3)
+    row, costs = measure.measure(net, task, seed=3, spent=(2.0, "clock"))
     result = train.evaluate(net, task)
-    assert (row.task, row.model, row.method, row.setting) == (
-        "blobs", "mlp_simple", "baseline", "baseline")
+    assert (row.task, row.model, row.seed, row.setting) == ("blobs", "mlp_simple", 3, Setting())
+    assert [(c.id, c.quantity, c.kind, c.value) for c in costs] == [
+        (row.id, "spent_s", "measured", 2.0)]
     assert row.score == result.score and row.loss == result.loss and row.n == len(task.test)
     assert row.score_low <= row.score <= row.score_high
     assert row.params == 4 * 10 + 10 + 10 * 3 + 3 == row.nonzero
-    assert row.size_bytes == 4 * row.params and row.macs == 4 * 10 + 10 * 3
-    assert (row.w_bits, row.a_bits, row.arithmetic, row.sparsity) == (32, 32, "float", 0)
-    assert row.measured_j is None and row.measured_by.startswith("unavailable: ")
-    assert row.scores.mean() * 100 == pytest.approx(row.score)
+    assert row.size_bytes == 4 * row.params and row.macs == row.macs_nonzero == 4 * 10 + 10 * 3
+    assert (row.bits_per_weight, row.a_bits_mean, row.sparsity) == (32, 32, 0)
+    assert row.arithmetic == "float" and row.scores.mean() * 100 == pytest.approx(row.score)
+
+
+def test_the_second_score_is_of_the_split_that_was_asked_for():
+    task = blobs()
+    net = models.build("mlp_simple", task)
+    for split in ("val", "test"):
+        row = measure.measure(net, task, split=split).row
+        guesses = train.evaluate(net, task, split).outputs.argmax(1)
+        truth = getattr(task, split).y
+        assert row.metric2 == "macro_f1"
+        assert row.score2 == pytest.approx(100 * f1_score(truth, guesses, average="macro"))
+        assert row.score2 > 5
 
 
 def test_regression_has_r2_and_rmse_in_the_targets_unit():
     task = line()
-    row = measure.measure(models.build("mlp_simple", task), task)
+    row, _ = measure.measure(models.build("mlp_simple", task), task)
     error = np.sqrt(row.scores.mean())
     assert row.metric == "r2" and row.metric2 == "rmse" and row.score2 == pytest.approx(error)
     assert 5 < row.score2 < 50
 
 
-def test_compressed_tensors_are_asked_for_their_own_size():
-    class Small:
-        size_bytes, nonzero, bits = 7, 5, 2
+def test_any_module_is_measured_under_its_class():
+    row = measure.measure(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), blobs())
+    assert row.model == "Sequential" and row.params == 67 and row.score > 0
 
+
+def test_what_was_asked_and_what_was_reached_stay_apart():
     task = blobs()
-    net = models.build("mlp_simple", task)
-    layer = next(m for m in net.modules() if isinstance(m, nn.Linear))
-    layer.compressed = {"weight": Small()}
-    size = measure.size(net)
-    assert size["size_bytes"] == 7 + 4 * (size["params"] - 40)
-    assert size["nonzero"] == 5 + size["params"] - 40
-    assert size["w_bits"] == pytest.approx((2 * 40 + 32 * 43) / 83)
-    assert size["arithmetic"] == "simulated"
+    net = quant.ptq(models.build("mlp_simple", task), "affine", bits=3)
+    asked = Setting(quantizer="affine", bits=3)
+    row = measure.measure(net, task, setting=asked).row
+    stored = sum(m.compressed["weight"].size_bytes for m in net.modules()
+                 if hasattr(m, "compressed"))
+    assert row.setting == asked and row.arithmetic == "simulated"
+    assert row.bits_per_weight == pytest.approx(8 * stored / 70)
+    assert row.size_bytes == stored + 4 * 13
+
+
+def test_bits_of_activations_are_a_mean_over_layers():
+    task = blobs()
+    net = models.build("mlp_simple", task, hidden=(8, 8))
+    small = quant.ptq(net, "affine", bits=4, a_bits=4, calibration=task.calibration)
+    assert measure.size(small)["a_bits_mean"] == pytest.approx((8 + 4 + 8) / 3)
 
 
 def test_zeroed_weights_are_achieved_sparsity():
@@ -52,7 +82,9 @@ def test_zeroed_weights_are_achieved_sparsity():
     with torch.no_grad():
         layer.weight[:5] = 0
     size = measure.size(net)
-    assert size["sparsity"] == pytest.approx(20 / 83) and size["arithmetic"] == "float"
+    assert size["sparsity"] == pytest.approx(20 / 70) and size["arithmetic"] == "float"
+    row = measure.measure(net, blobs())
+    assert (row.macs, row.macs_nonzero) == (70, 50)
 
 
 def test_another_split_and_fewer_examples():
@@ -62,6 +94,17 @@ def test_another_split_and_fewer_examples():
     assert measure.measure(net, task, examples=20).n == 20
 
 
+def test_a_row_says_how_many_threads_computed_it():
+    task, before = blobs(), torch.get_num_threads()
+    net = models.build("mlp_simple", task)
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            assert measure.measure(net, task).threads == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_latency_compares_in_one_window_and_pairs():
     small, large = torch.randn(64, 64), torch.randn(640, 640)
     frame = measure.latency({"small": lambda: small @ small, "large": lambda: large @ large},
@@ -69,3 +112,35 @@ def test_latency_compares_in_one_window_and_pairs():
     assert list(frame.index) == ["small", "large"] and (frame.canary_s > 0).all()
     assert frame.speedup["small"] == 1 and frame.speedup["large"] < 1     # 1000 times the work
     assert (frame.latency_low <= frame.latency_s).all() and frame.windows.eq(5).all()
+
+
+def _spin(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def test_other_processes_are_noticed():
+    clock = timing._others()
+    process = multiprocessing.get_context("spawn").Process(target=_spin, args=(1.5,))
+    process.start()
+    while process.exitcode is None:
+        time.sleep(0.05)
+    assert timing._others(clock) > 0.3 * 1.5 / 10
+    process.join()
+
+
+def test_windows_in_which_others_computed_are_thrown_away(monkeypatch):
+    busy = iter([0.0, 0.5, 0.0, 0.0] + [0.0, 0.01] * 10)
+    monkeypatch.setattr(timing, "_others", lambda since=None: next(busy))
+    frame = timing.latency({"one": lambda: None}, windows=3)
+    assert frame.thrown[0] == 1 and not frame.noisy[0]
+    monkeypatch.setattr(timing, "_others", lambda since=None: 0.5)
+    frame = timing.latency({"one": lambda: None}, windows=2)
+    assert frame.thrown[0] == timing.MOST_THROWN_AWAY and frame.noisy[0]
+
+
+def test_a_call_answers_like_the_model():
+    task = blobs()
+    net = models.build("mlp_simple", task)
+    assert torch.equal(measure.call(net, task)(), net(task.test.batch(slice(1))))

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lib import data, measure, recipes, train
-from lib.base import paths
+from lib.base import Setting, paths
 from lib.study import cache
 from tests.toys import blobs
 
@@ -54,6 +54,35 @@ def test_committed_weights_of_another_recipe_are_not_taken():
     (paths.CACHE / cache.used[-1]["file"]).rename(
         cache.committed("train blobs mlp_simple seed 0"))
     assert len(recipes.trained(task, "mlp_simple", version=2, epochs=3, batch_size=64).history) == 3
+
+
+def test_what_is_asked_of_the_net_names_its_step_and_its_file():
+    task = blobs()
+    asked = Setting(sizes="hidden=4", epochs=1)
+    net = recipes.trained(task, "mlp_simple", setting=asked, batch_size=64)
+    assert net.layers[0].out_features == 4 and len(net.history) == 1
+    assert cache.used[-1]["step"] == "train blobs mlp_simple hidden=4 epochs=1 seed 0"
+
+
+def test_edges_recipe_is_edges_own_and_what_is_changed_is_asked_for():
+    own = recipes.recipe("fashion_mnist@edge", "cnn_edge", "edge")
+    assert (own["epochs"], own["batch_size"]) == (5, 16)
+    assert "sizes" not in recipes.recipe("fashion_mnist@edge", "resnet9", "edge")
+
+
+def test_a_net_just_trained_and_one_from_disk_lie_in_memory_alike():
+    task = data.load("digits")
+    one, two = (recipes.trained(task, "resnet8", epochs=1, batch_size=256, channels_last=True)
+                for _ in range(2))
+    for first, again in zip(one.parameters(), two.parameters(), strict=True):
+        assert first.stride() == again.stride()
+    assert torch.equal(train.evaluate(one, task).outputs, train.evaluate(two, task).outputs)
+
+
+def test_rivals_are_those_that_a_task_can_have():
+    pairs = ["digits/resnet8", "breast_cancer/mlp_simple", "breast_cancer/mlp_complex"]
+    assert recipes.rivals(pairs, ["majority", "hgb"]) == [
+        "digits/majority", "breast_cancer/majority", "breast_cancer/hgb"]
 
 
 def test_weights_stored_in_half_are_measured_after_rounding():

@@ -7,7 +7,7 @@ from torch import nn
 
 from lib import energy, train
 from lib.base.setting import Setting
-from lib.measure.size import size
+from lib.measure.sizes import size
 from lib.tables import Cost, Row
 
 
