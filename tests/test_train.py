@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lib import models, train
-from lib.train import augment
+from lib.train import augment, precision
 from tests.toys import blobs, line
 
 HOW = dict(epochs=6, lr=0.01, batch_size=32, schedule="onecycle")
@@ -62,7 +62,7 @@ def test_best_keeps_the_weights_of_the_best_validation_loss():
 def test_bfloat16_is_taken_where_it_is_faster(monkeypatch):
     histories = []
     for faster in (False, True):
-        monkeypatch.setattr(train, "bfloat16_is_faster", lambda device, faster=faster: faster)
+        monkeypatch.setattr(precision, "bfloat16_is_faster", lambda device, faster=faster: faster)
         histories.append(fitted(blobs(), epochs=3, lr=0.1, autocast="faster")[1])
     plain, rounded = histories
     assert [h.attrs["autocast"] for h in histories] == [False, True]
@@ -71,8 +71,10 @@ def test_bfloat16_is_taken_where_it_is_faster(monkeypatch):
 
 
 def test_whether_bfloat16_is_faster_is_measured_once():
-    first = train.bfloat16_is_faster(torch.device("cpu"))
-    assert isinstance(first, bool) and first == train.bfloat16_is_faster(torch.device("cpu"))
+    precision.bfloat16_is_faster.cache_clear()
+    for _ in range(2):
+        precision.bfloat16_is_faster(torch.device("cpu"))
+    assert precision.bfloat16_is_faster.cache_info().misses == 1
 
 
 def test_hooks_and_own_loss_are_called():
@@ -82,18 +84,94 @@ def test_hooks_and_own_loss_are_called():
         losses.append(len(y))
         return torch.nn.functional.cross_entropy(model(x), y)
 
-    fitted(blobs(), epochs=2, loss=loss, after_step=lambda m, s: steps.append(s),
+    fitted(blobs(), epochs=2, loss=loss, keep="last", after_step=lambda m, s: steps.append(s),
            after_epoch=lambda m, e: epochs.append(e))
     assert steps == list(range(len(losses))) and epochs == [0, 1] and set(losses) == {32}
+
+
+def test_a_hook_that_changes_the_model_must_keep_the_last():
+    for hook in ("after_step", "after_epoch"):
+        with pytest.raises(ValueError, match='say keep="last"'):
+            fitted(blobs(60), **{hook: lambda model, number: None})
+
+
+def test_a_schedule_that_prunes_ends_as_sparse_as_it_made_the_net():
+    """The loss on validation is lowest before anything is pruned; what counts is the last mask."""
+    def prune(model, epoch):
+        with torch.no_grad():
+            for p in model.parameters():
+                p.copy_(torch.where(torch.arange(p.numel()).reshape(p.shape) % 6 < epoch, 0, p))
+
+    net, history = fitted(blobs(), after_epoch=prune, keep="last", lr=0.05)
+    assert history.val_loss.idxmin() < 5
+    assert all((p.flatten()[::6] == 0).all() for p in net.parameters())
+
+
+def two_groups(model):
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    biases = [p for p in model.parameters() if p.ndim == 1]
+    return [{"params": weights, "weight_decay": 0.1}, {"params": biases, "lr": 0.001}]
+
+
+def test_groups_learn_at_their_own_rates_of_which_the_schedule_gives_a_share():
+    task, moved = blobs(), {}
+    start = models.build("mlp_simple", task).state_dict()
+    start = {name: v.clone() for name, v in start.items()}
+    for rate in (0.5, 1.0):
+        def groups(model, rate=rate):
+            return [two_groups(model)[1] | {"lr": rate}]
+
+        net, history = fitted(task, epochs=1, batch_size=len(task.train), optimizer="sgd",
+                              groups=groups, keep="last")
+        moved[rate] = {name: v - start[name] for name, v in net.state_dict().items()}
+    share = train.SCHEDULES["onecycle"](0)
+    assert history.lr[0] == pytest.approx(0.01 * share)
+    for name in start:
+        if start[name].ndim > 1:                         # in no group: it stays as it was
+            assert not moved[1.0][name].any()
+        else:                                            # twice the rate, twice the step
+            assert moved[0.5][name].any()
+            assert torch.allclose(moved[1.0][name], 2 * moved[0.5][name], rtol=1e-3)
+
+
+def test_one_group_of_all_is_the_same_as_none():
+    task = blobs()
+    plain, _ = fitted(task, optimizer="adamw", weight_decay=0.1)
+    grouped, _ = fitted(task, optimizer="adamw", weight_decay=0.1,
+                        groups=lambda model: [{"params": list(model.parameters())}])
+    other, _ = fitted(task, optimizer="adamw", weight_decay=0.1, groups=two_groups)
+    plain, grouped, other = (net.state_dict() for net in (plain, grouped, other))
+    assert all(torch.equal(plain[name], grouped[name]) for name in plain)
+    assert not any(torch.equal(plain[name], other[name]) for name in plain)
+
+
+@pytest.mark.parametrize("task, model, how, losses, score", [
+    (blobs(), "mlp_complex", dict(epochs=4, lr=0.01, batch_size=32),
+     [0.16982, 0.23473, 0.12305, 0.11059], 95.5556),
+    (blobs(), "mlp_simple", dict(epochs=4, lr=0.05, batch_size=32, optimizer="sgd", clip=1.0,
+                                 schedule="onecycle", weight_decay=1e-3),
+     [0.72495, 0.31416, 0.19104, 0.18002], 96.1111),
+    (blobs(), "mlp_simple", dict(epochs=3, lr=0.01, batch_size=50, optimizer="adamw",
+                                 schedule="cosine", weight_decay=0.1, keep="last",
+                                 label_smoothing=0.1), [0.85780, 0.72925, 0.70684], 76.1111),
+    (line(), "mlp_simple", dict(epochs=3, lr=0.01, batch_size=64, schedule="onecycle"),
+     [0.57210, 0.39133, 0.35102], 0.516956)], ids=["adam", "sgd", "adamw", "regression"])
+def test_trainings_come_back(task, model, how, losses, score):
+    """What the loop gave that trained the published nets: order, draws, schedule, validation."""
+    net = models.build(model, task, seed=1)
+    history = train.fit(net, task, seed=1, **how)
+    assert history.val_loss.tolist() == pytest.approx(losses, rel=1e-3)
+    assert train.evaluate(net, task).score == pytest.approx(score, rel=1e-3)
 
 
 class Killed(Exception):
     pass
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
+@pytest.mark.parametrize("how", [{}, {"optimizer": "sgd", "groups": two_groups}])
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, how):
     task, file = blobs(), tmp_path / "toy.pt"
-    whole, history = fitted(task, model="mlp_complex")
+    whole, history = fitted(task, model="mlp_complex", keep="last", **how)
 
     def die(model, epoch):
         if epoch == 3:
@@ -101,9 +179,9 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
 
     net = models.build("mlp_complex", task)
     with pytest.raises(Killed):
-        train.fit(net, task, seed=0, checkpoint=file, after_epoch=die, **HOW)
+        train.fit(net, task, seed=0, checkpoint=file, after_epoch=die, keep="last", **HOW | how)
     assert file.exists()
-    again, resumed = fitted(task, model="mlp_complex", checkpoint=file)
+    again, resumed = fitted(task, model="mlp_complex", keep="last", checkpoint=file, **how)
     assert not file.exists()
     assert all(torch.equal(a, b) for a, b in zip(
         whole.state_dict().values(), again.state_dict().values(), strict=True))

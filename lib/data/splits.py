@@ -118,7 +118,8 @@ def _begun(kind: str, classes: tuple[str, ...], stored: Tensor | ImageFiles, sca
 
 def _part(stored: Tensor | ImageFiles, target: np.ndarray, group: np.ndarray | None,
           chosen: np.ndarray) -> Split:
-    numbers, y = torch.from_numpy(chosen), torch.from_numpy(target[chosen])
+    numbers = torch.from_numpy(chosen)
+    y = torch.from_numpy(target[chosen])
     subjects = None if group is None else torch.from_numpy(group[chosen].astype(np.int64))
     if stored.dtype == torch.uint8:
         return Split(stored, y, subjects, rows=numbers)
