@@ -1,7 +1,8 @@
 """compare: what came back, what did not, and by which yardstick."""
 
+import json
+
 import numpy as np
-import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 from scipy import stats
@@ -10,6 +11,9 @@ from lib import tables
 from lib.base import paths
 from lib.study import compare
 from lib.tables import Row
+
+STEP = "train churn mlp_simple seed 0 fold 1"
+OWN = "train-churn-mlp-simple-seed-0-fold-1-ab.safetensors"
 
 
 @pytest.fixture(autouse=True)
@@ -24,24 +28,24 @@ def toy(tmp_path, monkeypatch):
 def row(score=90.0, seed=0, wrong=0, **more):
     scores = np.ones(1000, np.uint8)
     scores[:wrong] = 0
-    return Row(**{"task": "churn", "model": "mlp_simple", "metric": "accuracy", "score": score,
-                  "score_low": score - 1, "score_high": score + 1, "seed": seed, "fold": 1,
-                  "scores": scores} | more)
+    return Row(**{"task": "churn", "model": "mlp_simple", "recipe": "ours", "metric": "accuracy",
+                  "score": score, "score_low": score - 1, "score_high": score + 1, "seed": seed,
+                  "fold": 1, "n": 1000, "scores": scores} | more)
 
 
 def publish(*rows):
     keep(paths.RESULTS, rows)
 
 
-def keep(folder, rows):
+def keep(folder, rows, steps=()):
     runs, paths.RUNS = paths.RUNS, folder.parent
     paths.profile(folder.name)
-    tables.save("02_train", list(rows), {})
+    tables.save("02_train", list(rows), [], {"steps": list(steps)})
     paths.RUNS = runs
 
 
-def verdict(capsys, *rows):
-    keep(paths.RUNS / "full", rows)
+def verdict(capsys, *rows, steps=()):
+    keep(paths.RUNS / "full", rows, steps)
     status = compare.compare()
     said = capsys.readouterr().out
     verdicts = [line.split()[0] for line in said.splitlines() if line.startswith("  ")]
@@ -49,10 +53,10 @@ def verdict(capsys, *rows):
     return verdicts
 
 
-def weights(folder, name, value):
-    folder.mkdir(exist_ok=True)
-    save_file({"w": np.full(3, value, np.float32)}, folder / name,
-              {"json": '{"step": "train churn mlp_simple seed 0 fold 1"}'})
+def weights(path, value, step=STEP, key="as committed"):
+    path.parent.mkdir(exist_ok=True)
+    head = {"step": step, "key": {"recipe": key}}
+    save_file({"w": np.full(3, value, np.float32)}, path, {"json": json.dumps(head)})
 
 
 def test_the_same_rows_are_the_same(capsys):
@@ -62,44 +66,94 @@ def test_the_same_rows_are_the_same(capsys):
 
 def test_rows_from_committed_weights_have_a_tenth_of_a_point(capsys):
     publish(*(row(90 + seed, seed) for seed in range(5)))           # a wide interval
-    weights(paths.WEIGHTS, "churn-mlp_simple-seed-0-fold-1.safetensors", 1)
+    weights(paths.WEIGHTS / "churn-mlp_simple-seed-0-fold-1.safetensors", 1)
     rest = [row(90 + seed, seed) for seed in range(1, 5)]
     assert verdict(capsys, row(90.5), *rest)[0] == "OUT"
     assert verdict(capsys, row(90.0, wrong=6), *rest)[0] == "OUT"   # the same score by luck
-    slug = "train-churn-mlp-simple-seed-0-fold-1"
-    weights(paths.CACHE, f"{slug}-ab.safetensors", 1)
-    assert verdict(capsys, row(90.5), *rest)[0] == "OUT"
-    weights(paths.CACHE, f"{slug}-ab.safetensors", 2)               # this machine trained its own
-    assert verdict(capsys, row(90.5), *rest)[0] == "within"
+    used = [{"step": STEP, "file": OWN}]
+    weights(paths.CACHE / OWN, 1)
+    assert verdict(capsys, row(90.5), *rest, steps=used)[0] == "OUT"
+    weights(paths.CACHE / OWN, 2)                                   # this machine trained its own
+    assert verdict(capsys, row(90.5), *rest, steps=used)[0] == "within"
+    assert verdict(capsys, row(90.5), *rest)[0] == "OUT"            # but this run did not use it
+    weights(paths.CACHE / OWN, 1, key="of another recipe")
+    assert verdict(capsys, row(90.5), *rest, steps=used)[0] == "within"
+
+
+@pytest.mark.parametrize("asked, name", [
+    ({"recipe": "edge", "epochs": 3, "batch_size": 64},
+     "epochs-3-batch_size-64-seed-{}-recipe-edge"),
+    ({"sizes": "width=8"}, "width-8-seed-{}"),
+    ({"quantizer": "gptq", "bits": 4}, "seed-{}")])
+def test_nets_of_other_recipes_and_sizes_have_committed_weights_too(capsys, asked, name):
+    publish(*(row(90 + seed, seed, fold=None, **asked) for seed in range(5)))
+    weights(paths.WEIGHTS / f"churn-mlp_simple-{name.format(0)}.safetensors", 1)
+    mine = [row(90.5 + seed, seed, fold=None, **asked) for seed in range(5)]
+    assert verdict(capsys, *mine) == ["OUT", "within", "within", "within", "within"]
+
+
+def test_what_is_trained_again_does_not_come_from_committed_weights(capsys):
+    publish(*(row(90 + seed, seed, tuned="finetune") for seed in range(5)))
+    weights(paths.WEIGHTS / "churn-mlp_simple-seed-0-fold-1.safetensors", 1)
+    mine = [row(90.5 + seed, seed, tuned="finetune") for seed in range(5)]
+    assert set(verdict(capsys, *mine)) == {"within"}
 
 
 def test_retrained_rows_lie_where_one_more_seed_would(capsys):
     scores = [90.0, 90.4, 89.8, 90.1, 90.2]
     publish(*(row(score, seed) for seed, score in enumerate(scores)))
     half = stats.t.ppf(0.975, 4) * np.std(scores, ddof=1) * np.sqrt(1 + 1 / 5)
-    table = pd.DataFrame([vars(row(score, seed)) for seed, score in enumerate(scores)])
-    low, high, over = compare.interval(table, table.iloc[0])
+    table = tables.frame([row(score, seed) for seed, score in enumerate(scores)])
+    low, high, over = compare.interval(table, next(table.itertuples()))
     assert (low, high) == pytest.approx((90.1 - half, 90.1 + half)) and over == "(5 seeds)"
     rest = [row(score, seed) for seed, score in enumerate(scores)][1:]
     assert verdict(capsys, row(90.1 + half - 0.01), *rest)[0] == "within"
     assert verdict(capsys, row(90.1 + half + 0.01), *rest)[0] == "OUT"
 
 
-def test_folds_stand_in_for_seeds_where_there_is_one_seed():
-    table = pd.DataFrame([vars(row(90 + fold, fold=fold)) for fold in range(3)])
-    low, high, over = compare.interval(table, table.iloc[0])
-    assert over == "(3 folds)" and low < 90 and high > 92
+@pytest.mark.parametrize("repeat", ["fold", "draw"])
+def test_folds_or_draws_stand_in_for_seeds_where_there_is_one_seed(repeat):
+    table = tables.frame([row(90 + i, **{repeat: i}) for i in range(3)])
+    low, high, over = compare.interval(table, next(table.itertuples()))
+    half = stats.t.ppf(0.975, 2) * np.sqrt(1 + 1 / 3)
+    assert (low, high) == pytest.approx((91 - half, 91 + half)) and over == f"(3 {repeat}s)"
+
+
+def test_folds_of_unlike_sizes_are_still_folds(capsys):
+    publish(*(row(90 + fold, fold=fold, n=1000 + fold) for fold in range(3)))
+    mine = [row(90.5 + fold, fold=fold, n=1000 + fold) for fold in range(3)]
+    assert set(verdict(capsys, *mine)) == {"within"}
 
 
 def test_a_missing_row_is_told_and_another_machine_is_not_another_row(capsys):
     publish(row(), row(seed=1))
-    assert verdict(capsys, row(threads=8)) == ["same", "MISSING"]
+    assert verdict(capsys, row(threads=8, device="cuda")) == ["same", "MISSING"]
 
 
 def test_r2_is_compared_in_hundredths_of_points(capsys):
-    parts = np.ones((100, 2), np.float32)
-    publish(row(0.8, metric="r2", scores=parts))
-    assert verdict(capsys, row(0.8009, metric="r2", scores=parts * [1.0005, 1])) == ["same"]
+    errors = np.ones(100, np.float32)
+    publish(row(0.8, metric="r2", n=100, scores=errors))
+    assert verdict(capsys, row(0.8009, metric="r2", n=100, scores=errors * 1.004)) == ["same"]
+    # 0.2 of a mean squared deviation is the mean error: 0.01 of it is 0.002 of the deviation.
+    assert verdict(capsys, row(0.8009, metric="r2", n=100, scores=errors * 1.01)) == ["within"]
+    assert verdict(capsys, row(0.8011, metric="r2", n=100, scores=errors)) == ["OUT"]
+
+
+def test_tables_of_the_first_format_are_compared_as_rows_of_today(capsys, toy):
+    publish(row(seed=0, wrong=100))
+    columns = ("task,model,method,setting,runtime,device,threads,batch,seed,fold,draw,split,n,"
+               "metric,score,score_low,score_high,metric2,score2,loss,arithmetic")
+    line = ("churn,mlp_simple,baseline,baseline,torch,cpu,1,,0,1.0,,test,1000,"
+            "accuracy,90.0,89,91,macro_f1,80,0.3,float")
+    folder = paths.RUNS / "full"
+    folder.mkdir(parents=True)
+    (folder / "02_train.csv").write_text(f"{columns}\n{line}\n")
+    scores = np.ones(1000, np.uint8)
+    scores[100:200] = 0                             # as many wrong, but other ones
+    key = "churn|mlp_simple|baseline|baseline|0|1|None|test|torch|cpu|1|None"
+    np.savez(folder / "02_train.npz", **{key: scores})
+    assert compare.compare() == 1
+    assert "80.0 % of examples alike" in capsys.readouterr().out
 
 
 def test_nothing_to_compare_is_a_failure(capsys):

@@ -1,13 +1,14 @@
 """Did my rows come back? Mine against the committed ones, row by row.
 
-A row made from the committed weights must be the same: within 0.1 points and alike on 99.5 % of
-the examples. A row whose net was trained anew must lie where one more seed would lie. The bootstrap
-over test examples is no yardstick here: it would let a bug of half a point pass.
+A row made from the committed weights must be the same: within a tenth of a point and alike on
+99.5 % of the examples. A row whose net was trained anew must lie where one more seed would lie. The
+bootstrap over test examples is no yardstick here: it would let a bug of half a point pass.
 """
 
-import re
 import sys
 from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,30 +16,42 @@ from safetensors import safe_open
 
 from lib import tables
 from lib.base import paths
+from lib.base.metric import METRICS
+from lib.base.setting import FIELDS
 from lib.study import cache
 
-POINTS = {"accuracy": 0.1}          # percent; any other metric: 0.1 points of 1, that is 0.001
-ALIKE = 0.995
+CLOSE = 0.1                         # of the metric's tolerance: 0.1 points, or 0.001 of R²
+ALIKE = 0.995                       # share of the examples
+EQUAL = 1e-9                        # of a score: what sums in another order may differ by
 DISPLACED = ("device", "threads")   # parts of the key that another machine may change
-TRAINED = ("qat", "prune", "distill", "search")     # methods that train: their rows vary by machine
+ELSEWHERE = tuple(name for name in tables.KEY if name not in DISPLACED)
+REPEATED = ("task", "model", *FIELDS, "split")      # alike in the rows of several seeds
+
+
+class Kept(NamedTuple):
+    """What one run of a notebook left: its rows, their scores by id, and the steps it took."""
+
+    rows: pd.DataFrame
+    scores: dict[str, np.ndarray]
+    steps: list[dict]
 
 
 def compare(profile: str | None = None) -> int:
     """Print a verdict for every committed row of the notebooks that `profile` ran: same, within,
     OUT or MISSING; 1 if a row is out or missing. Default: full, or else the study run last."""
-    theirs, profile = _tables("published"), profile or _latest()
-    mine = _tables(profile) if profile else {}
+    theirs, profile = _kept("published"), profile or _latest()
+    mine = _kept(profile) if profile else {}
     if not theirs or not mine:
         print("there are no committed rows to compare with" if not theirs else
               f"there are no rows of {profile!r} to compare; run ./run_all.sh full first"
               if profile else "nothing was run yet; run ./run_all.sh full first", file=sys.stderr)
         return 1
     total: Counter = Counter()
-    for stem, (table, scores) in theirs.items():
+    for stem, committed in theirs.items():
         if stem not in mine:
             print(f"{stem}: not run in {profile!r}")
             continue
-        verdicts = judge(table, mine[stem][0], scores, mine[stem][1])
+        verdicts = judge(committed, mine[stem])
         print(f"{stem}: {profile!r} against the committed rows")
         for verdict, sentence in verdicts:
             print(f"  {verdict:<8}{sentence}")
@@ -49,99 +62,128 @@ def compare(profile: str | None = None) -> int:
     return int(bool(total["OUT"] + total["MISSING"]) or not total)
 
 
-def judge(theirs: pd.DataFrame, mine: pd.DataFrame, their_scores: dict, my_scores: dict
-          ) -> list[tuple[str, str]]:
-    """(verdict, sentence) for every scored row of `theirs`; scores: key -> value per example."""
+def judge(theirs: Kept, mine: Kept) -> list[tuple[str, str]]:
+    """(verdict, sentence) for every scored row of `theirs`."""
     found, loose = {}, {}
-    for _, row in mine.iterrows():
-        found[_key(row)] = row
-        loose[_key(row, DISPLACED)] = row
+    for row in mine.rows.itertuples():
+        found[row.id] = row
+        loose[_identity(row, ELSEWHERE)] = row
+    scored = theirs.rows[theirs.rows.score.notna()]
+    kinds = pd.Series([_identity(row, REPEATED) for row in scored.itertuples()], scored.index)
+    repeats = dict(list(scored.groupby(kinds)))
     verdicts = []
-    for _, row in theirs[theirs.score.notna()].iterrows():
-        label = " ".join(row[c] for c in ("task", "model", "setting", "split")) + "".join(
-            f" {c} {row[c]:g}" for c in ("seed", "fold", "draw") if pd.notna(row[c]))
-        own = found.get(_key(row), loose.get(_key(row, DISPLACED)))
+    for row in scored.itertuples():
+        own = found.get(row.id, loose.get(_identity(row, ELSEWHERE)))
         if own is None or pd.isna(own.score):
-            verdicts.append(("MISSING", label))
+            verdicts.append(("MISSING", _label(row)))
             continue
-        alike = _alike(their_scores.get(_key(row)), my_scores.get(_key(own)))
-        close = abs(own.score - row.score) <= POINTS.get(row.metric, 0.001) + 1e-9
-        numbers = f"{row.score:.4f} → {own.score:.4f}" + (
+        alike = _alike(row, theirs.scores.get(row.id), mine.scores.get(own.id))
+        close = abs(own.score - row.score) <= _least(row) + EQUAL
+        sentence = f"{_label(row)}: {row.score:.4f} → {own.score:.4f}" + (
             "" if alike is None else f", {100 * alike:.1f} % of examples alike")
         if close and (alike is None or alike >= ALIKE):
-            verdicts.append(("same", f"{label}: {numbers}"))
-        elif from_committed_weights(row):
-            verdicts.append(("OUT", f"{label}: {numbers}, though from the committed weights"))
+            verdicts.append(("same", sentence))
+        elif from_committed_weights(row, mine.steps):
+            verdicts.append(("OUT", f"{sentence}, though from the committed weights"))
         else:
-            low, high, over = interval(theirs, row)
+            low, high, over = interval(repeats[_identity(row, REPEATED)], row)
             verdicts.append(("within" if low <= own.score <= high else "OUT",
-                             f"{label}: {numbers}, expected in [{low:.4f}, {high:.4f}] {over}"))
+                             f"{sentence}, expected in [{low:.4f}, {high:.4f}] {over}"))
     return verdicts
 
 
-def interval(table: pd.DataFrame, row: pd.Series) -> tuple[float, float, str]:
+def interval(same: pd.DataFrame, row) -> tuple[float, float, str]:
     """Where one more seed would lie, and what that is taken from.
 
-    mean ± t(n−1) s √(1 + 1/n) over the committed seeds of the same model on the same fold, or over
-    its folds where there is one seed. One run alone says nothing of another: it must come back.
+    same: the committed rows of the same model and setting. mean ± t(n−1) s √(1 + 1/n) over seeds on
+    the same fold, or where there is one seed over folds, or else draws. One run alone says nothing
+    of another: it must come back.
     """
-    same = table
-    for column in ("task", "model", "method", "setting", "split"):
-        same = same[same[column] == row[column]]
-    fold = same[same.fold.eq(row.fold) | (same.fold.isna() & pd.isna(row.fold))]
-    values, over = (fold.score, "seeds") if fold.seed.nunique() > 1 else (same.score, "folds")
-    n, mean, least = len(values), values.mean(), POINTS.get(row.metric, 0.001)
+    fold = same[same.fold.isna() if pd.isna(row.fold) else same.fold == row.fold]
+    if fold.seed.nunique() > 1:
+        values, over = fold.score, "seeds"
+    else:
+        values, over = same.score, "folds" if same.fold.nunique() > 1 else "draws"
+    n, mean, least = len(values), values.mean(), _least(row)
     low, high = tables.prediction(values) if n > 1 else (mean, mean)
     return min(low, mean - least), max(high, mean + least), f"({n} {over if n > 1 else 'run only'})"
 
 
-def from_committed_weights(row: pd.Series) -> bool:
-    """Is there a committed file of this row's net, and did this machine not train its own?"""
-    if row.method in TRAINED or " recipe=" in row.setting:
+def from_committed_weights(row, steps: list[dict]) -> bool:
+    """Is there a committed file of this row's net, and did the run not train its own?
+
+    steps: of the run's provenance. A step that used another file of the cache counts as its own
+    training where that file holds another key or other weights than the committed one.
+    """
+    step = training(row)
+    committed = cache.committed(step)
+    if row.tuned or not committed.exists():
         return False
-    step = f"train {row.task} {row.model.split()[0]} seed {row.seed:g}" if pd.notna(
-        row.seed) else ""
-    step += f" fold {row.fold:g}" if pd.notna(row.fold) else ""
-    committed = [tensors for said, tensors in map(_weights, paths.WEIGHTS.glob("*.safetensors"))
-                 if said == step]
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", step)[:80].strip("-")
-    own = [tensors for said, tensors in map(_weights, paths.CACHE.glob(f"{slug}-*.safetensors"))
-           if said == step]
-    return any(not own or any(_same(tensors, other) for other in own) for tensors in committed)
+    names = {used["file"] for used in steps if used["step"] == step}
+    own = [paths.CACHE / name for name in sorted(names) if (paths.CACHE / name).exists()]
+    theirs = _entry(committed)
+    return not own or any(_same(theirs, _entry(path)) for path in own)
 
 
-def _weights(path) -> tuple[str, dict[str, np.ndarray]]:
+def training(row) -> str:
+    """The step that trained a row's net, as `recipes.trained` names it."""
+    words = [f"train {row.task} {row.model}", row.sizes,
+             *(f"{name}={getattr(row, name):g}" for name in ("epochs", "lr", "batch_size")
+               if pd.notna(getattr(row, name))),
+             f"seed {row.seed:g}" if pd.notna(row.seed) else "",
+             f"fold {row.fold:g}" if pd.notna(row.fold) else "",
+             f"recipe {row.recipe}" if row.recipe not in ("", "ours") else ""]
+    return " ".join(word for word in words if word)
+
+
+def _entry(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """Key and weights of an entry of the cache, or of its committed copy."""
     with safe_open(path, framework="numpy") as file:
-        return cache.header(file)["step"], {name: file.get_tensor(name) for name in file.keys()}
+        return cache.header(file)["key"], {name: file.get_tensor(name) for name in file.keys()}
 
 
-def _same(one: dict, other: dict) -> bool:
-    return one.keys() == other.keys() and all(
-        np.array_equal(one[name], other[name]) for name in one)
+def _same(one: tuple[dict, dict], other: tuple[dict, dict]) -> bool:
+    (key, weights), (other_key, others) = one, other
+    return key == other_key and weights.keys() == others.keys() and all(
+        np.array_equal(weights[name], others[name]) for name in weights)
 
 
-def _alike(theirs: np.ndarray | None, mine: np.ndarray | None) -> float | None:
-    """Share of examples with the same value: right or wrong, or the same squared error to within
-    a thousandth of the mean squared deviation."""
+def _alike(row, theirs: np.ndarray | None, mine: np.ndarray | None) -> float | None:
+    """Share of examples whose value moves the score by no more than may be, n times over: right or
+    wrong alike, or squared errors within a thousandth of the mean squared deviation."""
     if theirs is None or mine is None or theirs.shape != mine.shape:
         return None
-    if theirs.ndim == 1:
-        return float((theirs == mine).mean())
-    return float((np.abs(theirs[:, 0] - mine[:, 0]) <= 1e-3 * theirs[:, 1].mean()).mean())
+    if np.array_equal(theirs, mine):
+        return 1.0
+    moved = METRICS[row.metric].paired(theirs, mine, row.score)
+    return float((np.abs(moved) <= _least(row)).mean())
 
 
-def _key(row: pd.Series, without: tuple[str, ...] = ()) -> str:
-    """A row's key as tables.save writes it beside the scores."""
-    return "|".join("None" if pd.isna(row[c]) else f"{row[c]:g}" if isinstance(row[c], float)
-                    else str(row[c]) for c in tables.KEY if c not in without)
+def _least(row) -> float:
+    """By how much a score may differ whatever happened."""
+    return CLOSE * METRICS[row.metric].tolerance
 
 
-def _tables(profile: str) -> dict[str, tuple[pd.DataFrame, dict[str, np.ndarray]]]:
-    """Rows and scores per example of each notebook that has rows."""
+def _identity(row, columns: tuple[str, ...]) -> str:
+    return tables.identify(tuple(getattr(row, name) for name in columns))
+
+
+def _label(row) -> str:
+    return f"{row.task} {row.model} {tables.setting_of(row)} {row.split}" + "".join(
+        f" {name} {getattr(row, name):g}" for name in ("seed", "fold", "draw")
+        if pd.notna(getattr(row, name)))
+
+
+def _kept(profile: str) -> dict[str, Kept]:
+    """What each notebook with rows left in this profile; older tables are upgraded."""
     paths.profile(profile)
-    stems = sorted(p.stem for p in paths.run_folder().glob("[0-9][0-9]_*.npz"))
-    return {stem: (table, tables.load_scores(stem)) for stem in stems
-            if len(table := tables.load(stem))}
+    found = {}
+    for stem in sorted(path.stem for path in paths.run_folder().glob("[0-9][0-9]_*.npz")):
+        rows = tables.load(stem)
+        if len(rows):
+            steps = tables.provenance(stem).get("steps", [])
+            found[stem] = Kept(rows, tables.load_scores(stem), steps)
+    return found
 
 
 def _latest() -> str | None:
