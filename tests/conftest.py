@@ -24,16 +24,16 @@ MADE = shutil.ignore_patterns(".git", ".venv", "__pycache__", "runs", "cache", "
 
 @dataclass
 class Project:
-    """A copy of the project, or a toy one, that the driver runs on its own."""
+    """A copy of the project, or a toy one, that the commands run on its own."""
 
     root: Path
 
     def start(self, *arguments: str, **options) -> subprocess.Popen:
         environment = {**os.environ, "PYTHONPATH": str(self.root), **options.pop("env", {})}
         return subprocess.Popen(
-            [sys.executable, "-m", "lib.study.commands", *arguments], cwd=self.root, env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            **options)
+            [sys.executable, "-m", "lib.study.commands", *arguments], cwd=self.root,
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True, **options)
 
     def run(self, *arguments: str) -> "Finished":
         began = time.monotonic()
@@ -103,8 +103,8 @@ def toy(tmp_path) -> Project:
     shutil.copytree(paths.ROOT / "lib", project.root / "lib", ignore=MADE)
     shutil.copy(paths.ROOT / "run_all.sh", project.root)
     shutil.copy(paths.ROOT / "pyproject.toml", project.root)
-    # What results and run do, without pandas, which takes a second to import.
-    begin = "from lib import paths; paths.profile(profile)"
+    # What tables and run do, without pandas, which takes a second to import.
+    begin = "from lib.base import paths; paths.profile(profile)"
     save = ("import json; paths.write_atomic(paths.run_folder() / {stem!r}, {text})\n"
             "paths.write_atomic((paths.run_folder() / {stem!r}).with_suffix('.json'),"
             " json.dumps({{'inputs': paths.inputs()}}))")

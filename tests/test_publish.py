@@ -8,7 +8,7 @@ import pytest
 from safetensors import safe_open
 
 from lib.base import paths
-from lib.study import cache, publish, stamps
+from lib.study import cache, publish, stamps, upkeep
 
 
 @pytest.fixture(autouse=True)
@@ -32,9 +32,9 @@ def full_study(git="abc"):
     rows = paths.RUNS / "full"
     made = [file(rows / "02_train.csv", "task\nchurn\n"), file(rows / "02_train.npz"),
             file(rows / "02_train.json", json.dumps({"git": git})), file(rows / "02_history.csv")]
-    stamps.write(rows / "02_train.stamp.json", {}, [file(paths.RAW / "churn.csv", "x" * 3000)],
-                 made, 3700.0)
-    stamps.write(rows / "02_train.stamp.json", {}, [paths.RAW / "churn.csv"], made, 10.0)
+    read = stamps.fingerprints([file(paths.RAW / "churn.csv", "x" * 3000)])
+    stamps.write(rows / "02_train.stamp.json", {}, read, made, 3700.0)
+    stamps.write(rows / "02_train.stamp.json", {}, read, made, 10.0)
 
 
 def trained(name, seconds, key, size=3):
@@ -61,7 +61,8 @@ def test_publish_copies_rows_and_tables_and_says_what_they_cost(capsys):
 
 def test_files_of_a_mirror_are_downloads_whether_or_not_it_is_named_now(tmp_path):
     full_study()
-    read = [file(tmp_path / "mirror" / name, "x" * 2000) for name in ("mv.dat", "notes.txt")]
+    read = stamps.fingerprints(file(tmp_path / "mirror" / name, "x" * 2000)
+                               for name in ("mv.dat", "notes.txt"))
     rows = paths.RUNS / "full"
     stamps.write(rows / "02_train.stamp.json", {}, read, [rows / "02_train.csv"], 1.0)
     assert publish.publish() == 0
@@ -139,9 +140,9 @@ def test_clean_says_what_it_deletes_and_spares_the_rest(toy, capsys, monkeypatch
               file(paths.WEIGHTS / "e"), file(paths.RESULTS / "f")]
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: "n")
-    assert publish.clean() == 1 and all(p.exists() for p in doomed)
+    assert upkeep.clean() == 1 and all(p.exists() for p in doomed)
     monkeypatch.setattr("builtins.input", lambda question: "y")
-    assert publish.clean() == 0
+    assert upkeep.clean() == 0
     assert not any(p.exists() for p in doomed) and all(p.exists() for p in spared)
     said = capsys.readouterr().out
     for name in ("data/cache", "data/runs", "figures/quick"):
@@ -149,14 +150,9 @@ def test_clean_says_what_it_deletes_and_spares_the_rest(toy, capsys, monkeypatch
 
 
 def test_status_tells_what_is_there(capsys):
-    assert publish.status() == 0
+    assert upkeep.status() == 0
     full_study()
     publish.publish()
-    assert publish.status() == 0
+    assert upkeep.status() == 0
     said = capsys.readouterr().out
     assert "full: 1 notebooks, 1 rows" in said and "1 rows in data/results" in said
-
-
-@pytest.mark.parametrize("count, said", [(0, "0.0 MB"), (25_000_000, "25.0 MB"), (3e9, "3.0 GB")])
-def test_bytes_as_a_person_says_them(count, said):
-    assert publish.size(count) == said

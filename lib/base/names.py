@@ -1,5 +1,9 @@
 """The fixed names of the study, kept apart from torch so that a misspelt one is refused at once."""
 
+import ast
+
+from lib.base import paths
+
 TASKS = (
     "digits", "breast_cancer", "diabetes", "har_synthetic",                     # bundled: quick
     "telescope", "churn", "mv", "california",                                   # tabular
@@ -23,6 +27,17 @@ MODELS = (
     "transformer_base", "transformer_t1", "transformer_t2", "transformer_small",
     *CLASSICAL,
 )
+
+
+def methods(room: str) -> tuple[str, ...]:
+    """Names of the methods of lib/<room>: what its files list in NAMES, read without importing them.
+    """
+    found: list[str] = []
+    for path in sorted((paths.ROOT / "lib" / room).glob("*.py")):
+        for line in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "NAMES":
+                found += ast.literal_eval(line.value)
+    return tuple(found)
 
 
 def choose(name: str, known: tuple[str, ...], what: str) -> str:

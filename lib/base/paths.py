@@ -34,18 +34,29 @@ def run_folder() -> Path:
 
 
 def figure_folder() -> Path:
+    """Where this profile's figures are."""
     return FIGURES / _profile
 
 
+def shown(path: Path) -> str:
+    """A path as a reader knows it: from the project's folder on, where it lies within."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.absolute())
+
+
+def weight(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def sha256(path: Path) -> str:
+    """Hash of a file's content, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def reads(path: Path) -> Path:
     """Note that this run's results depend on `path` (see `inputs`), and return it."""
-    inside = path.is_relative_to(ROOT)
-    _inputs[str(path.relative_to(ROOT) if inside else path.absolute())] = sha256(path)
+    _inputs[shown(path)] = sha256(path)
     return path
 
 

@@ -35,15 +35,16 @@ def tree(source: str) -> str:
     return ast.dump(parsed)
 
 
-def code(*modules: str) -> str:
+def code(*modules: str, without: tuple[str, ...] = WITHOUT) -> str:
     """Hash of the syntax trees of all files of lib that these modules can reach.
 
-    modules: names such as "lib.train". Comments, docstrings and unrelated rooms change nothing.
+    modules: names such as "lib.train"; without: folders and files whose import counts for nothing.
+    Comments, docstrings and unrelated rooms change nothing.
     """
-    return digest({name: _hash(path) for name, path in reached(modules).items()})
+    return digest({name: _hash(path) for name, path in reached(modules, without).items()})
 
 
-def reached(modules: Iterable[str]) -> dict[str, Path]:
+def reached(modules: Iterable[str], without: tuple[str, ...] = WITHOUT) -> dict[str, Path]:
     """Files of lib that these modules import, directly or through others: name in lib -> path."""
     found: dict[str, Path] = {}
     ahead = [path for module in modules for path in _files(module)]
@@ -52,7 +53,7 @@ def reached(modules: Iterable[str]) -> dict[str, Path]:
         name = path.relative_to(paths.ROOT / "lib").as_posix()
         if name not in found:
             found[name] = path
-            ahead += [other for other in _imported(path) if not _left_out(other)]
+            ahead += [other for other in _imported(path) if not _left_out(other, without)]
     return dict(sorted(found.items()))
 
 
@@ -74,10 +75,22 @@ def name_of(call: Callable) -> str:
     return f"{module}:{attribute}"
 
 
-def _left_out(path: Path) -> bool:
+def imported(parsed: ast.AST) -> set[str]:
+    """Names in lib that a program imports, at its top or within a function: modules, or what is
+    taken from them."""
+    found: set[str] = set()
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name == "lib" or name.startswith("lib.")}
+
+
+def _left_out(path: Path, without: tuple[str, ...]) -> bool:
     name = path.relative_to(paths.ROOT / "lib").as_posix()
     return name not in COUNTED and any(
-        name == part or name.startswith(f"{part}/") for part in WITHOUT)
+        name == part or name.startswith(f"{part}/") for part in without)
 
 
 @functools.cache
@@ -88,18 +101,8 @@ def _hash(path: Path) -> str:
 @functools.cache
 def _imported(path: Path) -> tuple[Path, ...]:
     """Files of lib that one file imports, at its top or within a function."""
-    found: list[Path] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for module in modules:
-            if module == "lib" or module.startswith("lib."):
-                found += _files(module)
-    return tuple(dict.fromkeys(found))
+    modules = sorted(imported(ast.parse(path.read_text(encoding="utf-8"))))
+    return tuple(dict.fromkeys(file for module in modules for file in _files(module)))
 
 
 @functools.cache

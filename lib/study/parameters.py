@@ -8,7 +8,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,21 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a file, or a part of it, says to some notebooks; whose: these, in words."""
+
+    path: Path
+    keys: dict[str, Any]
+    stems: list[str]
+    whose: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a study runs: for each notebook, in order, the parameters its files give it."""
 
     profile: str
-    given: dict[str, dict[str, Any]] = field(default_factory=dict)
+    given: dict[str, dict[str, Any]]
 
     def resolved(self, stem: str) -> dict[str, Any]:
         """All parameters of a notebook as they will be: its own cell, overridden by files."""
@@ -54,6 +64,7 @@ def notebooks() -> list[str]:
 
 
 def notebook(stem: str) -> Path:
+    """Where the notebook of this stem lies."""
     return paths.NOTEBOOKS / f"{stem}.ipynb"
 
 
@@ -64,41 +75,31 @@ def cell(path: Path) -> dict[str, Parameter]:
             lines = ast.parse("".join(one["source"])).body
             return {line.target.id: Parameter(line.annotation, ast.literal_eval(line.value))
                     for line in lines if isinstance(line, ast.AnnAssign)}
-    raise Mistakes([f"{shown(path)}: no cell is tagged 'parameters'; tag the one that sets them"])
-
-
-def shown(path: Path) -> str:
-    """A path as a reader knows it: from the project's folder on, where it lies within."""
-    return str(path.relative_to(paths.ROOT) if path.is_relative_to(paths.ROOT) else path)
+    raise Mistakes([f"{paths.shown(path)}: no cell is tagged 'parameters'; tag the one that sets "
+                    "them"])
 
 
 def folder_plan(profile: str, first: str | None = None) -> Plan:
-    """The plan of params/<profile>/, from the notebook numbered `first` on.
+    """The plan of params/<profile>/, from the notebook `first` on, by its number or name.
 
     A key of common.yaml goes to every notebook that has it; <notebook>.yaml overrides it.
     """
-    known = {stem: cell(notebook(stem)) for stem in notebooks()}
-    found: list[str] = []
-    folder = paths.PARAMS / profile
-    common, own = {}, {}
-    for path in sorted(folder.glob("*.y*ml")):
+    known, found = notebooks(), []
+    common, own = [], []
+    for path in sorted((paths.PARAMS / profile).glob("*.y*ml")):
         if path.stem == "common":
-            common = _read(path, found)
-            found += _misfits(path, common, known, f"any notebook in {paths.NOTEBOOKS.name}/")
+            common.append(Given(path, _read(path, found), known, "any notebook in notebooks/"))
         elif path.stem in known:
-            own[path.stem] = _read(path, found)
-            found += _misfits(path, own[path.stem], {path.stem: known[path.stem]}, path.stem)
+            own.append(Given(path, _read(path, found), [path.stem], path.stem))
         else:
-            found.append(f"{shown(path)}: there is no notebook {path.stem!r}"
+            found.append(f"{paths.shown(path)}: there is no notebook {path.stem!r}"
                          + values.allowed(path.stem, ["common", *known]))
-        said = (common if path.stem == "common" else own.get(path.stem, {})).get("profile", profile)
-        if said != profile:
-            found.append(f"{shown(path)}: 'profile' is {said!r}; in this folder it can only be "
-                         f"{profile!r}")
-    chosen = [s for s in known if first is None or s[:2] >= first]
-    if not chosen:
-        found.append(f"there is no notebook from {first!r} on{values.allowed(first, list(known))}")
-    return _plan(profile, known, chosen, common, own, found)
+    chosen = known
+    if first is not None:
+        chosen = [stem for stem in known if stem >= _named(first, known)]
+        if _named(first, known) not in known:
+            found.append(f"there is no notebook {first!r}{values.allowed(first, known)}")
+    return _plan(profile, chosen, common + own, found)
 
 
 def study_plan(path: Path) -> Plan:
@@ -112,39 +113,46 @@ def study_plan(path: Path) -> Plan:
     if path.stem in RESERVED or not re.fullmatch(r"[\w-]+", path.stem):
         raise Mistakes([f"{path}: a study is named after its file, and {path.stem!r} cannot be its "
                         f"name; use letters, digits, - and _, and none of: {', '.join(RESERVED)}"])
-    known = {stem: cell(notebook(stem)) for stem in notebooks()}
-    found: list[str] = []
+    known, found = notebooks(), []
     written = _read(path, found)
-    chosen = _chosen(path, written.pop("notebooks", None), list(known), found)
-    if written.get("profile", path.stem) != path.stem:
-        found.append(f"{shown(path)}: 'profile' is {written['profile']!r}, but this study is named "
-                     f"after its file: {path.stem!r}")
-    own = {k: v for k, v in written.items() if isinstance(v, dict)}
-    common = {k: v for k, v in written.items() if k not in own}
-    for stem, keys in own.items():
+    chosen = _chosen(path, written.pop("notebooks", None), known, found)
+    nested = {key: value for key, value in written.items() if isinstance(value, dict)}
+    flat = {key: value for key, value in written.items() if key not in nested}
+    given = [Given(path, flat, chosen, "the notebooks chosen")]
+    for key, value in nested.items():
+        stem = _named(key, known)
         if stem in known:
-            found += _misfits(path, keys, {stem: known[stem]}, stem)
+            given.append(Given(path, value, [stem], stem))
         else:
-            found.append(f"{shown(path)}: {stem!r} is not the name of a notebook"
-                         + values.allowed(stem, list(known)))
-    chosen_cells = {s: c for s, c in known.items() if s in chosen}
-    found += _misfits(path, common, chosen_cells, "the notebooks chosen")
-    return _plan(path.stem, known, chosen, common, own, found, near=path.parent)
+            found.append(f"{paths.shown(path)}: {key!r} is not the name of a notebook"
+                         + values.allowed(stem, known))
+    return _plan(path.stem, chosen, given, found)
 
 
-def _plan(profile: str, known: dict, chosen: list[str], common: dict, own: dict,
-          found: list[str], near: Path = paths.ROOT) -> Plan:
-    if found:
-        raise Mistakes(found)
-    given = {stem: {k: values.absolute(v, near) for k, v in (common | own.get(stem, {})).items()
-                    if k in known[stem]} | {"profile": profile} for stem in chosen}
-    plan = Plan(profile, given)
-    for stem in chosen:                     # a default that someone edited can be wrong as well
+def _plan(profile: str, chosen: list[str], given: list[Given], found: list[str]) -> Plan:
+    """What all files say, later ones overriding; Mistakes, if `found` or anything else is wrong."""
+    cells = {stem: cell(notebook(stem)) for stem in notebooks()}
+    merged: dict[str, dict[str, Any]] = {stem: {} for stem in chosen}
+    for one in given:
+        found += _misfits(one, profile, cells)
+        for stem in one.stems:
+            if stem in merged:
+                merged[stem] |= {key: values.absolute(value, one.path.parent)
+                                 for key, value in one.keys.items() if key in cells[stem]}
+    plan = Plan(profile, {stem: keys | {"profile": profile} for stem, keys in merged.items()})
+    for stem in [] if found else chosen:    # a default that someone edited can be wrong as well
         for key, value in plan.resolved(stem).items():
-            found += [f"{shown(notebook(stem))}: {p}" for p in values.problems(key, value)]
+            found += [f"{paths.shown(notebook(stem))}: {problem}"
+                      for problem in values.problems(key, value)]
     if found:
         raise Mistakes(found)
     return plan
+
+
+def _named(word: Any, known: list[str]) -> str:
+    """The notebook that a number or a name means: 2, "02" and "02_train" are the same."""
+    numbers = {int(stem[:2]): stem for stem in known}
+    return numbers.get(int(word), str(word)) if str(word).isdecimal() else str(word)
 
 
 def _chosen(path: Path, written: Any, known: list[str], found: list[str]) -> list[str]:
@@ -152,48 +160,47 @@ def _chosen(path: Path, written: Any, known: list[str], found: list[str]) -> lis
     if written is None:
         return known
     wanted = written if isinstance(written, list) else [written]
-    numbers = {int(stem[:2]): stem for stem in known}
-    stems = [numbers.get(int(w), str(w)) if str(w).isdigit() else str(w) for w in wanted]
-    found += [f"{shown(path)}: 'notebooks' names {stem!r}, which is none"
+    stems = [_named(word, known) for word in wanted]
+    found += [f"{paths.shown(path)}: 'notebooks' names {stem!r}, which is none"
               + values.allowed(stem, known) for stem in stems if stem not in known]
     if not stems:
-        found.append(f"{shown(path)}: 'notebooks' is empty; leave it out to run all of them")
-    return [s for s in known if s in stems or s == REPORT]
+        found.append(f"{paths.shown(path)}: 'notebooks' is empty; leave it out to run all of them")
+    return [stem for stem in known if stem in stems or stem == REPORT]
 
 
-def _misfits(path: Path, written: dict, cells: dict[str, dict[str, Parameter]],
-             whose: str) -> Iterator[str]:
+def _misfits(given: Given, profile: str, cells: dict[str, dict[str, Parameter]]) -> Iterator[str]:
     """What is wrong with the keys and values of one file, for the notebooks it speaks to."""
-    names = sorted({name for parameters in cells.values() for name in parameters})
-    for key, value in written.items():
+    where = paths.shown(given.path)
+    names = sorted({name for stem in given.stems for name in cells[stem]} | {"profile"})
+    for key, value in given.keys.items():
         if key not in names:
-            if key != "profile":
-                yield (f"{shown(path)}: {key!r} is not a parameter of {whose}"
-                       + values.allowed(str(key), names))
-            continue
-        wrong = [f"{shown(path)}: {key!r} is {value!r}, but {stem} takes "
-                 f"{ast.unparse(parameters[key].kind)}, as in {parameters[key].default!r}"
-                 for stem, parameters in cells.items()
-                 if key in parameters and not values.fits(
-                     value, parameters[key].kind, parameters[key].default)]
-        if value == [] and any(p[key].default for p in cells.values() if key in p):
-            wrong += [f"{shown(path)}: {key!r} is an empty list; give it at least one value"]
-        yield from wrong[:1] or (f"{shown(path)}: {p}"
-                                 for p in values.problems(key, value, path.parent))
+            yield f"{where}: {key!r} is not a parameter of {given.whose}" + values.allowed(
+                str(key), names)
+        elif key == "profile" and value != profile:
+            yield (f"{where}: 'profile' is {value!r}, but this study is named after its file or "
+                   f"folder: {profile!r}")
+        else:
+            takers = {stem: cells[stem][key] for stem in given.stems if key in cells[stem]}
+            wrong = [f"{where}: {key!r} is {value!r}, but {stem} takes {ast.unparse(taker.kind)}, "
+                     f"as in {taker.default!r}" for stem, taker in takers.items()
+                     if not values.fits(value, taker.kind, taker.default)]
+            if value == [] and any(taker.default for taker in takers.values()):
+                wrong.append(f"{where}: {key!r} is an empty list; give it at least one value")
+            yield from wrong[:1] or (f"{where}: {problem}" for problem in values.problems(
+                key, value, given.path.parent))
 
 
 def _read(path: Path, found: list[str]) -> dict[str, Any]:
+    """A file's keys; where it has none that can be read, `found` says why."""
     try:
         written = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        found.append(f"{shown(path)} is not readable YAML: {' '.join(str(error).split())}")
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        found.append(f"{paths.shown(path)} is not readable YAML: {' '.join(str(error).split())}")
         return {}
-    if written is None:
+    if not isinstance(written, dict | None):
+        found.append(f"{paths.shown(path)}: expected lines `name: value`, found {written!r}")
         return {}
-    if not isinstance(written, dict):
-        found.append(f"{shown(path)}: expected lines `name: value`, found {written!r}")
-        return {}
-    return written
+    return written or {}
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,34 +1,56 @@
 """Is what a notebook left behind still what it would make now? Then it is not run again.
 
-A stamp holds all that its results depend on (source, parameters, lib, versions, files read) and
-the files it made, with their hashes. It is written after everything else: no stamp, not done.
+A stamp holds all that its results depend on (its cells and parameters, the code that these can
+reach, versions, files read) and the files it made, with their hashes. It is written after
+everything else: no stamp, not done.
 """
 
+import ast
 import json
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from lib.base import paths
-from lib.study import cache
+from lib.study import cache, keys
 
-BIG = 50 * 2**20            # bytes; above, size and time of change stand for the hash
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "seaborn")
-# Rooms that run and render the notebooks, and so cannot change what these compute.
-OUTSIDE = {"study", "page"}
+# Rooms whose files are imported by the names of methods and nets, which no import statement tells.
+BY_NAME = ("quant", "prune", "models")
 
-Fingerprints = dict[str, str]
+Fingerprints = dict[str, str]           # path, within the project a relative one -> hash
 
 
-def wanted(source: Path, parameters: dict[str, Any], extra: Fingerprints) -> dict[str, Any]:
-    """All that a notebook's results depend on, as far as it is known before it runs."""
-    cells = [(c["cell_type"], c["metadata"].get("tags", []), "".join(c["source"]))
-             for c in json.loads(source.read_text(encoding="utf-8"))["cells"]]
-    rooms = {p.stem for p in (paths.ROOT / "lib").iterdir()} - OUTSIDE - {"__pycache__"}
-    return {"cells": cache.digest(cells), "parameters": cache.plain(parameters),
-            "lib": cache.code(*sorted(rooms)), "extra": extra, "python": sys.version.split()[0],
+def wanted(source: Path, parameters: dict[str, Any], tables: list[Path]) -> dict[str, Any]:
+    """All that a notebook's results depend on, as far as it is known before it runs.
+
+    tables: those it may look at, so that a new one counts as well.
+    """
+    cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
+    told = [(cell["cell_type"], cell["metadata"].get("tags", []), "".join(cell["source"]))
+            for cell in cells]
+    lists = sorted((paths.ROOT / "lib").rglob("*.toml"))        # of sources: code, in a way
+    return {"cells": cache.digest(told), "parameters": cache.plain(parameters),
+            "code": code("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"),
+            "tables": fingerprints([*lists, *tables]), "python": sys.version.split()[0],
             "versions": {package: version(package) for package in PACKAGES}}
+
+
+def code(cells: Iterable[str]) -> str:
+    """Hash of the files of lib that some cells can reach; of all, where one is no plain Python."""
+    room = paths.ROOT / "lib"
+    modules: set[str] = set()
+    for cell in cells:
+        try:
+            modules |= keys.imported(ast.parse(cell))
+        except SyntaxError:             # a magic, which may do anything
+            return keys.code(*_modules(room), without=())
+    for name in BY_NAME:
+        if f"{name}/__init__.py" in keys.reached(modules, without=()):
+            modules |= _modules(room / name)
+    return keys.code(*modules, without=())
 
 
 def valid(path: Path, now: dict[str, Any]) -> dict[str, Any] | None:
@@ -37,38 +59,41 @@ def valid(path: Path, now: dict[str, Any]) -> dict[str, Any] | None:
         stamp = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-    files = {**stamp["read"], **stamp["made"]}
+    files = stamp["read"] | stamp["made"]
     same = fingerprints(paths.ROOT / name for name in files) == files   # absolute names stay so
     return stamp if same and stamp["wanted"] == now else None
 
 
-def write(path: Path, now: dict[str, Any], read: list[Path], made: list[Path],
+def write(path: Path, now: dict[str, Any], read: Fingerprints, made: list[Path],
           seconds: float) -> None:
-    """Say that a notebook is done. `longest` is the most it ever took: less is thanks to caches."""
+    """Say that a notebook is done. `longest` is the most it ever took: less is thanks to caches.
+
+    read: the files it read, as they were then; those that it made itself count as they are now.
+    """
     try:
         longest = json.loads(path.read_text())["longest"]
     except (OSError, ValueError, KeyError):
         longest = 0.0
+    left = fingerprints(made)
     paths.write_atomic(path, json.dumps({
         "wanted": now, "seconds": seconds, "longest": max(seconds, longest),
-        "read": fingerprints(read), "made": fingerprints(made)}, indent=1) + "\n")
+        "read": {name: sha for name, sha in read.items() if name not in left},
+        "made": left}, indent=1) + "\n")
 
 
-def fingerprints(files) -> Fingerprints:
-    """Path (within the project: relative) -> hash; a missing file has the hash "missing"."""
-    found = {}
-    for path in files:
-        name = str(path.relative_to(paths.ROOT) if path.is_relative_to(paths.ROOT) else path)
-        if not path.is_file():
-            found[name] = "missing"
-        elif path.stat().st_size > BIG:
-            found[name] = f"{path.stat().st_size} bytes, changed {path.stat().st_mtime_ns}"
-        else:
-            found[name] = paths.sha256(path)
-    return found
+def fingerprints(files: Iterable[Path]) -> Fingerprints:
+    """Each file with the hash of its content; a missing one has the hash "missing"."""
+    return {paths.shown(path): paths.sha256(path) if path.is_file() else "missing"
+            for path in files}
 
 
 def snapshot(*folders: Path) -> dict[Path, tuple[int, int]]:
     """Every file in some folders with its time of change and size: what was there before."""
-    return {p: (p.stat().st_mtime_ns, p.stat().st_size) for folder in folders
-            for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")}
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for folder in folders
+            for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")}
+
+
+def _modules(folder: Path) -> set[str]:
+    """The modules in a folder of lib and those below it, by their full names."""
+    files = [path.relative_to(paths.ROOT).with_suffix("") for path in folder.rglob("*.py")]
+    return {".".join(path.parts).removesuffix(".__init__") for path in files}

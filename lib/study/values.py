@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lib.base import names, paths
+from lib.base.setting import RECIPES, Setting
+from lib.study import trials
 
 USER_DATA = ("csv", "imagefolder", "npz")
+Check = Callable[[Any, Path], str | None]       # a value, the folder it was written in -> a sentence
 
 
 def fits(value: Any, kind: ast.expr, default: Any = None) -> bool:
@@ -60,19 +63,21 @@ def allowed(name: str, known: Iterable[str]) -> str:
 def absolute(value: Any, near: Path) -> Any:
     """A user's own data by its absolute path: notebooks run in a folder of their own."""
     if isinstance(value, list):
-        return [absolute(v, near) for v in value]
-    kind, path, column = _user_data(value)
-    if kind in ("imagefolder", "npz") and not _located(path, near).exists():    # task/model
-        path, _, model = path.rpartition("/")
-        column = f"/{model}"
-    return f"{kind}:{_located(path, near)}{column}" if kind else value
+        return [absolute(one, near) for one in value]
+    kind, path, rest = _user_data(value)
+    while kind != "csv" and "/" in path and not _located(path, near).exists():
+        path, _, last = path.rpartition("/")        # of a pair: the task's path, then /model/sizes
+        rest = f"/{last}{rest}"
+    return f"{kind}:{_located(path, near)}{rest}" if kind else value
 
 
 def _user_data(value: Any) -> tuple[str, str, str]:
     """`csv:PATH#COLUMN` in its three parts; empty ones for anything else."""
     kind, _, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
-    path, mark, column = rest.partition("#")
-    return (kind, path, mark + column) if kind in USER_DATA else ("", "", "")
+    if kind not in USER_DATA:
+        return "", "", ""
+    path, mark, column = rest.rpartition("#") if "#" in rest else (rest, "", "")
+    return kind, path, mark + column
 
 
 def _located(path: str, near: Path) -> Path:
@@ -104,15 +109,36 @@ def _task(value: Any, near: Path) -> str | None:
 
 
 def _pair(value: Any, near: Path) -> str | None:
-    task, slash, model = str(value).rpartition("/")
-    if not slash:
+    try:
+        task, model, said = trials.parsed(str(value))
+        Setting(**{name: one for name, one in said.items() if name != "examples"})
+    except ValueError as error:
+        return (f"{value!r} is no pair ({error}); write it as in digits/resnet8/width=8 or "
+                "telescope/mlp_simple/epochs=3 lr=0.01")
+    if not task:
         return f"{value!r} is no pair; write task/model, as in telescope/mlp_simple"
+    for name, one in said.items():
+        for sentence in problems(name, one, near):
+            return f"{value!r}: {sentence}"
     return _task(task, near) or _model(model, near)
 
 
-def _model(value: Any, near: Path) -> str | None:
-    return _named(lambda: names.choose(value, names.MODELS, "model")) if isinstance(
-        value, str) else None
+def _one_of(known: Callable[[], tuple[str, ...]], what: str) -> Check:
+    """A check that passes what is no text, and the names that `known` gives."""
+    def check(value: Any, near: Path) -> str | None:
+        return _named(lambda: names.choose(value, known(), what)) if isinstance(
+            value, str) else None
+    return check
+
+
+_model = _one_of(lambda: names.MODELS, "model")
+
+
+def _engine(value: Any, near: Path) -> str | None:
+    if value in ("here", "fork") or re.fullmatch(r"tcp://[^\s/]+:\d+", str(value)):
+        return None
+    return (f"{value!r} is no engine; choose here, fork or a dask scheduler's address, as in "
+            "tcp://127.0.0.1:8786")
 
 
 def _named(choose: Callable[[], object]) -> str | None:
@@ -124,7 +150,7 @@ def _named(choose: Callable[[], object]) -> str | None:
     return None
 
 
-def _number(low: float, high: float, wanted: str) -> Callable[[Any, Path], str | None]:
+def _number(low: float, high: float, wanted: str) -> Check:
     """A check that passes what is no number, and numbers from `low` to `high`."""
     def check(value: Any, near: Path) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int | float) or low <= value <= high:
@@ -134,10 +160,15 @@ def _number(low: float, high: float, wanted: str) -> Callable[[Any, Path], str |
 
 
 # A word of the parameter's name -> what its values can be.
-RULES: tuple[tuple[str, Callable[[Any, Path], str | None]], ...] = (
+RULES: tuple[tuple[str, Check], ...] = (
     ("tasks?", _task),
-    ("models?|classical", _model),
-    ("pairs?", _pair),
+    ("models?", _model),
+    ("classical", _one_of(lambda: names.CLASSICAL, "model of scikit-learn")),
+    ("pairs?|controls", _pair),
+    ("quantizers?|methods?", _one_of(lambda: names.methods("quant"), "quantizer")),
+    ("pruners?", _one_of(lambda: names.methods("prune"), "pruner")),
+    ("recipes?", _one_of(lambda: RECIPES[1:], "recipe")),
+    ("engine", _engine),
     ("seeds?", _number(0, 2**63, "a whole number from 0 on")),
     ("folds?", _number(0, 4, "a number from 0 to 4, one of the five stored splits")),
     ("epochs?|batch|batches|batch_sizes?|threads|workers|examples|steps|windows|draws|width",
