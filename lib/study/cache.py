@@ -5,9 +5,7 @@ or not at all, so a study killed at any moment goes on from its last finished st
 hash of all it holds: what a disk has spoilt, or another step left, is built again.
 """
 
-import ast
 import fcntl
-import functools
 import hashlib
 import json
 import re
@@ -67,8 +65,13 @@ def fresh(on: bool, since: float | None = None) -> None:
 
 
 def digest(value: Any) -> str:
-    """Hash of a JSON-able value, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+    """Hash of a JSON-able value, independent of the order of keys. ValueError for another, which
+    could only be guessed at."""
+    try:
+        text = json.dumps(value, sort_keys=True)
+    except TypeError as error:
+        raise ValueError(f"a key of the cache takes plain values only ({error})") from None
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def plain(value: Any) -> Any:
@@ -84,32 +87,6 @@ def committed(step: str) -> Path:
 def header(file: safe_open) -> dict:
     """What an entry's file says of itself: record, step, key, seconds, made, parents."""
     return json.loads(file.metadata()["json"])
-
-
-@functools.cache
-def code(*rooms: str) -> str:
-    """Hash of the syntax trees of rooms of lib, without docstrings: a comment redoes nothing."""
-    trees = []
-    for room in rooms:
-        path = paths.ROOT / "lib" / room
-        files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-        trees += [tree(file.read_text()) for file in files if file.exists()]
-    return digest(trees)
-
-
-def tree(source: str) -> str:
-    """A program's syntax tree as text, without docstrings.
-
-    >>> tree("def f():\\n    'doc'\\n    return 1") == tree("def f(): return 1  # one")
-    True
-    """
-    parsed = ast.parse(source)
-    for node in ast.walk(parsed):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(
-                body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-            del body[0]
-    return ast.dump(parsed)
 
 
 def cached(step: str, key: dict, build: Callable[[], Built], quiet: bool = False) -> Entry:

@@ -58,12 +58,15 @@ def reached(modules: Iterable[str], without: tuple[str, ...] = WITHOUT) -> dict[
 
 
 def function(name: str) -> Callable:
-    """The public function of lib that "lib.room.file:function" names. ValueError for another."""
+    """The public function that "package.module:function" names. ValueError if there is none."""
     module, _, attribute = name.partition(":")
-    if not module.startswith("lib.") or not attribute or attribute.startswith("_"):
-        raise ValueError(f"{name!r} is no public function of lib; name one as in "
+    if not module or not attribute.isidentifier() or attribute.startswith("_"):
+        raise ValueError(f"{name!r} names no public function; write it as in "
                          "'lib.study.trials:measured'")
-    return getattr(importlib.import_module(module), attribute)
+    found = getattr(importlib.import_module(module), attribute, None)
+    if found is None:
+        raise ValueError(f"{module} has no function {attribute}; name one that it has")
+    return found
 
 
 def name_of(call: Callable) -> str:
