@@ -1,0 +1,189 @@
+"""Rounding without training: loss by bits, loss by bytes, layers, the ladder of repairs.
+
+A loss is in points below the net as trained: of accuracy in percent, or hundredths of R².
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lib.base.metric import METRICS, Metric
+from lib.page import style
+
+UNTOUCHED = "as trained"            # the technique of a point at which nothing was done
+DENSE = "smaller dense net"         # the technique of nets that were small from the start
+LABELS = 3                          # lines that a panel names without crowding
+KEPT = 1.0                          # points; a net that loses no more counts as kept
+
+
+def losses_by_bits(losses: pd.DataFrame) -> Figure:
+    """Loss against bits a weight, a panel a net: all quantizers grey, the best few drawn and named.
+
+    losses: task, model, quantizer, bits (log₂ 3 for three levels), loss, low, high, in points. The
+    best few gain most on the median quantizer of each net and number of bits, in the mean, and are
+    the same in each panel. What lies beyond the axis is an arrow head at its edge.
+    """
+    places = {bits: place for place, bits in enumerate(sorted(losses.bits.unique()))}
+    losses = losses.assign(place=losses.bits.map(places))
+    best = dict(zip(_best(losses), style.SERIES, strict=False))
+    nets = list(losses.groupby(["task", "model"], sort=False))
+    figure, axes = style.panels(len(nets))
+    for axis, ((task, model), part) in zip(axes, nets, strict=True):
+        style.losses(axis)
+        for name, line in part.sort_values("place").groupby("quantizer"):
+            if name not in best:
+                axis.plot(line.place, line.loss, color=style.CONTEXT, linewidth=0.7, zorder=1)
+                style.beyond(axis, line.place, line.loss, style.CONTEXT, 2.5)
+        named = {name: part[part.quantizer == name].sort_values("place") for name in best}
+        for name, line in named.items():
+            axis.plot(line.place, line.loss, "-o", color=best[name], markersize=3.5, linewidth=1.4)
+            axis.vlines(line.place, line.low, line.high, color=best[name], linewidth=2.2, alpha=0.45)
+            style.beyond(axis, line.place, line.loss, best[name])
+        _name_lines(axis, named, best)
+        axis.set(title=f"{task} · {model}", xlabel="bits a weight", xlim=(-0.3, len(places) - 0.7))
+        axis.set_xticks(list(places.values()), [style.bits(bits).replace(" ", "\n")
+                                                for bits in places], ma="center")
+        axis.grid(axis="x", visible=False)
+    return figure
+
+
+def _best(losses: pd.DataFrame) -> list[str]:
+    """The quantizers that gain most on the median one of each net and bits, best first."""
+    seen = losses.loss.clip(upper=style.MOST_POINTS)
+    median = seen.groupby([losses.task, losses.model, losses.bits]).transform("median")
+    return list((median - seen).groupby(losses.quantizer).mean().nlargest(LABELS).index)
+
+
+def _name_lines(axis: Axes, named: dict[str, pd.DataFrame], colors: dict[str, str]) -> None:
+    """Each line's name in its colour, in the free corner of the panel, in the lines' order."""
+    there = [name for name, line in named.items() if len(line)]
+    order = sorted(there, key=lambda name: named[name].loss.mean(), reverse=True)
+    for i, name in enumerate(order):
+        style.label(axis, 0.98, 0.93 - 0.1 * i, name, colors[name], ha="right",
+                    transform=axis.transAxes, weight="bold", fontsize=9)
+
+
+def front(points: pd.DataFrame) -> Figure:
+    """Loss against bytes, a panel a net: what nothing else beats is joined; the rest is grey.
+
+    points: task, model, technique, label, KiB, loss, low, high (points), on_front (bool). Technique
+    UNTOUCHED is the net as trained (hollow), DENSE are nets that were small from the start (squares,
+    whether they are on the front or not).
+    """
+    nets = list(points.groupby(["task", "model"], sort=False))
+    figure, axes = style.panels(len(nets), height=2.6)
+    for axis, ((task, model), part) in zip(axes, nets, strict=True):
+        style.losses(axis)
+        rest = part[~part.on_front & ~part.technique.isin([UNTOUCHED, DENSE])]
+        axis.plot(rest.KiB, rest.loss, ".", color=style.CONTEXT, markersize=3, zorder=1)
+        style.beyond(axis, rest.KiB, rest.loss, style.CONTEXT, 2.5)
+        best = part[part.on_front].sort_values("KiB")
+        axis.step(best.KiB, best.loss, where="post", color=style.ACCENT, linewidth=1.2)
+        axis.plot(best.KiB, best.loss, "o", color=style.ACCENT, markersize=4)
+        axis.vlines(best.KiB, best.low, best.high, color=style.ACCENT, linewidth=2.2, alpha=0.45)
+        dense = part[part.technique == DENSE].sort_values("KiB")
+        axis.plot(dense.KiB, dense.loss, "s-", color=style.SECOND, markersize=4, linewidth=1)
+        axis.vlines(dense.KiB, dense.low, dense.high, color=style.SECOND, linewidth=2.2, alpha=0.45)
+        style.beyond(axis, dense.KiB, dense.loss, style.SECOND)
+        whole = part[part.technique == UNTOUCHED]
+        axis.plot(whole.KiB, whole.loss, "D", color=style.INK, markersize=5, markerfacecolor="none")
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:.3g}")
+        axis.set(title=f"{task} · {model}", xlabel="size, KiB")
+        axis.margins(x=0.08)
+        axis.grid(axis="x", visible=False)
+        _name_points(axis, whole, dense, best)
+    return figure
+
+
+def _name_points(axis: Axes, whole: pd.DataFrame, dense: pd.DataFrame, best: pd.DataFrame) -> None:
+    """The net as trained, the dense nets, and the smallest that technique keeps within a point."""
+    names = [(line.KiB, line.loss, DENSE + "s", style.SECOND)
+             for line in dense[dense.loss <= style.MOST_POINTS].head(1).itertuples()]
+    kept = best[(best.loss <= KEPT) & ~best.technique.isin([UNTOUCHED, DENSE])]
+    names += [(line.KiB, line.loss, f"{line.label}, {line.KiB:.3g} KiB", style.ACCENT)
+              for line in kept.head(1).itertuples()]
+    heights = style.spread([loss + 0.45 for _, loss, *_ in names], 0.55)
+    names += [(line.KiB, 0, UNTOUCHED, style.INK) for line in whole.head(1).itertuples()]
+    middle = np.sqrt(np.prod(axis.get_xlim()))
+    for (size, _, words, color), height in zip(names, [*heights, -0.38], strict=False):
+        if size > middle:
+            style.label(axis, size, height, f"{words} ", color, ha="right")
+        else:
+            style.label(axis, size, height, f" {words}", color, ha="left")
+
+
+def sensitivity(table: pd.DataFrame) -> Figure:
+    """Layers × bits: how far the answers move when that layer alone is rounded; deeper is further.
+
+    table: layer, bits, error (as `lib.quant.allocate.sensitivity` gives it).
+    """
+    wide = table.pivot(index="layer", columns="bits", values="error").reindex(table.layer.unique())
+    errors = wide.to_numpy()
+    far = np.log10(np.clip(errors, 1e-9, None))
+    shades = (far - far.min()) / max(far.max() - far.min(), 1e-9)
+    figure, (axis,) = style.panels(1, height=0.8 + 0.22 * len(wide), columns=1)
+    figure.set_figwidth(1.4 + 0.45 * len(wide.columns))
+    style.heat(axis, shades, np.char.mod("%.1g", errors), np.full(errors.shape, style.SECOND))
+    axis.set_xticks(range(len(wide.columns)), [style.bits(bits) for bits in wide.columns])
+    axis.set_yticks(range(len(wide)), [str(layer) for layer in wide.index])
+    axis.set(xlabel="bits a weight of that layer alone")
+    return figure
+
+
+def largest_gain(steps: pd.DataFrame) -> tuple[str, float]:
+    """The rung that gains most over the rung before it, and how much; controls are no rungs.
+
+    steps: rung, score, from top to bottom, of one net and one number of bits.
+    """
+    kept = steps[~_control(steps)]
+    gain = kept.score.diff()
+    place = gain.to_numpy()[1:].argmax() + 1
+    return str(kept.rung.iloc[place]), float(gain.iloc[place])
+
+
+def _control(steps: pd.DataFrame) -> pd.Series:
+    return steps.rung.str.startswith("control")
+
+
+def ladder(steps: pd.DataFrame, whole: pd.Series) -> Figure:
+    """Scores of repairs in their order, from top to bottom, a panel a net; the largest gain is named.
+
+    steps: net, rung, bits, score, low, high, metric; whole: score as trained, by net. Rungs whose
+    name begins with "control" repair nothing: they stand aside, hollow, and are never a gain.
+    """
+    rungs = list(dict.fromkeys(steps.rung))
+    metric = METRICS[steps.metric.iloc[0]]
+    figure, axes = style.panels(len(whole), height=1.3 + 0.34 * len(rungs))
+    for axis, (net, score) in zip(axes, whole.items(), strict=True):
+        axis.axvline(score, color=style.SOFT, linestyle=":")
+        groups = list(steps[steps.net == net].groupby("bits"))
+        for i, (bits, part) in enumerate(groups):
+            shift = 0.16 * (i - (len(groups) - 1) / 2)
+            _climb(axis, part, part.rung.map(rungs.index) * -1.0 - shift, style.SERIES[i], metric)
+            axis.annotate(f"{style.bits(bits)} bits", (0.02, 0.02 + 0.07 * (len(groups) - 1 - i)),
+                          xycoords="axes fraction", color=style.SERIES[i], weight="bold")
+        axis.set_yticks([-i for i in range(len(rungs))], rungs)
+        axis.set(xlabel=f"test {metric.label}", title=f"{net}, {metric.text(score)} as trained")
+        axis.margins(x=0.1, y=0.1)
+        style.at_most(axis, metric.best)
+        axis.grid(axis="y", visible=False)
+    return figure
+
+
+def _climb(axis: Axes, part: pd.DataFrame, y: pd.Series, color: str, metric: Metric) -> None:
+    """One line of the ladder: rungs joined, controls hollow beside it, the largest gain written
+    where the score before it lies below its interval."""
+    kept = ~_control(part)
+    axis.plot(part.score[kept], y[kept], "-o", color=color, linewidth=1, markersize=4)
+    axis.plot(part.score[~kept], y[~kept], "o", color=color, markerfacecolor="none", markersize=4)
+    axis.hlines(y, part.low, part.high, color=color, linewidth=2.2, alpha=0.45)
+    if kept.sum() < 2:
+        return
+    rung, gain = largest_gain(part)
+    place = part.index[part.rung == rung][0]
+    before = part[kept].score.shift()[place]
+    if part.low[place] > before:                # else the interval does not carry it
+        axis.annotate(f"{'+' if gain > 0 else ''}{metric.text(gain)}", (part.score[place], y[place]), (-5, 4), ha="right",
+                      textcoords="offset points", color=color, fontsize=8)

@@ -1,0 +1,120 @@
+"""The house style: sizes, colours that read on light and on dark ground, and panels."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lib.page.colors import COLORS
+
+WIDTH = 6.6                 # inches of all panels side by side; one of two fits a phone as it is
+MOST_POINTS = 5.0           # the loss up to which a figure of losses has its eyes open
+INK, SOFT, LINE, CONTEXT, ACCENT, SECOND, THIRD = (
+    COLORS[name][0] for name in ("ink", "soft", "line", "context", "accent", "second", "third"))
+SERIES = (ACCENT, SECOND, THIRD)
+DEEPEST = 0.45              # of a shade in a heat table: ink stays readable on it, 4.5 to 1
+
+sns.set_theme(context="paper", style="whitegrid", palette=SERIES, rc={
+    "figure.figsize": (WIDTH, 3.6), "figure.dpi": 110, "savefig.dpi": 160,
+    "figure.facecolor": "none", "axes.facecolor": "none",
+    "font.size": 9, "axes.labelsize": 9, "xtick.labelsize": 9, "ytick.labelsize": 9,
+    "legend.fontsize": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
+    "text.color": INK, "axes.labelcolor": SOFT, "xtick.color": INK, "ytick.color": INK,
+    "axes.titlecolor": INK, "axes.edgecolor": CONTEXT, "grid.color": LINE, "grid.linewidth": 0.7,
+    "legend.frameon": False, "legend.labelcolor": INK,
+    "patch.linewidth": 0, "patch.force_edgecolor": False,
+    "text.parse_math": False,           # a column may be named $x$
+    "svg.fonttype": "none",             # text stays text
+    "svg.hashsalt": "greenbits"})       # the same figure is the same file
+
+
+def panels(count: int, height: float = 2.4, columns: int = 2, **options) -> tuple[Figure, list]:
+    """A figure of `count` axes, `columns` side by side, each `height` inches high.
+
+    On a page each axis is a panel of its own, which flows below its neighbour on a phone: it
+    carries its own title and labels. options: of `plt.subplots`.
+    """
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(rows, columns, squeeze=False, layout="constrained",
+                                figsize=(WIDTH, height * rows), **options)
+    for axis in axes.flat[count:]:
+        axis.remove()
+    return figure, list(axes.flat[:count])
+
+
+def lower(axes: list[Axes], shares: list[float]) -> None:
+    """Axes that keep their top and only a share of their height, where they hold fewer lines."""
+    figure = axes[0].figure
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axis, share in zip(axes, shares, strict=True):
+        x, y, width, height = axis.get_position().bounds
+        axis.set_position((x, y + height * (1 - share), width, height * share))
+
+
+def spread(places: list[float], gap: float) -> list[float]:
+    """Places of labels, moved apart to at least `gap`, in their order, as little as that takes."""
+    order = np.argsort(places, kind="stable")
+    moved = np.array(places, dtype=float)[order]
+    for _ in range(100):
+        near = np.diff(moved) < gap - 1e-9
+        if not near.any():
+            break
+        for i in np.flatnonzero(near):
+            middle = (moved[i] + moved[i + 1]) / 2
+            moved[i], moved[i + 1] = middle - gap / 2, middle + gap / 2
+    found = np.empty_like(moved)
+    found[order] = moved
+    return found.tolist()
+
+
+def heat(axis: Axes, shades: np.ndarray, texts: np.ndarray, colors: np.ndarray) -> None:
+    """Cells shaded from 0 (not at all) to 1, each in its color, with its text; (rows, columns)."""
+    rows, columns = shades.shape
+    for i in range(rows):
+        for j in range(columns):
+            axis.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colors[i, j],
+                                         alpha=DEEPEST * float(shades[i, j]), linewidth=0))
+            if texts[i, j]:
+                axis.text(j, i, texts[i, j], ha="center", va="center", fontsize=7)
+    axis.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+
+
+def label(axis: Axes, x: float, y: float, words: str, color: str, **options) -> None:
+    """A name beside what it names, on a halo of the ground where lines pass behind it (page.css).
+
+    options: of `Axes.text`.
+    """
+    axis.text(x, y, words, color=color, gid="halo", **{"fontsize": 8, "va": "center"} | options)
+
+
+def bits(value: float) -> str:
+    """Bits a weight in words for a tick: "4", or "3 levels" for log₂ 3."""
+    whole = abs(value - round(value)) < 1e-6
+    return f"{value:.0f}" if whole else f"{2 ** value:.0f} levels"
+
+
+def at_most(axis: Axes, best: float) -> None:
+    """The axis of scores ends where the metric does, with room for half a mark."""
+    low, high = axis.get_xlim()
+    axis.set_xlim(low, min(high, best + 0.02 * (best - low)))
+
+
+def losses(axis: Axes) -> None:
+    """An axis of losses in points: none at the bottom, MOST_POINTS at the top, gains a little below.
+    """
+    axis.set(ylim=(-0.6, MOST_POINTS + 0.45), ylabel="points lost", yticks=range(6))
+    axis.axhline(0, color=SOFT, linewidth=0.8)
+
+
+def beyond(axis: Axes, x, y, color: str, size: float = 4) -> None:
+    """Arrow heads at the edges of an axis of losses, where a loss or a gain lies beyond it."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    edges = ((y > MOST_POINTS + 0.45, MOST_POINTS + 0.25, "^"), (y < -0.6, -0.42, "v"))
+    for far, edge, mark in edges:
+        axis.plot(x[far], np.full(int(far.sum()), edge), mark, color=color, markersize=size)
