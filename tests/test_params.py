@@ -18,7 +18,16 @@ epochs: int | None = 10
 lr: float = 0.1
 bits: list[int] = [4]
 extra: list = []
+methods: list = []
+edge_methods: list = []
+pruners: list = []
+classical: list = ["knn"]
+controls: list = []
+engine: str = "fork"
+workers: int = 2
 """
+METHODS = {"quant/affine": ("affine", "hqq"), "quant/rounding": ("gptq",),
+           "prune/scores": ("magnitude_l1",)}
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +40,10 @@ def toy(tmp_path, monkeypatch):
                        ("10_report", 'profile: str = "lab"\n')):
         (paths.NOTEBOOKS / f"{stem}.ipynb").write_text(json.dumps({"cells": [
             {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": cell}]}))
+    for file, names in METHODS.items():
+        path = tmp_path / "lib" / f"{file}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"NAMES = {names}\n")
     return tmp_path
 
 
@@ -59,6 +72,23 @@ def study(toy, text):
     ("models: [mlp]", ["'models'", "'mlp'", "mlp_simple"]),
     ("pairs: [digits/resnet]", ["'pairs'", "'resnet'", "resnet8"]),
     ("pairs: [digits]", ["'pairs'", "task/model"]),
+    ("pairs: [digits/resnet80/width=8]", ["'pairs'", "'resnet80'", "resnet8"]),
+    ("pairs: [digit/resnet8/width=8]", ["'pairs'", "'digit'", "digits"]),
+    ("pairs: [digits/resnet8/width=wide]", ["'pairs'", "width=wide", "width=8"]),
+    ("pairs: [digits/resnet8/epochs=few]", ["'pairs'", "epochs=few", "epochs=3"]),
+    ("pairs: [digits/resnet8/width=8 epochs=0]", ["'digits/resnet8/width=8 epochs=0'",
+                                                  "'epochs'", "at least 1"]),
+    ("pairs: [digits/resnet8/recipe=hers]", ["'pairs'", "'hers'", "ours, edge"]),
+    ("controls: [digits/resnet/width=8]", ["'controls'", "'resnet'", "resnet8"]),
+    ("methods: [affine, gtpq]", ["'methods'", "'gtpq'", "affine, hqq, gptq"]),
+    ("edge_methods: [magnitude_l1]", ["'edge_methods'", "'magnitude_l1'", "affine, hqq, gptq"]),
+    ("pruners: [gptq]", ["'pruners'", "'gptq'", "magnitude_l1"]),
+    ("classical: [mlp_simple]", ["'classical'", "'mlp_simple'", "majority, knn, svm, hgb"]),
+    ("engine: dask", ["'engine'", "'dask'", "here, fork", "tcp://"]),
+    ("engine: 'tcp://127.0.0.1'", ["'engine'", "tcp://127.0.0.1:8786"]),
+    ("workers: 0", ["'workers'", "at least 1"]),
+    ("lr: 2024-13-45", ["mine.yaml", "not readable YAML"]),
+    ("7:\n  lr: 1", ["7", "not the name of a notebook", "02_train"]),
     ("tasks: ['csv:none.csv#y']", ["'none.csv'", "no file"]),
     ("tasks: ['csv:mine.csv']", ["which column", "csv:mine.csv#COLUMN"]),
     ("tasks: ['csv:mine.csv#lable']", ["'lable'", "did you mean 'label'"]),
@@ -79,6 +109,17 @@ def test_a_slip_is_named_in_one_sentence(toy, text, named):
     assert "\n" not in sentence and "mine.yaml" in sentence
     for word in named:
         assert word in sentence
+
+
+def test_what_can_be_said_is_taken(toy):
+    pairs = ["digits/resnet8/width=8", "telescope/mlp_simple/epochs=3 batch_size=64",
+             "mv@edge/mlp_complex/recipe=edge hidden=18,11 lr=0.01 examples=2000"]
+    plan = study(toy, f"pairs: {pairs}\nmethods: [affine, gptq]\npruners: [magnitude_l1]\n"
+                      "controls: [digits/resnet8/width=2]\nengine: 'tcp://10.0.0.7:8786'\n"
+                      "2:\n  lr: 0.5\n")
+    given = plan.given["02_train"]
+    assert given["pairs"] == pairs and given["methods"] == ["affine", "gptq"]
+    assert given["engine"] == "tcp://10.0.0.7:8786" and given["lr"] == 0.5
 
 
 def test_all_slips_are_told_at_once(toy):
@@ -115,6 +156,18 @@ def test_own_data_is_found_beside_the_file_and_given_whole(toy):
     assert plan.given["02_train"]["pairs"] == [f"csv:{toy}/mine.csv#label/mlp_simple"]
 
 
+@pytest.mark.parametrize("kind", ["npz", "imagefolder"])
+def test_own_data_of_a_net_of_another_size_is_found_as_well(toy, kind):
+    place = toy / "own" / "set"
+    place.mkdir(parents=True)
+    if kind == "npz":
+        place = place / "a=b.npz"
+        place.touch()
+    pair = f"{kind}:{place.relative_to(toy)}/resnet8/width=4"
+    assert study(toy, f"pairs: ['{pair}']").given["02_train"]["pairs"] == [
+        f"{kind}:{place}/resnet8/width=4"]
+
+
 def folder(toy, **files):
     for name, text in files.items():
         path = toy / "params" / "full" / f"{name}.yaml"
@@ -127,7 +180,20 @@ def test_a_notebooks_own_file_overrides_the_common_one(toy):
     plan = folder(toy, common="profile: full\nseeds: [0, 1]\n", **{"02_train": "seeds: [7]\n"})
     assert plan.given["02_train"] == {"profile": "full", "seeds": [7]}
     assert plan.given["03_ptq"] == {"profile": "full"}
-    assert list(parameters.folder_plan("full", "03").given) == ["03_ptq", "10_report"]
+
+
+@pytest.mark.parametrize("first, stems", [
+    ("3", ["03_ptq", "10_report"]), ("03", ["03_ptq", "10_report"]),
+    ("02_train", ["02_train", "03_ptq", "10_report"]), ("10", ["10_report"])])
+def test_a_study_begins_where_it_is_told(toy, first, stems):
+    assert list(parameters.folder_plan("full", first).given) == stems
+
+
+@pytest.mark.parametrize("first", ["-", "1", "77", "02", "²", "train", ""])
+def test_a_beginning_that_is_no_notebook_is_refused(toy, first):
+    (paths.NOTEBOOKS / "02_train.ipynb").rename(paths.NOTEBOOKS / "05_qat.ipynb")
+    with pytest.raises(parameters.Mistakes, match=f"no notebook '{first}'.* 03_ptq"):
+        parameters.folder_plan("full", first)
 
 
 @pytest.mark.parametrize("files, named", [
