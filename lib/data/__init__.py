@@ -8,16 +8,19 @@ from lib.data.catalogue import folds
 from lib.data.sources import DataError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lib.data.task import Task
 
-__all__ = ["DataError", "Split", "Task", "describe", "duplicates", "folds", "load"]
+__all__ = ["DataError", "Split", "Task", "balance", "describe", "duplicates", "folds", "load",
+           "subjects"]
 
 
 def __getattr__(name: str):
     """What needs torch is imported when it is asked for: names and files are known without it."""
     if name in ("Split", "Task"):
         from lib.data import task as room
-    elif name in ("describe", "duplicates"):
+    elif name in ("balance", "describe", "duplicates"):
         from lib.data import facts as room
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -60,3 +63,9 @@ def load(name: str, variant: str | None = None, fold: int | None = None) -> "Tas
         from lib.data import images as room
     return room.load(base, found, fold)
 
+
+def subjects(name: str, fold: float | None) -> "Tensor | None":
+    """Whose the test examples are, (n,); None for a task without subjects. fold: as a table of rows
+    holds it, where a missing one is not a number."""
+    numbered = fold is not None and fold == fold
+    return load(name, fold=int(fold) if numbered else None).test.group

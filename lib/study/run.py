@@ -25,11 +25,12 @@ from lib.study.trials import (
     of_kind,
     on_tasks,
     recipe_of,
+    with_classes,
 )
 from lib.tables import Cost, Row
 
 __all__ = ["Trial", "add_costs", "each", "grid", "of_kind", "on_tasks", "parsed", "save", "scores",
-           "start", "timed"]
+           "start", "timed", "with_classes"]
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
 PLAIN = (bool, int, float, str, list, type(None))

@@ -79,6 +79,12 @@ def of_kind(pairs: Iterable[str], kind: str) -> list[str]:
     return [pair for pair in pairs if catalogue.kind(parsed(pair)[0]) == kind]
 
 
+def with_classes(pairs: Iterable[str]) -> list[str]:
+    """Those pairs whose task is to tell classes apart, not to predict a number."""
+    from lib import data
+    return [pair for pair in pairs if data.load(parsed(pair)[0]).classes]
+
+
 def on_tasks(pairs: Iterable[str], others: Iterable[str]) -> list[str]:
     """Those pairs whose task one of the `others` has too."""
     wanted = {parsed(pair)[0] for pair in others}

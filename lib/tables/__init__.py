@@ -1,10 +1,11 @@
 """Rows, what they cost, how they are kept, and what they say together."""
 
 from lib.base.metric import METRICS
+from lib.tables.advice import advice
 from lib.tables.ahead import ahead
 from lib.tables.confusion import confusion
 from lib.tables.intervals import bootstrap_mean, prediction, summary, t_interval
-from lib.tables.losses import answers, losses, matrix, untouched
+from lib.tables.losses import answers, in_points, losses, matrix, untouched
 from lib.tables.rows import COLUMNS, KEY, Cost, Row, bits_asked, frame, identify, setting_of
 from lib.tables.store import (
     load,
@@ -19,7 +20,8 @@ from lib.tables.store import (
 from lib.tables.subjects import by_subject, leads
 from lib.tables.upgrade import upgrade
 
-__all__ = ["COLUMNS", "Cost", "KEY", "METRICS", "Row", "ahead", "answers", "bits_asked", "bootstrap_mean",
-           "by_subject", "confusion", "frame", "identify", "leads", "load", "load_costs", "load_scores",
-           "load_table", "losses", "matrix", "ordered", "prediction", "provenance", "save",
-           "save_table", "setting_of", "summary", "t_interval", "untouched", "upgrade"]
+__all__ = ["COLUMNS", "Cost", "KEY", "METRICS", "Row", "advice", "ahead", "answers", "bits_asked",
+           "bootstrap_mean", "by_subject", "confusion", "frame", "identify", "in_points", "leads",
+           "load", "load_costs", "load_scores", "load_table", "losses", "matrix", "ordered",
+           "prediction", "provenance", "save", "save_table", "setting_of", "summary", "t_interval",
+           "untouched", "upgrade"]

@@ -36,8 +36,9 @@ FAMILIES = (("6 bits are enough for dense nets", 6, ("mlp_simple", "mlp_complex"
 def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """The table of claims about post-training quantization: Edge's conclusions, then its cells.
 
-    rows: as `tables.load` gives them; cells: data/published/edge_ptq.csv. Columns: study, claim,
-    published, ours, low, high, verdict, rows (how many tested it).
+    rows: as `tables.load` gives them; cells: data/published/edge_ptq.csv. Columns: study, kind
+    (conclusion or cell), task (of a cell), claim, published, ours, low, high, verdict, rows (how
+    many tested it).
     """
     own = rows[(rows.split == "test") & (rows.recipe == "edge") & (rows.pruner == "")]
     own = own.assign(net=own.task + "/" + own.model, mse=own.score2.where(own.metric2 == "rmse")**2)
@@ -46,7 +47,20 @@ def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     lines = [_best(several, wanted), _normal(several, wanted),
              *(_enough(own, wanted, *family) for family in FAMILIES),
              *(_cell(own, cell) for cell in cells.itertuples())]
-    return pd.DataFrame([{"study": "Edge", **line} for line in lines])
+    tasks = ["", *[""] * (1 + len(FAMILIES)), *cells.task]
+    told = [{"study": "Edge", "kind": "cell" if task else "conclusion", "task": task, **line}
+            for task, line in zip(tasks, lines, strict=True)]
+    return pd.DataFrame(told)
+
+
+def by_verdict(judged: pd.DataFrame) -> pd.DataFrame:
+    """How many claims got which kind of verdict: a line for the conclusions and for each task of
+    the cells, a column a verdict, with all of them last."""
+    about = judged.task.replace("", "conclusions").rename("Edge on")
+    verdicts = pd.Series([verdict.partition(":")[0] for verdict in judged.verdict],
+                         index=judged.index, name="verdict")
+    counts = pd.crosstab(about, verdicts, margins=True, margins_name="all")
+    return counts.reset_index().rename_axis(columns=None)
 
 
 def _line(claim: str, published: float | None, verdict: str, rows: int = 0,

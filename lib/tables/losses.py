@@ -74,6 +74,13 @@ def answers(losses: pd.DataFrame) -> pd.DataFrame:
     return marked
 
 
+def in_points(losses: pd.DataFrame) -> pd.DataFrame:
+    """The same lines with loss, low and high in points: percent of accuracy, or hundredths of R²,
+    so that one point is every metric's tolerance."""
+    tolerance = losses.metric.map(lambda name: METRICS[name].tolerance)
+    return losses.assign(**{name: losses[name] / tolerance for name in ("loss", "low", "high")})
+
+
 def matrix(losses: pd.DataFrame) -> pd.DataFrame:
     """What each technique loses at worst: one line a technique, over all nets that have it.
 

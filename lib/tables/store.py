@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib.base import paths
-from lib.tables.rows import COST_COLUMNS, KEY, WHOLE, Cost, Row, frame, typed
+from lib.tables.rows import COST_COLUMNS, KEY, TEXT, WHOLE, Cost, Row, frame, typed
 from lib.tables.upgrade import is_old, upgrade
 
 DIGITS = "%.6g"
@@ -105,6 +105,12 @@ def save_table(name: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def load_table(name: str, folder: Path | None = None) -> pd.DataFrame:
-    """A table kept by `save_table`, or one of data/published; empty if there is none."""
+    """A table kept by `save_table`, or one of data/published; empty if there is none. A missing text
+    is ""."""
     path = (folder or paths.run_folder()) / f"{name}.csv"
-    return pd.read_csv(paths.reads(path)) if path.exists() else pd.DataFrame()
+    if not path.exists():
+        return pd.DataFrame()
+    table = pd.read_csv(paths.reads(path))
+    for column in set(table) & TEXT:            # an empty column is read as one of numbers
+        table[column] = table[column].astype(object).where(table[column].notna(), "")
+    return table

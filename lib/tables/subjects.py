@@ -27,14 +27,16 @@ def by_subject(row: Any, scores: np.ndarray, group: np.ndarray) -> pd.DataFrame:
                          "score": [total(scores[group == who]) for who in people]})
 
 
-def leads(people: pd.DataFrame, rivals: Sequence[str]) -> pd.DataFrame:
+def leads(people: Sequence[pd.DataFrame], rivals: Sequence[str]) -> pd.DataFrame:
     """Means over subjects and leads over the best rival, with 95 % t intervals: columns LEADS.
 
-    people: lines of `by_subject` of several rows (folds and seeds of a subject are averaged);
-    rivals: names of models, of which each task's best by its mean is the one to lead over.
+    people: what `by_subject` gave of several rows, none at all if no task has subjects (folds and
+    seeds of a subject are averaged); rivals: names of models, of which each task's best by its mean
+    is the one to lead over.
     """
     lines = []
-    for task, part in people.groupby("task"):
+    everybody = pd.concat(people) if len(people) else pd.DataFrame({"task": []})
+    for task, part in everybody.groupby("task"):
         wide = part.groupby(["subject", "model"]).score.mean().unstack()    # (subjects, models)
         best = wide[[name for name in rivals if name in wide]].mean().idxmax()
         for model in wide:

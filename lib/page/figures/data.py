@@ -32,8 +32,9 @@ def _title(task, index: int) -> str:
 
 def _images(task, count: int) -> Figure:
     figure, axes = style.panels(count, height=1.25, columns=6)
+    images = task.test.batch(slice(count)).permute(0, 2, 3, 1).numpy()      # (n, h, w, channels)
     for i, axis in enumerate(axes):
-        image = task.test.x[i].permute(1, 2, 0).numpy()     # (height, width, channels)
+        image = images[i]
         axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="none")
         axis.set_title(_title(task, i), fontsize=8, weight="normal", loc="center")
         axis.axis("off")
@@ -45,14 +46,14 @@ def _series(task, count: int) -> Figure:
     chosen = [first[y] for y in sorted(first)][:min(count, 6)]
     figure, axes = style.panels(len(chosen), height=1.7, columns=3)
     for axis, i in zip(axes, chosen, strict=True):
-        axis.plot(task.test.x[i].T.numpy(), linewidth=0.9)
+        axis.plot(task.test.batch(slice(i, i + 1))[0].T.numpy(), linewidth=0.9)
         axis.set_title(_title(task, i), fontsize=9, weight="normal")
     return figure
 
 
 def _columns(task, count: int) -> Figure:
     shown = min(task.inputs[0], count)
-    values = ((task.test.x[:400] - task.mean) / task.std)[:, :shown].numpy()
+    values = ((task.test.batch(slice(400)) - task.mean) / task.std)[:, :shown].numpy()
     names = list(task.features[:shown])
     figure, (axis,) = style.panels(1, height=0.6 + 0.24 * shown, columns=1)
     figure.set_figwidth(style.WIDTH / 2)
@@ -60,6 +61,17 @@ def _columns(task, count: int) -> Figure:
                 saturation=1, linecolor=style.INK)
     axis.set(xlim=(-4, 6), xlabel="standard deviations from the mean", ylabel="")
     axis.set_yticks(range(shown), names)
+    return figure
+
+
+def before_and_after(x, normal) -> Figure:
+    """The values of some inputs as published, and as a model sees them; tensors of one shape."""
+    figure, axes = style.panels(2, height=1.9)
+    parts = {"as published": x, "as the model sees it": normal}
+    for axis, (title, values) in zip(axes, parts.items(), strict=True):
+        axis.hist(values.flatten().numpy(), bins=40, color=style.CONTEXT)
+        axis.set(title=title, xlabel="value", yticks=[])
+        axis.grid(visible=False)
     return figure
 
 

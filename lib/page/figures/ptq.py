@@ -3,6 +3,8 @@
 A loss is in points below the net as trained: of accuracy in percent, or hundredths of R².
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,26 +12,40 @@ from matplotlib.figure import Figure
 
 from lib.base.metric import METRICS, Metric
 from lib.page import style
+from lib.tables.losses import DENSE, UNTOUCHED
 
-UNTOUCHED = "as trained"            # the technique of a point at which nothing was done
-DENSE = "smaller dense net"         # the technique of nets that were small from the start
 LABELS = 3                          # lines that a panel names without crowding
 KEPT = 1.0                          # points; a net that loses no more counts as kept
+
+
+def operator(w, sets: Mapping[str, object], errors: Mapping[str, float]) -> Figure:
+    """One layer's weights (grey), and the values that each quantizer lets them take (lines).
+
+    w: a tensor; sets: quantizer -> what `quant.quantize` gives; errors: quantizer -> relative error.
+    """
+    figure, axes = style.panels(len(sets), height=1.9, columns=3, sharey=True)
+    for axis, (name, q) in zip(axes, sets.items(), strict=True):
+        axis.hist(w.flatten().numpy(), bins=80, color=style.CONTEXT)
+        for level in q.dequantize().unique().tolist():
+            axis.axvline(level, color=style.ACCENT, linewidth=1.2)
+        axis.set(title=name, xlabel=f"relative error {errors[name]:.2f}", yticks=[])
+        axis.grid(visible=False)
+    return figure
 
 
 def losses_by_bits(losses: pd.DataFrame) -> Figure:
     """Loss against bits a weight, a panel a net: all quantizers grey, the best few drawn and named.
 
-    losses: task, model, quantizer, bits (log₂ 3 for three levels), loss, low, high, in points. The
+    losses: task, net, quantizer, bits_asked (log₂ 3 for three levels), loss, low, high, in points. The
     best few gain most on the median quantizer of each net and number of bits, in the mean, and are
     the same in each panel. What lies beyond the axis is an arrow head at its edge.
     """
-    places = {bits: place for place, bits in enumerate(sorted(losses.bits.unique()))}
-    losses = losses.assign(place=losses.bits.map(places))
+    places = {bits: place for place, bits in enumerate(sorted(losses.bits_asked.unique()))}
+    losses = losses.assign(place=losses.bits_asked.map(places))
     best = dict(zip(_best(losses), style.SERIES, strict=False))
-    nets = list(losses.groupby(["task", "model"], sort=False))
+    nets = list(losses.groupby(["task", "net"], sort=False))
     figure, axes = style.panels(len(nets))
-    for axis, ((task, model), part) in zip(axes, nets, strict=True):
+    for axis, ((task, net), part) in zip(axes, nets, strict=True):
         style.losses(axis)
         for name, line in part.sort_values("place").groupby("quantizer"):
             if name not in best:
@@ -41,7 +57,7 @@ def losses_by_bits(losses: pd.DataFrame) -> Figure:
             axis.vlines(line.place, line.low, line.high, color=best[name], linewidth=2.2, alpha=0.45)
             style.beyond(axis, line.place, line.loss, best[name])
         _name_lines(axis, named, best)
-        axis.set(title=f"{task} · {model}", xlabel="bits a weight", xlim=(-0.3, len(places) - 0.7))
+        axis.set(title=f"{task} · {net}", xlabel="bits a weight", xlim=(-0.3, len(places) - 0.7))
         axis.set_xticks(list(places.values()), [style.bits(bits).replace(" ", "\n")
                                                 for bits in places], ma="center")
         axis.grid(axis="x", visible=False)
@@ -51,7 +67,7 @@ def losses_by_bits(losses: pd.DataFrame) -> Figure:
 def _best(losses: pd.DataFrame) -> list[str]:
     """The quantizers that gain most on the median one of each net and bits, best first."""
     seen = losses.loss.clip(upper=style.MOST_POINTS)
-    median = seen.groupby([losses.task, losses.model, losses.bits]).transform("median")
+    median = seen.groupby([losses.task, losses.net, losses.bits_asked]).transform("median")
     return list((median - seen).groupby(losses.quantizer).mean().nlargest(LABELS).index)
 
 
@@ -67,18 +83,18 @@ def _name_lines(axis: Axes, named: dict[str, pd.DataFrame], colors: dict[str, st
 def front(points: pd.DataFrame) -> Figure:
     """Loss against bytes, a panel a net: what nothing else beats is joined; the rest is grey.
 
-    points: task, model, technique, label, KiB, loss, low, high (points), on_front (bool). Technique
+    points: task, net, technique, KiB, loss, low, high (points), front (bool). Technique
     UNTOUCHED is the net as trained (hollow), DENSE are nets that were small from the start (squares,
     whether they are on the front or not).
     """
-    nets = list(points.groupby(["task", "model"], sort=False))
+    nets = list(points.groupby(["task", "net"], sort=False))
     figure, axes = style.panels(len(nets), height=2.6)
-    for axis, ((task, model), part) in zip(axes, nets, strict=True):
+    for axis, ((task, net), part) in zip(axes, nets, strict=True):
         style.losses(axis)
-        rest = part[~part.on_front & ~part.technique.isin([UNTOUCHED, DENSE])]
+        rest = part[~part.front & ~part.technique.isin([UNTOUCHED, DENSE])]
         axis.plot(rest.KiB, rest.loss, ".", color=style.CONTEXT, markersize=3, zorder=1)
         style.beyond(axis, rest.KiB, rest.loss, style.CONTEXT, 2.5)
-        best = part[part.on_front].sort_values("KiB")
+        best = part[part.front].sort_values("KiB")
         axis.step(best.KiB, best.loss, where="post", color=style.ACCENT, linewidth=1.2)
         axis.plot(best.KiB, best.loss, "o", color=style.ACCENT, markersize=4)
         axis.vlines(best.KiB, best.low, best.high, color=style.ACCENT, linewidth=2.2, alpha=0.45)
@@ -90,7 +106,7 @@ def front(points: pd.DataFrame) -> Figure:
         axis.plot(whole.KiB, whole.loss, "D", color=style.INK, markersize=5, markerfacecolor="none")
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:.3g}")
-        axis.set(title=f"{task} · {model}", xlabel="size, KiB")
+        axis.set(title=f"{task} · {net}", xlabel="size, KiB")
         axis.margins(x=0.08)
         axis.grid(axis="x", visible=False)
         _name_points(axis, whole, dense, best)
@@ -99,10 +115,10 @@ def front(points: pd.DataFrame) -> Figure:
 
 def _name_points(axis: Axes, whole: pd.DataFrame, dense: pd.DataFrame, best: pd.DataFrame) -> None:
     """The net as trained, the dense nets, and the smallest that technique keeps within a point."""
-    names = [(line.KiB, line.loss, DENSE + "s", style.SECOND)
+    names = [(line.KiB, line.loss, "dense nets", style.SECOND)
              for line in dense[dense.loss <= style.MOST_POINTS].head(1).itertuples()]
     kept = best[(best.loss <= KEPT) & ~best.technique.isin([UNTOUCHED, DENSE])]
-    names += [(line.KiB, line.loss, f"{line.label}, {line.KiB:.3g} KiB", style.ACCENT)
+    names += [(line.KiB, line.loss, f"{line.technique}, {line.KiB:.3g} KiB", style.ACCENT)
               for line in kept.head(1).itertuples()]
     heights = style.spread([loss + 0.45 for _, loss, *_ in names], 0.55)
     names += [(line.KiB, 0, UNTOUCHED, style.INK) for line in whole.head(1).itertuples()]

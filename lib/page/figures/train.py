@@ -9,6 +9,14 @@ from lib.page import style
 WRITTEN = 5.0               # percent; smaller cells of a confusion matrix stay without a number
 
 
+def schedule(progress: np.ndarray, share: np.ndarray) -> Figure:
+    """The learning rate over a training: share of the highest rate at each progress from 0 to 1."""
+    figure, (axis,) = style.panels(1, height=1.9, columns=1)
+    axis.plot(progress, share, color=style.ACCENT)
+    axis.set(xlabel="progress of training t", ylabel="share of the highest rate", ylim=(0, 1.1))
+    return figure
+
+
 def curves(history: pd.DataFrame) -> Figure:
     """Loss over epochs on training (grey) and validation (drawn out), a panel a net.
 
