@@ -42,7 +42,7 @@ def test_compressed_tensors_are_asked_for_their_own_size():
     size = measure.size(net)
     assert size["size_bytes"] == 7 + 4 * (size["params"] - 40)
     assert size["nonzero"] == 5 + size["params"] - 40
-    assert size["w_bits"] == pytest.approx((2 * 40 + 32 * 43) / 83)
+    assert size["bits_per_weight"] == 8 * (7 + 4 * 30) / 70         # of 40 and 30 weights
     assert size["arithmetic"] == "simulated"
 
 
@@ -52,7 +52,8 @@ def test_zeroed_weights_are_achieved_sparsity():
     with torch.no_grad():
         layer.weight[:5] = 0
     size = measure.size(net)
-    assert size["sparsity"] == pytest.approx(20 / 83) and size["arithmetic"] == "float"
+    assert size["sparsity"] == pytest.approx(20 / 70) and size["nonzero"] == 63
+    assert size["arithmetic"] == "float" and size["size_bytes"] == 4 * 83
 
 
 def test_another_split_and_fewer_examples():
