@@ -92,8 +92,11 @@ def test_zeros_behind_a_parametrization_count_as_zeros():
     before = energy.layers(model, torch.rand(1, 8))
     parametrize.register_parametrization(model.layers[0], "weight", Mask())
     after = energy.layers(model, torch.rand(1, 8))
-    assert after.drop(columns="sparsity").equals(before.drop(columns="sparsity"))
+    masked = ["sparsity", "macs_nonzero", "weight_bytes"]
+    assert after.drop(columns=masked).equals(before.drop(columns=masked))
     assert after.sparsity.tolist() == [0.75, 0.0]
+    assert after.macs.tolist() == [80, 20] and after.macs_nonzero.tolist() == [20, 20]
+    assert after.weight_bytes.tolist() == [80 // 8 + 4 * 20 + 4 * 10, before.weight_bytes[1]]
 
 
 def test_counting_leaves_the_model_as_it_was():

@@ -91,7 +91,7 @@ def test_inputs_that_do_not_fit_are_refused(name, task, word):
 # ---- names and options ----
 
 def test_unknown_names_and_options_list_what_there_is():
-    with pytest.raises(ValueError, match="resnet20.*transformer_t1.*hgb"):
+    with pytest.raises(ValueError, match="hgb.*resnet20.*transformer_t1"):
         models.build("resnet21", IMAGES)
     with pytest.raises(ValueError, match="'widht'.*init.*shortcut.*width"):
         models.build("resnet20", IMAGES, widht=8)

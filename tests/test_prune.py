@@ -71,9 +71,9 @@ def test_edges_ranks_take_far_more_of_few_levels_than_was_asked(bits, amount, sh
 def test_what_was_reached_is_measured():
     task = blobs()
     thin = prune.prune(models.build("mlp_simple", task), "magnitude_l1", 0.5)
-    row = measure.measure(thin, task, method="prune", setting="l1 amount=0.5")
-    assert row.nonzero == sum(int(p.count_nonzero()) for p in thin.parameters())
-    assert row.sparsity == prune.sparsity(thin) == pytest.approx(0.5, abs=0.01)
+    reached = measure.size(thin)
+    assert reached["nonzero"] == sum(int(p.count_nonzero()) for p in thin.parameters())
+    assert reached["sparsity"] == prune.sparsity(thin) == pytest.approx(0.5, abs=0.01)
 
 
 def test_what_is_wrong_is_said():

@@ -86,7 +86,7 @@ def _check(tensor: Stored) -> None:
         raise ValueError(f"{tensor.name} is compressed to a {type(q).__name__}, of which no file "
                          "can be written; only quantized weights can")
     if not torch.equal(q.dequantize().reshape(tensor.value.shape), tensor.value):
-        raise ValueError(f"{tensor.name} was changed after it was quantized, so that its codes mean "
+        raise ValueError(f"{tensor.name} was changed after it was quantized, and its codes mean "
                          "something else; quantize the model again")
 
 
