@@ -22,9 +22,11 @@ AT_A_TIME = 1000        # examples, where a set is read once from end to end
 class ImageFiles:
     """Image files that are indexed like an array (n, C, H, W) of bytes and decoded at each call.
 
-    All are resized (bilinearly) to `size`, (width, height); grey: one channel, else three."""
+    content: a hash of all files; all are resized (bilinearly) to `size`, (width, height); grey: one
+    channel, else three."""
 
     files: tuple[Path, ...]
+    content: str
     size: tuple[int, int]
     grey: bool
 
@@ -62,7 +64,7 @@ class ImageFiles:
         return image if self.grey else image.convert("RGB")
 
 
-def opened(files: list[Path]) -> tuple[ImageFiles, int]:
+def opened(files: list[Path], content: str) -> tuple[ImageFiles, int]:
     """The files as one set, of the first's size and grey only if all are, and how many have another
     size; only their heads are read. DataError for one that is no image."""
     sizes, grey = [], True
@@ -74,7 +76,7 @@ def opened(files: list[Path]) -> tuple[ImageFiles, int]:
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
             raise _unreadable(file, error) from error
     resized = sum(size != sizes[0] for size in sizes)
-    return ImageFiles(tuple(files), sizes[0], grey), resized
+    return ImageFiles(tuple(files), content, sizes[0], grey), resized
 
 
 def is_grey(image: Image.Image) -> bool:

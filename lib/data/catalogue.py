@@ -84,8 +84,8 @@ def content(name: str) -> dict[str, str]:
     base, _ = names.task_name(name)
     own = base.split(":", 1)[0]
     if own == "imagefolder":
-        listed = repr(image_hashes(place(base)))
-        return {known(place(base)): hashlib.sha256(listed.encode()).hexdigest()}
+        root = place(base)
+        return {known(root): together(image_hashes(root))}
     told = {}
     for path in files(name):
         if path.name in RAW_FILES.get(base, ()):
@@ -95,8 +95,14 @@ def content(name: str) -> dict[str, str]:
         elif path != TOML:
             told[known(path)] = sources.hashed(path)
     if base in BUNDLED:
-        told["scikit-learn"] = metadata.version("scikit-learn")
+        told["scikit-learn"] = _version("scikit-learn")
     return told
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Of an installed package; to look for it takes most of a millisecond."""
+    return metadata.version(package)
 
 
 def split_file(name: str) -> Path | None:
@@ -139,6 +145,11 @@ def image_hashes(root: Path) -> dict[str, str]:
     for file, stat in stats.items():
         seen.update(f"{file}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}\0".encode())
     return _image_hashes_once(root, seen.hexdigest())
+
+
+def together(hashes: dict[str, str]) -> str:
+    """One hash of many files, by their names and theirs."""
+    return hashlib.sha256(repr(hashes).encode()).hexdigest()
 
 
 @functools.lru_cache(maxsize=100)

@@ -99,7 +99,7 @@ def imagefolder(name: str, fold: int) -> Task:
     root = catalogue.place(name)
     hashes = catalogue.image_hashes(root)
     paths.inputs({catalogue.known(root / file): found for file, found in hashes.items()})
-    x, resized = _images(root, tuple(hashes), tuple(hashes.values()))
+    x, resized = _images(root, tuple(hashes), catalogue.together(hashes))
     kinds = np.array([Path(file).parent.name for file in hashes], object)
     y, classes = targets(kinds, str(root))
     rows = splits.of_fold(splits.stratified(y), fold)
@@ -111,9 +111,9 @@ def imagefolder(name: str, fold: int) -> Task:
 # The last set is kept while the process lives, under its content: five folds, one decoding.
 @functools.lru_cache(maxsize=1)
 def _images(root: Path, files: tuple[str, ...],
-            hashes: tuple[str, ...]) -> tuple[Tensor | ImageFiles, int]:
+            content: str) -> tuple[Tensor | ImageFiles, int]:
     """The images, in memory where they fit, and how many were resized."""
-    found, resized = batches.opened([root / file for file in files])
+    found, resized = batches.opened([root / file for file in files], content)
     return (found[:] if found.nbytes <= batches.LARGEST_IN_MEMORY else found), resized
 
 

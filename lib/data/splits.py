@@ -6,8 +6,10 @@ row once. A stored file is either one digit per row, or (`.subjects.txt`) five l
 """
 
 import hashlib
+import json
 
 import numpy as np
+import PIL
 import torch
 from torch import Tensor
 
@@ -91,29 +93,21 @@ def divide(name: str, kind: str, x: np.ndarray | Tensor | ImageFiles, y: np.ndar
     centre, spread = 0.0, 1.0
     if not classes and scaling is None:
         centre, spread = float(y[rows[0]].mean()), float(y[rows[0]].std()) or 1.0
-    scales = [centre, spread, *(np.ravel(scaling) if scaling else ())]
-    digest = _begun(kind, classes, stored, scales)
-    counts = _read(stored, rows[0], digest)
-    for array in (y, *rows, *(() if group is None else (group,))):
-        digest.update(np.ascontiguousarray(array))
-        digest.update(str(array.shape).encode())
-    mean, std = scaling or (_scale_of_floats(stored[torch.from_numpy(rows[0])].numpy())
-                            if counts is None else _scale_of_bytes(counts))
+    scales = [f"{v:.6g}" for v in (centre, spread, *(np.ravel(scaling) if scaling else ()))]
+    dtype = str(stored.dtype).removeprefix("torch.")
+    about = repr((kind, classes, tuple(stored.shape), dtype, scales))
+    arrays = (y, *rows) if group is None else (y, *rows, group)
+    read = _read_once if isinstance(stored, ImageFiles) else _read
+    found, counts = read(about, stored, arrays, rows[0])
+    mean, std = scaling or _scale(stored, counts, rows[0])
     target = y if classes else ((y - centre) / spread).astype(np.float32)
     train, val, test = (_part(stored, target, group, chosen) for chosen in rows)
     return Task(name=name, kind=kind, metric=METRICS["accuracy" if classes else "r2"],
                 classes=classes, inputs=tuple(stored.shape[1:]), outputs=len(classes) or 1,
                 source=source, mean=torch.tensor(mean, dtype=torch.float32),
                 std=torch.tensor(std, dtype=torch.float32), train=train, val=val, test=test,
-                hash=digest.hexdigest(), fold=fold, target_mean=centre, target_std=spread,
+                hash=found, fold=fold, target_mean=centre, target_std=spread,
                 features=features)
-
-
-def _begun(kind: str, classes: tuple[str, ...], stored: Tensor | ImageFiles, scales: list):
-    """The digest of what a task is, before its arrays."""
-    dtype = str(stored.dtype).removeprefix("torch.")
-    about = (kind, classes, tuple(stored.shape), dtype, [f"{v:.6g}" for v in scales])
-    return hashlib.sha256(repr(about).encode())
 
 
 def _part(stored: Tensor | ImageFiles, target: np.ndarray, group: np.ndarray | None,
@@ -126,35 +120,61 @@ def _part(stored: Tensor | ImageFiles, target: np.ndarray, group: np.ndarray | N
     return Split(stored[numbers].float(), y, subjects)
 
 
-def _read(stored: Tensor | ImageFiles, chosen: np.ndarray, digest) -> np.ndarray | None:
-    """One pass over all inputs, some at a time: their bytes and shape enter the digest; of images
-    in bytes, how often each value occurs in each channel of the chosen rows (C, 256)."""
+def _read(about: str, stored: Tensor | ImageFiles, arrays: tuple[np.ndarray, ...],
+          chosen: np.ndarray) -> tuple[str, np.ndarray | None]:
+    """The hash of a task; and of images in bytes, how often each value occurs in each channel of
+    the chosen rows (C, 256). One pass over the inputs, some at a time."""
     images = stored.dtype == torch.uint8
     counts = np.zeros((stored.shape[1], 256), np.int64) if images else None
-    is_chosen = np.zeros(len(stored), bool)
-    is_chosen[chosen] = True
+    is_chosen = torch.zeros(len(stored), dtype=torch.bool)
+    is_chosen[torch.from_numpy(chosen)] = True
+    digest = hashlib.sha256(about.encode())
     for start in range(0, len(stored), AT_A_TIME):
-        some = stored[start:start + AT_A_TIME].contiguous()
+        these = slice(start, start + AT_A_TIME)
+        some = stored[these].contiguous()
         digest.update(some.numpy())
         if images:
-            counted = some[torch.from_numpy(is_chosen[start:start + AT_A_TIME])]
+            counted = some[is_chosen[these]]
             for c in range(len(counts)):
                 counts[c] += torch.bincount(counted[:, c].flatten(), minlength=256).numpy()
     digest.update(str(tuple(stored.shape)).encode())
-    return counts
+    _add(digest, arrays)
+    return digest.hexdigest(), counts
 
 
-def _scale_of_floats(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per channel (C,) of floats (n, C, …)."""
-    axes = (0, *range(2, x.ndim))
-    mean = x.mean(axes, dtype=np.float64)
-    std = x.std(axes, dtype=np.float64)
-    return mean, np.where(std > 1e-6 * abs(mean), std, 1)       # a constant column stays finite
+def _read_once(about: str, stored: ImageFiles, arrays: tuple[np.ndarray, ...],
+               chosen: np.ndarray) -> tuple[str, np.ndarray]:
+    """The same of images in files, kept under data/cache: to decode ImageNet takes an hour."""
+    key = hashlib.sha256(repr((about, stored.content, PIL.__version__)).encode())
+    _add(key, arrays)
+    path = paths.CACHE / "images" / f"{key.hexdigest()}.json"
+    try:
+        kept = json.loads(path.read_text())
+        return kept["hash"], np.array(kept["counts"], np.int64)
+    except (OSError, ValueError, KeyError):             # not read yet, or half a file
+        found, counts = _read(about, stored, arrays, chosen)
+    paths.write_atomic(path, json.dumps({"hash": found, "counts": counts.tolist()}))
+    return found, counts
 
 
-def _scale_of_bytes(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same of bytes / 255 by their counts (C, 256), which is exact however they are read, and
-    five times faster than summing floats."""
+def _add(digest, arrays: tuple[np.ndarray, ...]) -> None:
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+        digest.update(str(array.shape).encode())
+
+
+def _scale(stored: Tensor | ImageFiles, counts: np.ndarray | None,
+           chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per channel (C,) of the chosen rows, of bytes as of bytes / 255.
+
+    Bytes are counted (C, 256), which is exact however they are read, and five times faster than
+    summing floats."""
+    if counts is None:
+        x = stored[torch.from_numpy(chosen)].numpy()
+        axes = (0, *range(2, x.ndim))
+        mean = x.mean(axes, dtype=np.float64)
+        std = x.std(axes, dtype=np.float64)
+        return mean, np.where(std > 1e-6 * abs(mean), std, 1)   # a constant column stays finite
     levels = np.arange(256) / 255
     mean = counts @ levels / counts.sum(1)
     variance = counts @ levels**2 / counts.sum(1) - mean**2
