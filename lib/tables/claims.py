@@ -46,7 +46,8 @@ def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     lines = [_best(several, wanted), _normal(several, wanted),
              *(_enough(own, wanted, *family) for family in FAMILIES),
              *(_cell(own, cell) for cell in cells.itertuples())]
-    return pd.DataFrame([{"study": "Edge", **line} for line in lines])
+    table = pd.DataFrame([{"study": "Edge", **line} for line in lines])
+    return table.astype(dict.fromkeys(("published", "ours", "low", "high"), float))
 
 
 def _line(claim: str, published: float | None, verdict: str, rows: int = 0,
