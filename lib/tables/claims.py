@@ -50,7 +50,8 @@ def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     tasks = ["", *[""] * (1 + len(FAMILIES)), *cells.task]
     told = [{"study": "Edge", "kind": "cell" if task else "conclusion", "task": task, **line}
             for task, line in zip(tasks, lines, strict=True)]
-    return pd.DataFrame(told)
+    table = pd.DataFrame(told)
+    return table.astype(dict.fromkeys(("published", "ours", "low", "high"), float))
 
 
 def by_verdict(judged: pd.DataFrame) -> pd.DataFrame:

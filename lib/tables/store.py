@@ -88,7 +88,7 @@ def load_scores(notebook: str) -> dict[str, np.ndarray]:
         return scores
     # The first format kept the deviations beside the squared errors in one notebook.
     return {names[name]: array[:, 0] if array.ndim == 2 else array
-            for name, array in scores.items() if name in names}
+            for name, array in scores.items()}
 
 
 def provenance(notebook: str) -> dict:

@@ -53,10 +53,10 @@ def upgrade(table: pd.DataFrame, steps: int | None = None
 
 
 def _first(value: str) -> str:
-    """A value of the first key as it was written beside the scores."""
+    """A value of the first key as it was written beside the scores: numbers as whole ones."""
     if value == "":
         return "None"
-    return value[:-2] if value.endswith(".0") else value
+    return value.removesuffix(".0") if re.fullmatch(r"\d+\.0", value) else value
 
 
 def _row(line: dict[str, str], steps: int | None) -> Row:
@@ -71,14 +71,15 @@ def _row(line: dict[str, str], steps: int | None) -> Row:
     known = {name: int(numbers.pop(name)) if numbers[name] is not None else numbers.pop(name)
              for name in ("seed", "fold", "draw", "n", "threads", "batch", "params", "nonzero",
                           "size_bytes", "macs")}
+    # That format counted zeros among all parameters: only where there is none is more known.
+    whole = known["params"] is not None and known["nonzero"] == known["params"]
     return Row(**asked.asked, **known, task=line["task"], model=model, split=line["split"],
                runtime=line["runtime"], device=line["device"], metric=line["metric"],
                score=numbers["score"], score_low=numbers["score_low"],
                score_high=numbers["score_high"], metric2=line["metric2"], score2=numbers["score2"],
                loss=numbers["loss"], arithmetic=line["arithmetic"], a_bits_mean=numbers["a_bits"],
                bits_per_weight=_number(line["w_bits"]) if plain else None,
-               sparsity=_number(line["sparsity"]) if plain else None,
-               macs_nonzero=known["macs"] if plain else None)
+               sparsity=0.0 if whole else None, macs_nonzero=known["macs"] if whole else None)
 
 
 def _number(text: str) -> float | None:
