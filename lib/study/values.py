@@ -14,7 +14,8 @@ from lib.base.setting import RECIPES, Setting
 from lib.study import trials
 
 USER_DATA = ("csv", "imagefolder", "npz")
-Check = Callable[[Any, Path], str | None]       # a value, the folder it was written in -> a sentence
+# A value, and the folder it was written in -> what is wrong with it, in one sentence.
+Check = Callable[[Any, Path], str | None]
 
 
 def fits(value: Any, kind: ast.expr, default: Any = None) -> bool:
