@@ -1,4 +1,4 @@
-"""The commands and run_all.sh: skipping, failing, stopping, never two at once, never half a file."""
+"""Commands and run_all.sh: skipping, failing, stopping, never two at once, never half a file."""
 
 import json
 import os

@@ -30,8 +30,7 @@ MODELS = (
 
 
 def methods(room: str) -> tuple[str, ...]:
-    """Names of the methods of lib/<room>: what its files list in NAMES, read without importing them.
-    """
+    """Names of the methods of lib/<room>: what its files list in NAMES, read but not imported."""
     found: list[str] = []
     for path in sorted((paths.ROOT / "lib" / room).glob("*.py")):
         for line in ast.parse(path.read_text(encoding="utf-8")).body:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from lib.base import names, paths
+from lib.base.pairs import parsed
 from lib.base.setting import RECIPES, Setting
-from lib.study import trials
 
 USER_DATA = ("csv", "imagefolder", "npz")
-Check = Callable[[Any, Path], str | None]       # a value, the folder it was written in -> a sentence
+# A value, and the folder it was written in -> what is wrong with it, in one sentence.
+Check = Callable[[Any, Path], str | None]
 
 
 def fits(value: Any, kind: ast.expr, default: Any = None) -> bool:
@@ -110,7 +111,7 @@ def _task(value: Any, near: Path) -> str | None:
 
 def _pair(value: Any, near: Path) -> str | None:
     try:
-        task, model, said = trials.parsed(str(value))
+        task, model, said = parsed(str(value))
         Setting(**{name: one for name, one in said.items() if name != "examples"})
     except ValueError as error:
         return (f"{value!r} is no pair ({error}); write it as in digits/resnet8/width=8 or "

@@ -160,7 +160,7 @@ def largest_gain(steps: pd.DataFrame) -> tuple[str, float]:
 
 
 def _control(steps: pd.DataFrame) -> pd.Series:
-    return steps.rung.str.startswith("control")
+    return steps.rung.str.startswith("control")     # no setting: a rung's own name
 
 
 def ladder(steps: pd.DataFrame, whole: pd.Series) -> Figure:
