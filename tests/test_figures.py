@@ -1,79 +1,174 @@
-import base64
-import re
+"""Figures: the right values drawn where they belong, names as text, what matters in colour."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
-from bs4 import BeautifulSoup
 
 from lib import tables
-from lib.base import paths
-from lib.page import figures
+from lib.page import figures, style
 from lib.tables import Row
 from tests.toys import blobs
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "FIGURES", tmp_path)
-    monkeypatch.setattr(paths, "_profile", "toy")
-    return tmp_path / "toy"
+def closed():
+    yield
+    plt.close("all")
 
 
-@pytest.fixture
-def shown(monkeypatch):
-    pages = []
-    monkeypatch.setattr(figures, "display", lambda html: pages.append(html.data))
-    return pages
+def texts(axis) -> list[str]:
+    return [text.get_text() for text in axis.texts]
 
 
-def draw():
-    figure, axis = plt.subplots()
-    axis.plot([1, 2], [3, 4])
-    return figure
+def ticks(labels) -> list[str]:
+    return [label.get_text() for label in labels]
 
 
-def test_a_figure_is_kept_twice_and_shown_whole(folder, shown):
-    figures.show(draw(), "02_curves", "Loss & time < 1", 'a "falling" curve')
-    png = (folder / "02_curves.png").read_bytes()
-    assert (folder / "02_curves.svg").read_text().startswith("<?xml")
-    image, alt = re.search(r'src="data:image/png;base64,([^"]+)" alt="([^"]*)"', shown[0]).groups()
-    assert base64.b64decode(image) == png and alt == "a &quot;falling&quot; curve"
-    assert "<figcaption>Loss &amp; time &lt; 1</figcaption>" in shown[0]
-    assert not plt.get_fignums()
+def losses(quantizers: dict[str, list[float]], bits=(np.log2(3), 2, 4), task="one"):
+    return pd.DataFrame([
+        {"task": task, "model": "net", "quantizer": name, "bits": b, "loss": loss,
+         "low": loss - 0.1, "high": loss + 0.1}
+        for name, row in quantizers.items() for b, loss in zip(bits, row, strict=True)])
 
 
-def test_the_same_figure_is_the_same_file(folder, shown):
-    kept = []
-    for _ in range(2):
-        figures.show(draw(), "02_curves", "c", "a")
-        kept.append([(folder / f"02_curves.{kind}").read_bytes() for kind in ("png", "svg")])
-    assert kept[0] == kept[1]
+SWEEP = {"good": [1, 0.5, 0], "better": [0.5, 0.2, 0], "fair": [2, 1, 0.1], "poor": [40, 4, 0.5],
+         "worst": [60, 30, 2]}
 
 
-def test_a_figure_belongs_to_a_notebook():
-    with pytest.raises(ValueError, match="notebook's number"):
-        figures.show(draw(), "curves", "c", "a")
+def test_three_levels_are_a_tick_in_words_and_the_best_few_are_named():
+    axis, = figures.ptq.losses_by_bits(losses(SWEEP)).axes
+    assert ticks(axis.get_xticklabels()) == ["3\nlevels", "2", "4"]
+    assert texts(axis) == ["good", "better"]                    # as the lines lie
+    assert axis.get_ylim() == (-0.6, style.MOST_POINTS + 0.45)
+    colors = {text.get_text(): text.get_color() for text in axis.texts}
+    assert colors["better"] == style.ACCENT
+    better = next(line for line in axis.lines if line.get_color() == style.ACCENT)
+    assert list(better.get_ydata()) == [0.5, 0.2, 0]
 
 
-def test_a_table_shows_gaps_and_escapes(shown):
-    figures.show_table(pd.DataFrame({"a <b>": [1.23456, None]}), "What `row` says")
-    assert "<caption>What <code>row</code> says</caption>" in shown[0] and "a &lt;b&gt;" in shown[0]
-    assert "1.23<" in shown[0] and ">–<" in shown[0]
+def test_what_loses_more_than_the_axis_shows_is_marked_at_its_edge():
+    axis, = figures.ptq.losses_by_bits(losses(SWEEP)).axes
+    heads = [line for line in axis.lines if line.get_marker() == "^" and len(line.get_xdata())]
+    assert sorted(tuple(line.get_xdata()) for line in heads) == [(0,), (0, 1)]
+    assert {y for line in heads for y in line.get_ydata()} == {style.MOST_POINTS + 0.25}
 
 
-def test_a_long_table_opens_on_a_click(shown):
-    figures.show_table(pd.DataFrame({"a": [1]}), "All", fold="every <row>")
-    page = BeautifulSoup(shown[0], "html.parser").find("details", class_="table", open=False)
-    assert page.summary.text == "every <row>" and page.table.caption.text == "All"
-    assert page.find("td").text == "1"
+def test_a_quantizer_of_one_net_alone_does_not_win_where_all_are_alike():
+    """An edge_ name that ran only where every other lost nothing either gains on nobody."""
+    table = pd.concat([losses(SWEEP), losses({"alone": [0, 0, 0], "good": [0, 0, 0]}, task="two")])
+    first, second = figures.ptq.losses_by_bits(table).axes
+    assert "alone" not in texts(first) + texts(second) and first.get_title(loc="left") == "one · net"
 
 
-def summary():
-    rows = [Row(task=t, model=m, metric=metric, score=s, score_low=s - w, score_high=s + w, seed=0)
-            for t, metric, w in (("one", "accuracy", 2), ("two", "r2", 0.1))
-            for m, s in (("net", 0.5), ("svm", 0.25))]
-    table = tables.summary(tables.table(rows))
+def points() -> pd.DataFrame:
+    ptq = figures.ptq
+    table = pd.DataFrame([
+        ("one", "net", ptq.UNTOUCHED, "", 100, 0.0, False), ("one", "net", "rounded", "gptq 4 bits",
+         12.5, 0.2, True), ("one", "net", "rounded", "gptq 2 bits", 6.0, 3.0, True),
+        ("one", "net", "rounded", "affine 2 bits", 6.5, 30.0, False),
+        ("one", "net", ptq.DENSE, "", 10.0, 1.5, False)],
+        columns=["task", "model", "technique", "label", "KiB", "loss", "on_front"])
+    return table.assign(low=table.loss - 0.1, high=table.loss + 0.1)
+
+
+def test_the_front_names_the_smallest_kept_net_the_dense_ones_and_doing_nothing():
+    axis, = figures.ptq.front(points()).axes
+    assert {text.strip() for text in texts(axis)} == {
+        "as trained", "smaller dense nets", "gptq 4 bits, 12.5 KiB"}
+    joined = next(line for line in axis.lines if line.get_color() == style.ACCENT)
+    assert list(joined.get_xdata()) == [6.0, 12.5]                      # on the front, by size
+    assert axis.get_xscale() == "log"
+
+
+def steps(scores: dict[str, float], net="net", bits=4) -> pd.DataFrame:
+    return pd.DataFrame([{"net": net, "rung": rung, "bits": bits, "score": score, "low": score - 1,
+                          "high": score + 1, "metric": "accuracy"} for rung, score in scores.items()])
+
+
+LADDER = {"as published": 10.0, "zero is a level": 30.0, "control: new statistics": 90.0,
+          "folded": 85.0}
+
+
+def test_a_control_is_never_the_largest_gain():
+    assert figures.ptq.largest_gain(steps(LADDER)) == ("folded", 55.0)
+
+
+def test_a_ladder_has_a_panel_a_net_its_rungs_from_top_to_bottom_and_hollow_controls():
+    both = pd.concat([steps(LADDER), steps(LADDER, "other")], ignore_index=True)
+    left, right = figures.ptq.ladder(both, pd.Series({"net": 92.3, "other": 91.0})).axes
+    assert [axis.get_title(loc="left") for axis in (left, right)] == [
+        "net, 92.30 as trained", "other, 91.00 as trained"]
+    assert ticks(left.get_yticklabels()) == list(LADDER)
+    rungs = next(line for line in left.lines if line.get_linestyle() == "-" and len(line.get_xdata()) > 2)
+    assert list(rungs.get_xdata()) == [10, 30, 85] and rungs.get_ydata()[0] > rungs.get_ydata()[1]
+    hollow = next(line for line in left.lines if line.get_markerfacecolor() == "none")
+    assert list(hollow.get_xdata()) == [90]
+    assert "+55.00" in texts(left)
+    assert left.get_xlabel() == "test accuracy, %" and left.get_xlim()[1] <= 102
+
+
+def test_a_gain_that_its_interval_does_not_carry_is_not_written():
+    axis, = figures.ptq.ladder(steps({"a": 50.0, "b": 50.5}), pd.Series({"net": 60.0})).axes
+    assert not [text for text in texts(axis) if text.startswith("+")]
+
+
+def test_sensitivity_is_deepest_where_the_answers_move_most():
+    table = pd.DataFrame([("conv", 2, 0.5), ("conv", 4, 1e-4), ("linear", 2, 0.01),
+                          ("linear", 4, 1e-6)], columns=["layer", "bits", "error"])
+    axis, = figures.ptq.sensitivity(table).axes
+    assert ticks(axis.get_yticklabels()) == ["conv", "linear"]
+    assert ticks(axis.get_xticklabels()) == ["2", "4"]
+    shades = [patch.get_alpha() for patch in axis.patches]
+    assert max(shades) == shades[0] == style.DEEPEST and min(shades) == shades[3] == 0
+    assert "0.5" in texts(axis)
+
+
+def test_curves_are_means_over_seeds_a_panel_a_net():
+    history = pd.DataFrame([
+        {"task": "one", "model": model, "epoch": epoch, "train_loss": 1 / epoch + seed,
+         "val_loss": 2 / epoch + seed} for model in ("a", "b") for seed in (0, 1)
+        for epoch in (1, 2)])
+    first, second = figures.train.curves(history).axes
+    assert first.get_title(loc="left") == "one\na" and second.get_title(loc="left") == "one\nb"
+    drawn = {line.get_label(): list(line.get_ydata()) for line in first.lines}
+    assert drawn == {"validation": [2.5, 1.5], "training": [1.5, 1.0]}
+
+
+def test_confusion_names_its_classes_and_draws_errors_out():
+    matrix = pd.DataFrame([("walk", "walk", 90.0), ("walk", "run", 10.0), ("run", "walk", 2.0),
+                           ("run", "run", 98.0)], columns=["true", "given", "share"])
+    axis, = figures.train.confusion(matrix.assign(task="one", model="net")).axes
+    assert ticks(axis.get_yticklabels()) == ticks(axis.get_xticklabels()) == ["walk", "run"]
+    assert texts(axis) == ["90", "10", "98"]                            # 2 % stays without a number
+    right, wrong = axis.patches[0].get_facecolor(), axis.patches[1].get_facecolor()
+    assert right[:3] != wrong[:3]
+
+
+def test_balance_names_classes_and_the_share_of_the_commonest():
+    table = pd.DataFrame({"task": ["t", "t", "u", "u"], "class": ["a", "$b$", "c", "d"],
+                          "share": [30.0, 70.0, 50.0, 50.0]})
+    first, second = figures.data.balance(table).axes
+    assert ticks(first.get_yticklabels()) == ["a", "$b$"] and texts(first) == ["70.0 %"]
+    many = pd.DataFrame({"task": "t", "class": range(100), "share": 1.0})
+    axis, = figures.data.balance(many).axes
+    assert axis.get_ylabel() == "100 classes" and ticks(axis.get_yticklabels()) == []
+
+
+def test_examples_are_drawn_for_a_task():
+    figure, name, caption, alt = figures.data.examples(blobs(), 5)
+    assert name == "01_examples_blobs"
+    assert caption == "Test examples of blobs: columns, each value standardised."
+    assert alt == "What test examples of blobs look like: columns, each value standardised"
+    assert ticks(figure.axes[0].get_yticklabels()) == list("abcd")
+
+
+def summary() -> pd.DataFrame:
+    rows = [Row(task=task, model=model, metric=metric, score=score, score_low=score - width,
+                score_high=score + width, seed=0, recipe="ours" if model == "net" else "")
+            for task, metric, width in (("one", "accuracy", 2), ("two", "r2", 0.1))
+            for model, score in (("net", 0.95), ("svm", 0.25))]
+    table = tables.summary(tables.frame(rows))
     return table.assign(kind=table.model.map({"net": "net", "svm": "rival"}))
 
 
@@ -82,52 +177,35 @@ PUBLISHED = pd.DataFrame({"task": ["one"], "model": ["net"], "metric": ["accurac
 
 
 def test_the_table_of_baselines_says_what_the_rows_say():
-    table = figures.baseline_table(summary(), PUBLISHED).set_index(["task", "model"])
-    assert table.score["one", "net"] == "0.50" and table.score["two", "svm"] == "0.2500"
+    table = figures.report.baseline_table(summary(), PUBLISHED).set_index(["task", "model"])
+    assert table.score["one", "net"] == "0.95" and table.score["two", "svm"] == "0.2500"
+    assert table["95 % interval"]["two", "net"] == "0.8500 – 1.0000"     # no R² is above one
     assert table.published["one", "net"] == "0.40" and table.published.isna().sum() == 3
     assert list(table.index) == [("one", "net"), ("one", "svm"), ("two", "net"), ("two", "svm")]
     assert table.recipe["one", "net"] == "ours" and pd.isna(table.recipe["one", "svm"])
 
 
-def test_a_column_without_any_value_is_dashes(shown):
-    figures.show_table(figures.baseline_table(summary(), PUBLISHED.head(0)), "None published")
-    assert "<td>None</td>" not in shown[0] and shown[0].count("<td>–</td>") >= 4
+def test_accuracy_and_r2_never_share_an_axis_and_no_axis_passes_its_best():
+    table = summary()
+    table.loc[table.metric == "accuracy", ["score", "high"]] = [99.5, 130.0]
+    accuracy, r2 = figures.report.baselines(table, PUBLISHED).axes
+    assert [axis.get_xlabel() for axis in (accuracy, r2)] == ["test accuracy, %", "test R²"]
+    assert accuracy.get_xlim()[1] < 103 and r2.get_xlim()[1] < 1.03
 
 
-def test_accuracy_and_r2_never_share_an_axis():
-    figure = figures.baselines(summary(), PUBLISHED)
-    assert [axis.get_xlabel() for axis in figure.axes] == ["test accuracy, %", "test R²"]
-    plt.close(figure)
+def test_the_matrix_holds_the_worst_loss_over_nets():
+    table = pd.DataFrame([
+        ("gptq", 4, "one", 0.1), ("gptq", 4, "two", 0.4), ("gptq", np.log2(3), "one", 250.0),
+        ("affine", 4, "one", -0.001)], columns=["technique", "bits", "task", "loss"])
+    frame, shade = figures.report.matrix(table.assign(model="net"))
+    assert list(frame.columns) == ["technique", "4 bits", "3 levels"]
+    assert frame["4 bits"].tolist() == ["0.40", "0.00 (1 net)"]
+    assert frame["3 levels"].tolist()[0] == "250" and pd.isna(frame["3 levels"][1])
+    assert shade["4 bits"].tolist() == [0.08, 0] and shade["3 levels"][0] == 1
 
 
-def test_examples_are_drawn_for_a_task():
-    figure, name, caption, alt = figures.examples(blobs(), 5)
-    assert name == "01_examples_blobs"
-    assert caption == "Test examples of blobs: columns, each value standardised."
-    assert alt == "What test examples of blobs look like: columns, each value standardised"
-    plt.close(figure)
-
-
-def test_ternary_weights_stand_between_one_bit_and_two():
-    table = figures.by_bits(pd.DataFrame({
-        "model": "resnet8 width=4", "size_bytes": 2048,
-        "setting": ["brecq b=2 levels=3", "brecq b=2", "baseline", "gptq mixed=2 greedy"]}))
-    assert table.bits.round(3).fillna(0).tolist() == [1.585, 2, 0, 0] and set(table.KiB) == {2}
-
-
-def test_a_ladder_has_a_panel_a_net_and_its_rungs_from_top_to_bottom():
-    steps = pd.DataFrame([
-        {"net": net, "rung": rung, "bits": bits, "score": score + bits, "low": score, "high": 95,
-         "metric": "accuracy"}
-        for net in ("few steps", "all steps") for bits in (4, 8)
-        for rung, score in (("as published", 10), ("zero is a level", 85))])
-    figure = figures.ladder(steps, pd.Series({"few steps": 92.3, "all steps": 91.0}))
-    left, right = figure.axes
-    assert [left.get_title(loc="left"), right.get_title(loc="left")] == [
-        "few steps\n92.3 as trained", "all steps\n91.0 as trained"]
-    assert [t.get_text() for t in left.get_yticklabels()] == ["as published", "zero is a level"]
-    first = left.lines[0]
-    assert list(first.get_xdata()) == [14, 89] and first.get_ydata()[0] > first.get_ydata()[1]
-    assert left.get_xlabel() == "test accuracy, %"
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == [
-        "4 bits", "8 bits", "as trained"]
+def test_labels_are_moved_apart_no_further_than_needed():
+    assert style.spread([0.0, 5.0], 1) == [0.0, 5.0]
+    moved = style.spread([1.0, 1.0, 0.9], 0.5)
+    assert moved[2] < moved[0] < moved[1]
+    assert np.allclose(np.diff(sorted(moved)), 0.5) and abs(np.mean(moved) - 0.9667) < 0.01

@@ -1,16 +1,16 @@
 """Pages: every section there, every figure described, nothing fetched, formulas readable."""
 
-import base64
 import re
-import struct
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
 from lib.base import paths
-from lib.page import report
+from lib.page import markup, report, show
 from lib.study import parameters
+from tests import pages as made
+from tests.toys import HOSTILE
 
 
 def soup(path):
@@ -52,14 +52,10 @@ def test_every_figure_is_whole_and_described(pages):
     for stem, page in pages.items():
         for figure in page.find_all("figure"):
             assert figure.figcaption.get_text(strip=True), stem
-        for image in page.find_all("img"):
-            assert image.find_parent("figure"), stem
-            assert len(image["alt"]) > 10 and "No description" not in image["alt"], stem
-            kind, _, data = image["src"].partition(";base64,")
-            assert kind == "data:image/png", stem
-            data = base64.b64decode(data, validate=True)
-            assert data.startswith(b"\x89PNG") and data.rstrip().endswith(b"IEND\xaeB`\x82"), stem
-            assert min(struct.unpack(">II", data[16:24])) > 50, stem
+            picture = figure.find(["svg", "img"])
+            assert picture and float(picture["width"] if picture.name == "svg" else 100) > 50, stem
+            finding = figure.find(role="img")["aria-label"] if figure.svg else figure.img["alt"]
+            assert len(finding) >= 20, stem
     assert pages["report"].find("figure") and len(pages) == len(parameters.notebooks())
 
 
@@ -69,10 +65,12 @@ def test_pages_read_offline(pages):
         fetched = [tag[name] for name in ("src", "srcset", "poster", "background")
                    for tag in page.find_all(attrs={name: True})]
         fetched += [tag["href"] for tag in page.find_all("link", href=True)]
+        assert all(f.startswith(("data:", "#")) for tag in page.find_all("image")
+                   for f in [tag["href"]]), stem
         styles = " ".join([t.get_text() for t in page.find_all("style")]
                           + [t["style"] for t in page.find_all(style=True)])
-        fetched += re.findall(r"url\(([^)]*)\)|@import\s+(\S+)", styles)
-        assert all(str(f).startswith("data:") for f in fetched), stem
+        fetched += re.findall(r"url\(([^)]*)\)|@import\s+\S+", styles)
+        assert all(str(f).startswith(("data:", "#")) for f in fetched), stem
 
 
 def test_nothing_is_left_of_a_formula_and_no_page_tells_of_a_failure(pages):
@@ -86,7 +84,7 @@ def test_formulas_of_all_notebooks_become_mathml():
     for path in paths.NOTEBOOKS.glob("*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "markdown":
-                assert "$" not in re.sub(r"`[^`]*`", "", report.mathml(cell.source, lambda m: ""))
+                assert "$" not in re.sub(r"`[^`]*`", "", markup.mathml(cell.source, lambda m: ""))
 
 
 @pytest.mark.parametrize("markdown, formulas", [
@@ -95,40 +93,151 @@ def test_formulas_of_all_notebooks_become_mathml():
 ])
 def test_what_is_a_formula(markdown, formulas):
     found = []
-    report.mathml(markdown, lambda formula: found.append(formula) or "")
+    markup.mathml(markdown, lambda formula: found.append(formula) or "")
     assert len(found) == formulas and all(f.startswith("<math") for f in found)
 
 
-def test_a_page_is_made_of_any_notebook(toy):
-    """Formulas beside Markdown's own signs, tables, links between notebooks, and no stray parts."""
-    toy.notebook("03_page", "# Sum\n\nA *word*, $a_1 * b_1$ and a [neighbour](02_two.ipynb), "
-                 "not [this](09_none.ipynb).", "from IPython.display import HTML, Markdown\n"
-                 "Markdown('**bold** $y^2$')", "HTML('<table><tr><th>name</th><th>n</th></tr>"
-                 "<tr><td>one</td><td>1.5</td></tr></table>')", "1 / 3")
-    assert toy.run("quick").status == 0
-    page = soup(toy.root / "figures/quick/chapters/03_page.html")
-    assert page.title.text == "What does 03_page say?"
-    assert len(page.find_all("math")) == 2 and page.find("em").text == "word"
-    assert page.find("strong").text == "bold"
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    made.move(monkeypatch, tmp_path)
+
+
+def chapter(**outputs):
+    """A chapter with all that DESIGN asks of one, in a few cells."""
+    seen = outputs.get("seen", [made.log("GPTQ wins")])
+    return [made.text("# 03 · Few bits?\n\nWhat this asks.\n\n- **Varies:** bits."),
+            made.code("run.start()", made.html('<div class="provenance"><table><tbody><tr>'
+                                               "<th>code</th><td>abc</td></tr></tbody></table></div>")),
+            made.text("## The sweep\n\n$$x^2$$"),
+            made.code("run.each()", made.log("\n".join(f"line {i}" for i in range(12)))),
+            made.code("short()", made.log("one line")),
+            made.text("## What we see"), made.code("lines = 1"), made.code("show(lines)", *seen),
+            made.text("**Limits.** One sample.")]
+
+
+def test_a_chapter_opens_with_what_we_see_and_its_code_stays_where_it_was(project):
+    made.written("03_few", *chapter())
+    page = made.rendered()["03_few"]
+    heads = [head.text for head in page.find_all(["h1", "h2"])]
+    assert heads == ["03 · Few bits?", "What we see", "How it was measured", "The sweep",
+                     "How that was found"]
+    words = page.main.get_text()
+    order = [words.index(part) for part in ("What this asks", "GPTQ wins", "Varies", "show(lines)",
+                                            "One sample")]
+    assert order == sorted(order) and words.count("GPTQ wins") == words.count("show(lines)") == 1
+    assert page.find(id=page.select_one("section a[href^='#']")["href"][1:]).name == "h2"
+
+
+def test_the_report_and_a_chapter_that_sees_nothing_keep_their_order(project):
+    made.written("10_report", made.text("# Report"), made.text("## First"),
+                 made.text("## What we see"), made.code("1", made.log("seen")))
+    made.written("01_plain", made.text("# Plain"), made.text("## End"))
+    pages = made.rendered()
+    assert [h.text for h in pages["report"].main.find_all("h2")] == ["First", "What we see"]
+    assert [h.text for h in pages["01_plain"].main.find_all("h2")] == ["End"]
+    assert pages["report"].select('footer a[href="chapters/01_plain.html"]')
+
+
+def test_code_long_logs_and_provenance_are_folded(project):
+    made.written("03_few", *chapter())
+    page = made.rendered()["03_few"]
+    assert not page.select("details[open]")
+    assert all(code.find_parent("details", class_="code") for code in page.select(".highlight"))
+    folded = page.select_one("details.log")
+    assert folded.summary.text == "log of 12 lines; the last: line 11"
+    assert folded.pre.text.startswith("line 0")
+    assert [log.text for log in page.select("pre.stream") if not log.find_parent("details")] == [
+        "GPTQ wins", "one line"]
+    assert page.select_one(".provenance").find_parent("details")
+
+
+def test_formulas_and_links_in_text_beside_markdowns_own_signs(project):
+    made.written("02_two", made.text("# Two"))
+    made.written("03_page", made.text(
+        "# Sum\n\nA *word*, $a_1 * b_1$ and a [neighbour](02_two.ipynb), not [this](09_none.ipynb)."
+        "\n\n$$\\frac{a}{b}$$"))
+    page = made.rendered()["03_page"]
+    assert page.title.text == "Sum" and page.find("em").text == "word"
+    assert len(page.find_all("math")) == 2 and page.find("math", display="block")["tabindex"] == "0"
     assert page.select('section a[href="02_two.html"]') and not page.select('a[href*="09_none"]')
-    assert [t.text for t in page.select(".number")] == ["n", "1.5"]
-    assert "0.3333" in page.select("pre.stream")[-1].text
-    home = soup(toy.root / "figures/quick/report.html")
-    assert [a["href"] for a in home.select("footer li a")] == [
-        f"chapters/{stem}.html" for stem in ("01_one", "02_two", "03_page")]
-    assert "x" in home.find("math").text
 
 
-def test_the_full_study_keeps_chapters_that_were_run_elsewhere(tmp_path, monkeypatch):
-    for name in ("FIGURES", "RUNS", "NOTEBOOKS"):
-        monkeypatch.setattr(paths, name, tmp_path / name)
-    there = tmp_path / "FIGURES/full/chapters/03_there.html"
+def test_a_formula_is_only_what_a_notebooks_own_text_wrote(project, monkeypatch):
+    """And a column that is named like the place of a formula stays a name."""
+    made.written("03_few", made.text("# Few\n\n$x^2$"), made.code("1", *made.displayed(
+        monkeypatch, lambda: show.text(f"Loss of {show.plain('$y^2$')} and \ue0000\ue001 "
+                                       "formula0n"))))
+    page = made.rendered()["03_few"]
+    assert len(page.find_all("math")) == 1
+    assert "Loss of $y^2$ and \ue0000\ue001 formula0n" in page.main.get_text()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_in_a_sentence_is_read_as_it_is(project, monkeypatch, name):
+    made.written("03_few", made.text("# Few"), made.code("1", *made.displayed(
+        monkeypatch, lambda: show.text(f"- **{show.plain(name)}** wins\n- so"))), made.code(
+            "2", made.log(f"printed {name}")))
+    page = made.rendered()["03_few"]
+    said = markup.CONTROL.sub("\ufffd", name)
+    assert page.main.li.strong.get_text() == said and len(page.main.find_all("li")) == 2
+    assert "wins" in page.main.li.get_text() and not page.main.find(["script", "img", "math"])
+    assert not page.main.find_all("a") and page.select_one("pre.stream").text == f"printed {said}"
+
+
+def test_a_page_forbids_every_script_and_every_fetch(project):
+    made.written("03_few", made.text("# Few"))
+    policy = made.rendered()["03_few"].find("meta", attrs={"http-equiv": "Content-Security-Policy"})
+    assert policy["content"].startswith("default-src 'none'; style-src 'unsafe-inline'")
+    assert "script" not in policy["content"] and "http" not in policy["content"]
+
+
+@pytest.mark.parametrize("columns, letters, kind", [
+    (2, 5, "narrow"), (6, 9, "middle"), (8, 9, "paper"), (11, 9, "wide"), (20, 9, "widest")])
+def test_a_tables_class_says_how_wide_it_is(columns, letters, kind):
+    head = "".join(f"<th>c{i}</th>" for i in range(columns))
+    body = "".join(f"<td>{'8' * letters}</td>" for _ in range(columns))
+    page = BeautifulSoup(f"<table><tr>{head}</tr><tr>{body}</tr></table>", "html.parser")
+    markup.finish(page)
+    assert page.table["class"] == [kind] and page.table.parent["class"] == ["table"]
+
+
+def test_cells_know_their_column_and_numbers_stand_to_the_right():
+    page = BeautifulSoup("<table><thead><tr><th>name</th><th>n<small>measured</small></th></tr>"
+                         "</thead><tbody><tr><td>one</td><td>1.5</td></tr><tr><td>two</td><td>–</td>"
+                         "</tr></tbody></table>", "html.parser")
+    markup.finish(page)
+    assert [cell["data-label"] for cell in page.find_all("td")] == ["name", "n, measured"] * 2
+    assert [cell.text for cell in page.select(".number")] == ["nmeasured", "1.5", "–"]
+
+
+def test_headings_alike_have_ids_of_their_own(project):
+    made.written("03_few", made.text("# Few\n\n## Again"), made.text("## Again"))
+    ids = [head["id"] for head in made.rendered()["03_few"].find_all("h2")]
+    assert ids == ["Again", "Again-2"]
+
+
+def test_a_page_that_was_edited_by_hand_is_made_again_whatever_the_clock_says(project):
+    made.written("03_few", made.text("# Few"))
+    made.rendered()
+    page = paths.FIGURES / "toy/chapters/03_few.html"
+    was = page.read_text()
+    page.write_text("edited")
+    made.rendered()
+    assert page.read_text() == was
+
+
+def test_the_full_study_keeps_chapters_that_were_run_elsewhere(project):
+    there = paths.FIGURES / "full/chapters/03_there.html"
     there.parent.mkdir(parents=True)
     there.write_text("<title>There</title>")
-    here = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Here")])
-    for folder in (tmp_path / "NOTEBOOKS", tmp_path / "RUNS/full/notebooks"):
-        folder.mkdir(parents=True)
-        nbformat.write(here, folder / "02_here.ipynb")
-    report.render("full")
-    page = soup(there.with_name("02_here.html"))
-    assert there.exists() and page.select('a[href="03_there.html"]')
+    made.written("02_here", made.text("# Here"), profile="full")
+    page = made.rendered("full")["02_here"]
+    assert there.read_text() == "<title>There</title>" and page.select('a[href="03_there.html"]')
+
+
+def test_a_chapter_that_is_gone_leaves_no_page(project):
+    made.written("02_here", made.text("# Here"))
+    made.written("03_gone", made.text("# Gone"))
+    made.rendered()
+    (paths.NOTEBOOKS / "03_gone.ipynb").unlink()
+    assert set(made.rendered()) == {"02_here"}

@@ -5,6 +5,11 @@ import torch
 from lib.base.metric import METRICS
 from lib.data.task import Split, Task
 
+# Names that a column, a class or a file may have, and that must stay names wherever they are shown.
+HOSTILE = ("<script>window.harmed = 1</script>", '"><img src=x onerror="window.harmed = 1">',
+           "[x](javascript:window.harmed=1)", r"$\frac$ and $$x$$", "two\nlines", "\ue0000\ue001",
+           "`code` *b* _u_ | 1. # -", "bell\x07 &amp; <b>", "![](http://example.org/x.png)")
+
 
 def blobs(n: int = 300, seed: int = 0) -> Task:
     """Three overlapping classes in four dimensions."""

@@ -9,6 +9,8 @@ from bs4 import BeautifulSoup, Tag
 # Code is kept as it is (first group); $$…$$ is a displayed formula, $…$ one in the text.
 TEX = re.compile(r"(```.*?```|~~~.*?~~~|(`+).+?\2|\\\$)|\$\$(.+?)\$\$"
                  r"|\$(?!\s)((?:[^$\\\n]|\\.|\n(?!\s*\n))+?)(?<!\s)\$(?!\d)", re.DOTALL)
+# What no page may hold: control characters, lone surrogates, and what is no character at all.
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
 NUMBER = re.compile(r"[-+−±–<>~≈×%\s\d.,:eE\[\]()/]*")
 MOST_LINES = 10             # of a log that stands open
 # A table's class by the width it asks for, in pixels: a phone's, a tablet's, that of A4 paper (in

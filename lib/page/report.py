@@ -101,7 +101,7 @@ def _html(notebook: nbformat.NotebookNode, stem: str, pages: dict[str, Path],
             link["href"] = links[other]
         else:
             link.unwrap()                       # a chapter that this study left out
-    return formulas.back(str(soup))
+    return markup.CONTROL.sub("\ufffd", formulas.back(str(soup)))
 
 
 def _page(stem: str, pages: dict[str, Path], titles: dict[str, str]) -> dict:

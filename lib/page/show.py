@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import warnings
 from collections.abc import Mapping
 from html import escape
 from xml.etree import ElementTree
@@ -16,11 +17,11 @@ from PIL import Image
 
 from lib.base import paths
 from lib.page.colors import COLORS
+from lib.page.markup import CONTROL
 
 MOST_BYTES = 300_000        # of a figure's SVG in a page; a larger one is shown as PNG
 LEAST_MARGIN = 0.03         # inches
 KINDS = ("measured", "modelled", "simulated")
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
 VARIABLES = {light: f"var(--{name}, {light})" for name, (light, _) in COLORS.items()}
 
 
@@ -36,11 +37,13 @@ def figure(drawn: Figure, name: str, caption: str, alt: str) -> None:
         raise ValueError(f"a figure's name is its notebook's number and words: {name!r}")
     if not alt.strip():
         raise ValueError(f"{name} has no alternative text: say in a sentence what it shows")
-    svg, png = _saved(drawn, "svg"), _few_colors(_saved(drawn, "png"))
+    with warnings.catch_warnings():             # a name may hold any sign; a reader's fonts have it
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        svg, png = _svg(drawn), _few_colors(_saved(drawn, "png"))
+        shown = "".join(_panels(drawn, name))
     for kind, content in (("svg", svg), ("png", png)):
         paths.write_atomic(paths.figure_folder() / f"{name}.{kind}", content)
     described = escape(alt, quote=True)
-    shown = "".join(_panels(drawn, name))
     plt.close(drawn)
     if len(shown) <= MOST_BYTES:
         picture = f'<div class="panels" role="img" aria-label="{described}">{shown}</div>'
@@ -130,6 +133,11 @@ def _words(value: object, digits: int) -> str:
     return str(value)
 
 
+def _svg(drawn: Figure, **options) -> str:
+    """The figure as SVG, without the control characters that XML may not hold."""
+    return CONTROL.sub("\ufffd", _saved(drawn, "svg", **options).decode())
+
+
 def _saved(drawn: Figure, kind: str, **options) -> bytes:
     """The figure as a file, on white unless told otherwise; without the hour of its making."""
     file, when = io.BytesIO(), {"svg": {"Date": None}, "png": {"Software": None}}[kind]
@@ -162,8 +170,7 @@ def _panels(drawn: Figure, name: str) -> list[str]:
             other.set_visible(other is part)
         left, below, right, above = margins if part in drawn.axes else [LEAST_MARGIN] * 4
         cut = box.from_extents(box.x0 - left, box.y0 - below, box.x1 + right, box.y1 + above)
-        svg = _saved(drawn, "svg", facecolor="none", bbox_inches=cut)
-        panel = _inline(svg, f"{name}-{number}")
+        panel = _inline(_svg(drawn, facecolor="none", bbox_inches=cut), f"{name}-{number}")
         found.append(panel if part in drawn.axes else f'<div class="legend">{panel}</div>')
     return found
 
@@ -178,10 +185,10 @@ def _margins(tight: list, inner: list) -> list[float]:
     return most
 
 
-def _inline(svg: bytes, prefix: str) -> str:
+def _inline(svg: str, prefix: str) -> str:
     """An SVG that can stand in a page: ids of its own, the page's colours, no more than it needs."""
-    root = ElementTree.fromstring(svg)
-    links = re.findall(r'(?:url\(#|href="#)([\w-]+)', svg.decode())
+    root = ElementTree.fromstring(svg.encode())
+    links = re.findall(r'(?:url\(#|href="#)([\w-]+)', svg)
     for parent in root.iter():
         for child in list(parent):
             if child.tag.endswith(("}metadata", "}style", "}title")):

@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from lib.page import style
@@ -57,10 +56,14 @@ def _columns(task, count: int) -> Figure:
     names = list(task.features[:shown])
     figure, (axis,) = style.panels(1, height=0.6 + 0.24 * shown, columns=1)
     figure.set_figwidth(style.WIDTH / 2)
-    sns.boxplot(values, orient="h", ax=axis, fliersize=1, linewidth=0.8, color=style.CONTEXT,
-                saturation=1, linecolor=style.INK)
-    axis.set(xlim=(-4, 6), xlabel="standard deviations from the mean", ylabel="")
+    line = {"color": style.INK, "linewidth": 0.8}
+    axis.boxplot(values, orientation="horizontal", positions=range(shown), widths=0.7,
+                 patch_artist=True, boxprops={"facecolor": style.CONTEXT, "linewidth": 0},
+                 medianprops=line, whiskerprops=line, capprops=line,
+                 flierprops={"marker": ".", "markersize": 2, "markeredgecolor": style.SOFT})
+    axis.set(xlim=(-4, 6), ylim=(shown - 0.5, -0.5), xlabel="standard deviations from the mean")
     axis.set_yticks(range(shown), names)
+    axis.grid(axis="y", visible=False)
     return figure
 
 

@@ -68,7 +68,8 @@ def _best(losses: pd.DataFrame) -> list[str]:
     """The quantizers that gain most on the median one of each net and bits, best first."""
     seen = losses.loss.clip(upper=style.MOST_POINTS)
     median = seen.groupby([losses.task, losses.net, losses.bits_asked]).transform("median")
-    return list((median - seen).groupby(losses.quantizer).mean().nlargest(LABELS).index)
+    gain = (median - seen).groupby(losses.quantizer).mean()
+    return list(gain[gain > 0].nlargest(LABELS).index)
 
 
 def _name_lines(axis: Axes, named: dict[str, pd.DataFrame], colors: dict[str, str]) -> None:

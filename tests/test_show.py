@@ -1,0 +1,156 @@
+"""What a notebook shows: figures as panels of text, tables and sentences without foreign markup."""
+
+import io
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from PIL import Image
+
+from lib.base import paths
+from lib.page import show, style
+from lib.page.markup import CONTROL
+from tests.toys import HOSTILE
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    monkeypatch.setattr(paths, "_profile", "toy")
+    return tmp_path / "toy"
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    pages = []
+    monkeypatch.setattr(show, "display", lambda what: pages.append(what.data))
+    return pages
+
+
+def draw(*names: str):
+    figure, axes = style.panels(max(1, len(names)))
+    for axis, name in zip(axes, names or ["one"], strict=True):
+        axis.plot([1, 2], [3, 4], color=style.ACCENT)
+        axis.set_title(name)
+    return figure
+
+
+def soup(html: str) -> BeautifulSoup:
+    return BeautifulSoup(html, "html.parser")
+
+
+def test_a_figure_is_kept_twice_and_shown_with_its_finding(folder, shown):
+    show.figure(draw(), "02_curves", "Loss & `time` < 1", 'a "falling" curve')
+    assert (folder / "02_curves.svg").read_text().startswith("<?xml")
+    assert min(Image.open(io.BytesIO((folder / "02_curves.png").read_bytes())).size) > 200
+    figure = soup(shown[0]).figure
+    assert figure["id"] == "02_curves" and figure.figcaption.text == "Loss & time < 1"
+    assert figure.find(role="img")["aria-label"] == 'a "falling" curve'
+    assert figure.code.text == "time" and not plt.get_fignums()
+
+
+def test_each_axis_is_a_panel_whose_text_is_text_in_the_colours_of_the_page(shown):
+    show.figure(draw("left", "right"), "02_curves", "c", "a")
+    panels = soup(shown[0]).find_all("svg")
+    assert [re.findall("left|right", panel.text) for panel in panels] == [["left"], ["right"]]
+    assert "var(--accent, #0a6b4c)" in shown[0] and "var(--ink" in shown[0]
+    assert "<style" not in shown[0] and "metadata" not in shown[0]
+    widths = [float(panel["width"]) for panel in panels]
+    assert max(widths) < 358 and max(widths) - min(widths) <= 1         # of a phone; in line
+
+
+def test_panels_of_one_page_share_no_id(shown):
+    show.figure(draw("a", "b"), "02_one", "c", "a")
+    show.figure(draw("a", "b"), "02_two", "c", "a")
+    ids = re.findall(r'\bid="([^"]+)"', "".join(shown))
+    assert len(ids) > 4 and len(ids) == len(set(ids))
+    wanted = set(re.findall(r'(?:url\(|href=")#([^")]+)', "".join(shown)))
+    assert wanted and wanted <= set(ids)
+
+
+def test_a_figure_too_large_for_a_page_is_a_picture(shown, monkeypatch):
+    monkeypatch.setattr(show, "MOST_BYTES", 100)
+    show.figure(draw(), "02_curves", "c", "it falls")
+    image = soup(shown[0]).img
+    assert image["alt"] == "it falls" and image["src"].startswith("data:image/png;base64,iVBOR")
+
+
+def test_the_same_figure_is_the_same_file(folder, shown):
+    kept = []
+    for _ in range(2):
+        show.figure(draw(), "02_curves", "c", "a")
+        kept.append([(folder / f"02_curves.{kind}").read_bytes() for kind in ("png", "svg")])
+    assert kept[0] == kept[1] and shown[0] == shown[1]
+
+
+@pytest.mark.parametrize("name, alt, said", [("curves", "it falls", "notebook's number"),
+                                             ("02_curves", " ", "no alternative text")])
+def test_a_figure_belongs_to_a_notebook_and_has_a_finding(name, alt, said):
+    with pytest.raises(ValueError, match=said):
+        show.figure(draw(), name, "c", alt)
+
+
+def test_numbers_in_a_table_are_always_formatted(shown):
+    frame = pd.DataFrame({
+        "a <b>": [1.23456, None, -0.0001], "mixed": [86.22999999999999, "text", None],
+        "n": [1234567, 2, 3], "yes": [True, False, True], "far": [np.inf, 1.0, np.nan]})
+    show.table(frame, "What `row` says")
+    page = soup(shown[0])
+    assert page.caption.decode_contents() == "What <code>row</code> says"
+    assert [cell.text for cell in page.find_all("th")] == ["a <b>", "mixed", "n", "yes", "far"]
+    assert [[cell.text for cell in row.find_all("td")] for row in page.tbody.find_all("tr")] == [
+        ["1.23", "86.23", "1,234,567", "yes", "inf"], ["–", "text", "2", "no", "1.00"],
+        ["0.00", "–", "3", "yes", "–"]]
+
+
+def test_a_long_table_opens_on_a_click(shown):
+    show.table(pd.DataFrame({"a": [1]}), "All", fold="every <row>")
+    page = soup(shown[0]).find("details", class_="table", open=False)
+    assert page.summary.text == "every <row>" and page.table.caption.text == "All"
+
+
+def test_a_table_says_what_was_measured_and_what_was_modelled(shown):
+    frame = pd.DataFrame({"ms": [1.0], "pJ": [2.0], "net": ["a"]})
+    show.table(frame, "Costs.", kinds={"ms": "measured", "pJ": "modelled"})
+    assert [cell.get_text("|") for cell in soup(shown[0]).find_all("th")] == [
+        "ms |measured", "pJ |modelled", "net"]
+    show.table(frame, "Costs.", kinds="measured")
+    assert soup(shown[1]).caption.text == "Costs. All of it is measured."
+    with pytest.raises(ValueError, match="measured, modelled, simulated"):
+        show.table(frame, "Costs.", kinds={"ms": "guessed"})
+
+
+def test_cells_are_shaded_as_deep_as_asked(shown):
+    frame = pd.DataFrame({"technique": ["a", "b", "c"], "4 bits": ["0.1", "5", None]})
+    show.table(frame, "c", shade=pd.DataFrame({"4 bits": [0.0, 1.0, np.nan]}))
+    cells = soup(shown[0]).select("td.shaded")
+    assert [cell.text for cell in cells] == ["5"] and cells[0]["style"] == "--depth: 1.00"
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_from_data_are_text_in_every_place(shown, name):
+    show.table(pd.DataFrame({name: [name]}), name, fold=name)
+    show.figure(draw(name), "01_names", name, name)
+    table, figure = map(soup, shown)
+    for page in (table, figure):
+        assert not page.find(["script", "img", "b", "a"]) and "javascript" not in str(page.attrs)
+        assert not [key for tag in page.find_all(True) for key in tag.attrs if key.startswith("on")]
+    written = CONTROL.sub("\ufffd", name)
+    assert table.td.text == table.th.text == written
+    in_words = re.sub("`(.+)`", r"\1", written)             # backticks are a caption's own markup
+    assert table.summary.text == table.caption.text == figure.figcaption.text == in_words
+    assert figure.find(role="img")["aria-label"] == name
+    assert all(line in figure.svg.text for line in written.split("\n"))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_plain_name_is_letters_and_entities_alone(name):
+    assert not re.search(r"[^\w&#; ]|(?<!&)#", show.plain(name).replace("_", "!"))
+
+
+def test_sentences_are_markdown(shown):
+    show.text(f"- **{show.plain('a*b')}** wins")
+    assert shown == ["- **a&#42;b** wins"]
