@@ -6,8 +6,7 @@ import pytest
 
 from lib import tables
 from lib.base import paths
-from lib.tables import claims
-from lib.tables import Row
+from lib.tables import Row, claims
 
 NET = {"task": "telescope@edge", "model": "mlp_simple", "split": "test", "metric": "accuracy"}
 

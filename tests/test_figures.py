@@ -8,6 +8,7 @@ import pytest
 from lib import tables
 from lib.page import figures, style
 from lib.tables import Row
+from lib.tables.losses import DENSE, UNTOUCHED
 from tests.toys import blobs
 
 
@@ -25,11 +26,14 @@ def ticks(labels) -> list[str]:
     return [label.get_text() for label in labels]
 
 
-def losses(quantizers: dict[str, list[float]], bits=(np.log2(3), 2, 4), task="one"):
+BITS = (np.log2(3), 2, 4)
+
+
+def losses(quantizers: dict[str, list[float]], bits=BITS, task="one"):
     return pd.DataFrame([
-        {"task": task, "model": "net", "quantizer": name, "bits": b, "loss": loss,
+        {"task": task, "net": "net", "quantizer": name, "bits_asked": asked, "loss": loss,
          "low": loss - 0.1, "high": loss + 0.1}
-        for name, row in quantizers.items() for b, loss in zip(bits, row, strict=True)])
+        for name, row in quantizers.items() for asked, loss in zip(bits, row, strict=True)])
 
 
 SWEEP = {"good": [1, 0.5, 0], "better": [0.5, 0.2, 0], "fair": [2, 1, 0.1], "poor": [40, 4, 0.5],
@@ -58,24 +62,24 @@ def test_a_quantizer_of_one_net_alone_does_not_win_where_all_are_alike():
     """An edge_ name that ran only where every other lost nothing either gains on nobody."""
     table = pd.concat([losses(SWEEP), losses({"alone": [0, 0, 0], "good": [0, 0, 0]}, task="two")])
     first, second = figures.ptq.losses_by_bits(table).axes
-    assert "alone" not in texts(first) + texts(second) and first.get_title(loc="left") == "one · net"
+    assert "alone" not in texts(first) + texts(second)
+    assert first.get_title(loc="left") == "one · net"
 
 
 def points() -> pd.DataFrame:
-    ptq = figures.ptq
     table = pd.DataFrame([
-        ("one", "net", ptq.UNTOUCHED, "", 100, 0.0, False), ("one", "net", "rounded", "gptq 4 bits",
-         12.5, 0.2, True), ("one", "net", "rounded", "gptq 2 bits", 6.0, 3.0, True),
-        ("one", "net", "rounded", "affine 2 bits", 6.5, 30.0, False),
-        ("one", "net", ptq.DENSE, "", 10.0, 1.5, False)],
-        columns=["task", "model", "technique", "label", "KiB", "loss", "on_front"])
+        ("one", "net", UNTOUCHED, 100, 0.0, False), ("one", "net", "gptq, 4 bits", 12.5, 0.2, True),
+        ("one", "net", "gptq, 2 bits", 6.0, 3.0, True),
+        ("one", "net", "affine, 2 bits", 6.5, 30.0, False),
+        ("one", "net", DENSE, 10.0, 1.5, False)],
+        columns=["task", "net", "technique", "KiB", "loss", "front"])
     return table.assign(low=table.loss - 0.1, high=table.loss + 0.1)
 
 
 def test_the_front_names_the_smallest_kept_net_the_dense_ones_and_doing_nothing():
     axis, = figures.ptq.front(points()).axes
     assert {text.strip() for text in texts(axis)} == {
-        "as trained", "smaller dense nets", "gptq 4 bits, 12.5 KiB"}
+        "as trained", "dense nets", "gptq, 4 bits, 12.5 KiB"}
     joined = next(line for line in axis.lines if line.get_color() == style.ACCENT)
     assert list(joined.get_xdata()) == [6.0, 12.5]                      # on the front, by size
     assert axis.get_xscale() == "log"
@@ -83,7 +87,8 @@ def test_the_front_names_the_smallest_kept_net_the_dense_ones_and_doing_nothing(
 
 def steps(scores: dict[str, float], net="net", bits=4) -> pd.DataFrame:
     return pd.DataFrame([{"net": net, "rung": rung, "bits": bits, "score": score, "low": score - 1,
-                          "high": score + 1, "metric": "accuracy"} for rung, score in scores.items()])
+                          "high": score + 1, "metric": "accuracy"}
+                         for rung, score in scores.items()])
 
 
 LADDER = {"as published": 10.0, "zero is a level": 30.0, "control: new statistics": 90.0,
@@ -100,7 +105,8 @@ def test_a_ladder_has_a_panel_a_net_its_rungs_from_top_to_bottom_and_hollow_cont
     assert [axis.get_title(loc="left") for axis in (left, right)] == [
         "net, 92.30 as trained", "other, 91.00 as trained"]
     assert ticks(left.get_yticklabels()) == list(LADDER)
-    rungs = next(line for line in left.lines if line.get_linestyle() == "-" and len(line.get_xdata()) > 2)
+    drawn = [line for line in left.lines if line.get_linestyle() == "-"]
+    rungs = next(line for line in drawn if len(line.get_xdata()) > 2)
     assert list(rungs.get_xdata()) == [10, 30, 85] and rungs.get_ydata()[0] > rungs.get_ydata()[1]
     hollow = next(line for line in left.lines if line.get_markerfacecolor() == "none")
     assert list(hollow.get_xdata()) == [90]

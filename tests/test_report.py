@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from lib.base import paths
-from lib.page import markup, report, show
+from lib.page import markup, show
 from lib.study import parameters
 from tests import pages as made
 from tests.toys import HOSTILE

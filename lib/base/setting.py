@@ -1,4 +1,4 @@
-"""Setting: what was asked of a model, as flat and plain values. Its fields are columns of every table."""
+"""Setting: what was asked of a model, as plain values. Its fields are columns of every table."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""A trial is data: which net, what is asked of it, which part of which data. `measured` makes it a row.
+"""A trial is data: which net, what is asked of it, on which data. `measured` makes it a row.
 
 Nothing here imports torch when it is imported.
 """

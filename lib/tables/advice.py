@@ -54,8 +54,9 @@ def _among_all(points: pd.DataFrame, nets: int) -> list[str]:
     smallest = points[points.by_mean]
     dense = smallest[smallest.technique == DENSE]
     same = smallest[smallest.technique == UNTOUCHED]
-    told = [f"Of all that was tried, the smallest net within a point of the one trained is a rounded "
-            f"one on {len(smallest) - len(dense) - len(same)} of {nets}"]
+    rounded = len(smallest) - len(dense) - len(same)
+    told = ["Of all that was tried, the smallest net within a point of the one trained is a "
+            f"rounded one on {rounded} of {nets}"]
     if len(dense):
         told.append(f"a smaller net trained from scratch on {len(dense)} ({_names(dense)})")
     if len(same):

@@ -105,8 +105,8 @@ def save_table(name: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def load_table(name: str, folder: Path | None = None) -> pd.DataFrame:
-    """A table kept by `save_table`, or one of data/published; empty if there is none. A missing text
-    is ""."""
+    """A table kept by `save_table`, or one of data/published; empty if there is none. Where a text
+    is missing it is ""."""
     path = (folder or paths.run_folder()) / f"{name}.csv"
     if not path.exists():
         return pd.DataFrame()
