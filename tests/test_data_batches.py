@@ -62,6 +62,14 @@ def test_images_that_stay_in_files_are_the_same_task(folder, monkeypatch):
     assert facts.duplicates(streamed) == facts.duplicates(whole)
 
 
+def test_images_of_another_size_are_resized_bilinearly(folder):
+    with Image.open(folder / "dog" / "3.png") as image:
+        wanted = np.asarray(image.resize((8, 8), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    task = data.load("imagefolder:own")
+    whole = torch.cat([task.train.x, task.val.x, task.test.x])
+    assert (whole == torch.from_numpy(wanted.copy()).float() / 255).flatten(1).all(1).sum() == 1
+
+
 def test_a_training_from_files_ends_at_the_same_weights(folder, monkeypatch):
     ends, scores = [], []
     for task in in_memory_and_from_files(monkeypatch):
