@@ -1,6 +1,7 @@
 """Counting: formulas against torch's own counter, bytes against what is stored."""
 
 import copy
+import inspect
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
-from lib import energy, models
+from lib import energy, models, prune
 from tests.test_models import DIGITS, IMAGES, WINDOWS, like
 from tests.toys import blobs
 
@@ -53,6 +54,37 @@ def test_groups_divide_the_count():
         assert table.macs.tolist() == [25 * 12 * 8 // groups * 9, 12 * 25 * 3]
         assert table.activation_bytes.tolist() == [4 * 25 * (8 + 12), 4 * (12 * 25 + 3)]
         assert table.type.tolist() == ["Conv2d", "Linear"]
+
+
+def test_other_convolutions_are_counted_and_what_is_not_known_is_missing():
+    kinds = [(nn.Conv3d(2, 3, 3), (2, 5, 5, 5)), (nn.ConvTranspose1d(4, 6, 3, groups=2), (4, 9)),
+             (nn.ConvTranspose2d(2, 3, 3, stride=2), (2, 5, 5))]
+    for layer, shape in kinds:
+        counter, x = FlopCounterMode(display=False), torch.rand(1, *shape)
+        with counter, torch.no_grad():
+            layer(x)
+        assert 2 * energy.macs(layer, x) == counter.get_total_flops() > 0
+    words = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 2))
+    assert energy.macs(words, torch.zeros(1, 3, dtype=torch.long)) == 3 * 4 * 2
+    for unknown in (nn.LSTM(4, 4), nn.MultiheadAttention(4, 2, batch_first=True)):
+        net = nn.ModuleDict({"first": nn.Linear(4, 4), "second": unknown})
+        three = len(inspect.signature(unknown.forward).parameters) > 3
+        net.forward = lambda x, net=net, three=three: net["second"](
+            *[net["first"](x)] * (3 if three else 1))
+        table = energy.layers(net, torch.rand(1, 2, 4)).set_index("layer")
+        assert table.macs["first"] == 32 and table.macs.isna()["second"]
+        assert table.macs_nonzero.isna()["second"]
+        assert energy.macs(net, torch.rand(1, 2, 4)) is None
+
+
+def test_products_with_zero_weights_are_told_apart():
+    model = models.build("resnet8", DIGITS, width=4)
+    thin = prune.prune(model, amount=0.7)
+    table = energy.layers(thin, one(DIGITS)).set_index("layer")
+    assert table.macs.equals(energy.layers(model, one(DIGITS)).set_index("layer").macs)
+    conv = thin.layer2[0].conv1
+    assert table.macs_nonzero["layer2.0.conv1"] == 16 * int(conv.weight.count_nonzero())
+    assert 0 < table.macs_nonzero.sum() < 0.7 * table.macs.sum()
 
 
 def test_bytes_are_all_that_is_stored():

@@ -1,6 +1,8 @@
 """The nets: sizes as published, options that change something, inputs normalised inside."""
 
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,6 +109,18 @@ def test_unknown_names_and_options_list_what_there_is():
         models.build("transformer_t1", WINDOWS, heads=5)
     with pytest.raises(ValueError, match="dropout=1.5"):
         models.build("transformer_t1", WINDOWS, dropout=1.5)
+
+
+def test_only_the_file_of_the_model_is_imported():
+    assert set(models.MODELS) == set(names.MODELS)
+    assert models.file_of("resnet20").name == "resnet.py"
+    with pytest.raises(ValueError, match="no model 'resnet21'"):
+        models.file_of("resnet21")
+    told = subprocess.run(
+        [sys.executable, "-c", "import sys; from lib import models; from tests.toys import blobs; "
+         "models.build('mlp_simple', blobs()); print(*sorted(n for n in sys.modules if "
+         "n.startswith('lib.models.')))"], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["lib.models.mlp", "lib.models.net"]
 
 
 def test_build_arguments_rebuild_the_model():

@@ -81,3 +81,14 @@ def test_what_is_wrong_is_said():
         prune.prune(net(), "l7")
     with pytest.raises(ValueError, match="amount=1: choose a share"):
         prune.prune(net(), "magnitude_l1", 1)
+    with pytest.raises(ValueError, match="no structure '2:4'"):
+        prune.prune(net(), "magnitude_l1", 0.5, structure="2:4")
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_codes_and_weights_of_half_precision_lose_the_same(kind):
+    torch.manual_seed(0)
+    small = quant.ptq(nn.Sequential(nn.Linear(256, 64)).to(kind), "affine", bits=8)
+    thin = prune.prune(small, amount=0.5)[0]
+    assert torch.equal(thin.weight, thin.compressed["weight"].dequantize())
+    assert (thin.weight == 0).float().mean() >= 0.5

@@ -188,3 +188,25 @@ def test_edge_multipoint_leaves_the_first_and_the_last_parameter_and_all_biases(
     small = quant.ptq(net(), "edge_multipoint", bits=3)
     assert {n: set(m.compressed) for n, m in small.named_modules() if hasattr(m, "compressed")} \
         == {"1": {"weight"}, "4": {"weight"}, "6": {"weight"}}
+
+
+# Shared weights.
+
+def tied() -> nn.Module:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+    model[2].weight = model[0].weight
+    return model
+
+
+@pytest.mark.parametrize("method", ["affine", "hqq", "nearest_normal", "multipoint", "gptq"])
+def test_a_shared_weight_is_quantized_once_and_stays_shared(method):
+    small = quant.ptq(tied(), method, bits=3, calibration=torch.randn(64, 8))
+    assert small[0].weight is small[2].weight
+    for layer in (small[0], small[2]):
+        assert torch.equal(layer.weight, layer.compressed["weight"].dequantize())
+
+
+def test_brecq_refuses_a_shared_weight():
+    with pytest.raises(ValueError, match="0, 2 share a weight"):
+        quant.ptq(tied(), "brecq", bits=3, calibration=torch.randn(64, 8), steps=2)

@@ -53,11 +53,11 @@ def prune(model: nn.Module, method: str = "magnitude_l1", amount: float = 0.5,
 
 def _cut(model: nn.Module, tensor: Stored, limit: float) -> None:
     """Let the tensor's values of magnitude `limit` or less be 0, in place."""
-    value = tensor.value                        # shares its memory with the parameter
-    small = tensor.quantized and tensor.quantized.without(limit)
-    if small is None:
+    value, small = tensor.value, None           # value shares its memory with the parameter
+    if tensor.quantized is None:
         value[value.abs() <= limit] = 0
     else:
+        small = tensor.quantized.without(limit)
         value.copy_(small.dequantize())
     for module, key in tensor.places:
         owner = model.get_submodule(module)
