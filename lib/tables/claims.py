@@ -40,7 +40,7 @@ def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     (conclusion or cell), task (of a cell), claim, published, ours, low, high, verdict, rows (how
     many tested it).
     """
-    own = rows[(rows.split == "test") & (rows.recipe == "edge") & (rows.pruner == "")]
+    own = rows[(rows.split == "test") & (rows.recipe == "edge") & _as_edge_rounded(rows)]
     own = own.assign(net=own.task + "/" + own.model, mse=own.score2.where(own.metric2 == "rmse")**2)
     wanted = set(cells.task + "/" + cells.model)
     several = own[own.groupby("net").seed.transform("nunique") >= SEEDS]
@@ -62,6 +62,13 @@ def by_verdict(judged: pd.DataFrame) -> pd.DataFrame:
                          index=judged.index, name="verdict")
     counts = pd.crosstab(about, verdicts, margins=True, margins_name="all")
     return counts.reset_index().rename_axis(columns=None)
+
+
+def _as_edge_rounded(rows: pd.DataFrame) -> pd.Series:
+    """Rows of nets as trained, and of nets of which only the weights are rounded, with one range a
+    tensor as Edge has it: nothing pruned, repaired or done to activations."""
+    return (rows.granularity.isin(["", "tensor"]) & (rows.pruner == "") & (rows.repairs == "")
+            & rows.a_bits.isna())
 
 
 def _line(claim: str, published: float | None, verdict: str, rows: int = 0,

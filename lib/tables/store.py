@@ -105,12 +105,10 @@ def save_table(name: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def load_table(name: str, folder: Path | None = None) -> pd.DataFrame:
-    """A table kept by `save_table`, or one of data/published; empty if there is none. Where a text
-    is missing it is ""."""
+    """A table kept by `save_table`, or one of data/published; empty if there is none. What is text
+    in a row is text here, "" where there is none."""
     path = (folder or paths.run_folder()) / f"{name}.csv"
     if not path.exists():
         return pd.DataFrame()
-    table = pd.read_csv(paths.reads(path))
-    for column in set(table) & TEXT:            # an empty column is read as one of numbers
-        table[column] = table[column].astype(object).where(table[column].notna(), "")
-    return table
+    table = pd.read_csv(paths.reads(path), dtype=dict.fromkeys(TEXT, str))
+    return table.fillna(dict.fromkeys(TEXT.intersection(table.columns), ""))

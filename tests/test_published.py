@@ -1,0 +1,217 @@
+"""The contract over the committed tables: what any reader of data/results may rely on."""
+
+import functools
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from lib import tables
+from lib.base import paths
+from lib.base.metric import METRICS
+from lib.study import cache, compare
+from lib.tables import claims, rows
+
+STEMS = ("01_data", "02_train", "03_ptq", "10_report")
+MOST_BYTES = 16e6               # of data/results and figures/full together
+ROUNDED = 5e-6                  # of a number with six digits
+NUMBER = re.compile(r"-?\d+\.?\d*(e[-+]\d+)?")
+
+
+@pytest.fixture(autouse=True)
+def published(monkeypatch):
+    monkeypatch.setattr(paths, "_profile", "published")
+
+
+@functools.cache
+def table(stem: str) -> pd.DataFrame:
+    return tables.load(stem)
+
+
+@functools.cache
+def scores(stem: str) -> dict[str, np.ndarray]:
+    return tables.load_scores(stem)
+
+
+def raw(stem: str) -> pd.DataFrame:
+    return pd.read_csv(paths.RESULTS / f"{stem}.csv", dtype=str, keep_default_na=False)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_columns_ids_keys_and_order(stem):
+    written, found = raw(stem), table(stem)
+    assert list(written) == list(tables.COLUMNS)
+    keys = [tuple(line[1:]) for line in found[["id", *tables.KEY]].itertuples(index=False)]
+    assert [tables.identify(key) for key in keys] == list(written["id"])
+    assert written["id"].is_unique
+    assert not written.duplicated(list(tables.KEY)).any()
+    assert tables.ordered(found)["id"].tolist() == written["id"].tolist()
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_row_is_one_that_can_be(stem):
+    for line in table(stem).to_dict("records"):
+        values = {name: value for name, value in line.items()
+                  if name != "id" and value != "" and pd.notna(value)}
+        whole = {name: int(value) for name, value in values.items() if name in rows.WHOLE}
+        assert tables.Row(**(values | whole)).id == line["id"]      # raises for what cannot be
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_scores_lie_within_their_intervals_and_metrics_are_known(stem):
+    found = table(stem)
+    assert (found.score_low <= found.score).all() and (found.score <= found.score_high).all()
+    assert (found.score <= found.metric.map(lambda name: METRICS[name].best)).all()
+    assert (found.n > 0).all() and found.loss.notna().all()
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_scores_per_example_are_of_their_rows(stem):
+    found = table(stem).set_index("id")
+    assert scores(stem).keys() <= set(found.index)
+    accurate = found[found.metric == "accuracy"]
+    assert set(accurate.index) <= scores(stem).keys()
+    for name, values in scores(stem).items():
+        assert values.shape == (found.n[name],)
+    for row in accurate.itertuples():
+        total = METRICS["accuracy"].total(scores(stem)[row.Index])
+        assert float(f"{total:.6g}") == row.score
+
+
+@pytest.mark.parametrize("stem", ["01_data", "02_train"])
+def test_squared_errors_are_those_of_r2_and_rmse(stem):
+    found = table(stem)
+    regressions = found[found.metric == "r2"]
+    for _, part in regressions.groupby(["task", "fold", "split", "n"], dropna=False):
+        errors = np.array([scores(stem)[name].mean(dtype=float) for name in part["id"]])
+        assert errors == pytest.approx(part.score2.to_numpy() ** 2, rel=4 * ROUNDED)
+        # What they are divided by is the data's: the same for every model of this part.
+        learned = (1 - part.score > 1e-2).to_numpy()
+        deviation = errors[learned] / (1 - part.score[learned])
+        assert deviation.to_numpy() == pytest.approx(deviation.mean(), rel=2e-3)
+
+
+def test_macro_f1_of_a_constant_answer_is_what_its_accuracy_makes_it():
+    """One class of k is answered: its precision is the accuracy p, its recall 1, its F1 therefore
+    2p / (1 + p), and that of every other class 0."""
+    classes = tables.load_table("01_parts").set_index("task").classes
+    majority = table("01_data")[lambda found: (found.model == "majority")
+                                & (found.metric2 == "macro_f1")]
+    assert len(majority) > 20
+    share = majority.score / 100
+    expected = 100 * 2 * share / (1 + share) / majority.task.map(classes)
+    assert majority.score2.to_numpy() == pytest.approx(expected.to_numpy(), rel=2 * ROUNDED)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_macro_f1_keeps_close_to_accuracy_where_a_net_has_learned(stem):
+    found = table(stem)
+    good = found[(found.metric2 == "macro_f1") & (found.score > 90)]
+    assert ((good.score2 - good.score).abs() < 10).all()
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_bytes_hold_the_bits_that_were_asked(stem):
+    found = table(stem)
+    found = found[found.params.notna()]
+    assert (found.nonzero <= found.params).all() and (found.nonzero >= 0).all()
+    plain = found[tables.untouched(found)]
+    assert (plain.bits_per_weight == 32).all() and (plain.size_bytes >= 4 * plain.params).all()
+    small = found[~tables.untouched(found)]
+    asked = tables.bits_asked(small)
+    stored = 8 * small.size_bytes / small.params
+    # Edge rounds biases too; others keep them. Ternary codes go five to a byte: 1.6 for log₂ 3.
+    assert (stored[asked.notna()] >= asked[asked.notna()]).all()
+    known = small[small.bits_per_weight.notna()]
+    assert len(known) >= 0.9 * len(small)
+    known_asked = tables.bits_asked(known)
+    assert (known.bits_per_weight[known_asked.notna()] >= known_asked.dropna() - ROUNDED).all()
+    assert (small.arithmetic == "simulated").all() and (plain.arithmetic == "float").all()
+
+
+def test_a_net_has_the_same_score_in_every_notebook():
+    same = ["task", "model", *rows.FIELDS, "seed", "fold", "split", "n"]
+    plain = [table(stem)[tables.untouched(table(stem))] for stem in STEMS[:3]]
+    together = pd.concat(plain).assign(fold=lambda found: found.fold.fillna(-1))
+    groups = together.groupby(same, dropna=False)
+    assert (groups.size() > 1).sum() >= 50                  # 02 and 03 share these
+    for column in ("score", "score_low", "score_high", "score2", "params", "size_bytes", "macs"):
+        assert (groups[column].nunique() <= 1).all(), column
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_costs_belong_to_rows_and_say_how_they_are_known(stem):
+    costs = tables.load_costs(stem)
+    assert list(costs) == list(rows.COST_COLUMNS)
+    assert set(costs["id"]) <= set(table(stem)["id"])
+    assert costs.kind.isin(rows.KINDS).all()
+    assert (costs.source.str.len() > 0).all() and (costs.value >= 0).all()
+    assert not costs.duplicated(["id", "quantity", "source"]).any()
+    ranged = costs[costs.low.notna()]
+    assert (ranged.low <= ranged.value).all() and (ranged.value <= ranged.high).all()
+
+
+def test_trainings_and_timings_have_their_costs():
+    costs = tables.load_costs("02_train")
+    assert set(costs["id"][costs.quantity == "spent_s"]) == set(table("02_train")["id"])
+    timed = tables.load_table("02_latency")
+    assert sorted(timed.latency_s) == sorted(costs.value[costs.quantity == "latency_s"])
+
+
+@pytest.mark.parametrize("path", sorted(paths.RESULTS.glob("*.csv")), ids=lambda path: path.stem)
+def test_numbers_have_at_most_six_digits(path):
+    written = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column in written:
+        values = set(written[column]) - {""}
+        if column == "id" or not all(NUMBER.fullmatch(value) for value in values):
+            continue
+        for value in values:
+            assert "." not in value or float(f"{float(value):.6g}") == float(value), column
+            assert value != "nan"
+
+
+def test_losses_are_those_of_the_rows():
+    written = tables.load_table("03_losses")
+    nets = list(dict.fromkeys(written.task + "/" + written.net))
+    asked = yaml.safe_load((paths.PARAMS / "full" / "03_ptq.yaml").read_text())
+    assert nets == [*asked["pairs"], asked["ladder_pair"]]
+    again = tables.losses(table("03_ptq"), nets, scores("03_ptq"))
+    assert again.attrs["left_out"] == []
+    assert (again.technique == written.technique).all()
+    for column in ("loss", "low", "high", "score", "KiB", "base_KiB", "bits_asked"):
+        assert written[column].to_numpy() == pytest.approx(
+            again[column].to_numpy(float), rel=2 * ROUNDED, abs=1e-12, nan_ok=True), column
+
+
+def test_claims_are_those_of_the_rows():
+    written = tables.load_table("claims")
+    again = claims.judge(table("03_ptq"), tables.load_table("edge_ptq", paths.PUBLISHED))
+    for column in ("study", "claim", "verdict", "rows"):
+        assert (written[column] == again[column]).all(), column
+    assert written.ours.to_numpy() == pytest.approx(again.ours.to_numpy(), rel=2 * ROUNDED,
+                                                    nan_ok=True)
+
+
+def test_every_file_of_weights_is_a_net_of_these_rows():
+    trained = {compare.training(row) for stem in ("02_train", "03_ptq")
+               for row in table(stem).itertuples()}
+    files = {cache.committed(step).name for step in trained}
+    committed = {path.name for path in paths.WEIGHTS.glob("*.safetensors")}
+    assert len(committed) >= 10 and committed <= files
+
+
+def test_models_are_named_without_their_sizes():
+    for path in sorted(paths.RESULTS.glob("*.csv")):
+        header = pd.read_csv(path, nrows=0)
+        if "model" in header:
+            models = pd.read_csv(path, usecols=["model"], dtype=str).model
+            assert not models.str.count(r"[ =]").any(), path.name
+
+
+def test_all_of_it_is_small():
+    def size(folder: Path) -> int:
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert size(paths.RESULTS) + size(paths.FIGURES / "full") <= MOST_BYTES

@@ -1,0 +1,196 @@
+"""Rows and costs: kept and read again as they are; means, intervals and people."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import tables
+from lib.base import paths
+from lib.base.setting import FIELDS
+from lib.tables import Cost, Row
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    monkeypatch.setattr(paths, "_profile", "toy")
+    return tmp_path / "toy"
+
+
+def row(**more):
+    """A row as 03 saves them: telescope's MLP, by GPTQ in 4 bits, on fold 0."""
+    return Row(**({
+        "task": "telescope", "model": "mlp_complex", "seed": 0, "fold": 0, "n": 3, "recipe": "ours",
+        "quantizer": "gptq", "bits": 4, "metric": "accuracy", "score": 66.66666666,
+        "score_low": 0.0, "score_high": 100.0, "metric2": "macro_f1", "score2": 60.0, "loss": 0.5,
+        "bits_per_weight": 4.25, "a_bits_mean": 32.0, "sparsity": 0.25, "arithmetic": "simulated",
+        "params": 4642, "nonzero": 3500, "size_bytes": 3324, "macs": 4560,
+        "scores": np.array([1, 0, 1], np.uint8)} | more))
+
+
+def test_rows_come_back_as_they_were_saved(folder):
+    rows = [row(fold=fold, score=80 + fold / 3) for fold in (2, 0, 1)]
+    costs = [Cost(rows[0].id, "spent_s", "measured", "clock", 0.125, 0.1, 0.2),
+             Cost(rows[1].id, "latency_s", "measured", "30 windows", 1e-5)]
+    tables.save("03_ptq", rows, costs, {"git": "abc"})
+    table = tables.load("03_ptq")
+    assert list(table.fold) == [0, 1, 2]                            # by their key
+    assert list(table.score) == [80, 80.3333, 80.6667]              # six digits
+    assert list(table["id"]) == [rows[i].id for i in (1, 2, 0)]
+    assert tables.provenance("03_ptq") == {"git": "abc"}
+    scores = tables.load_scores("03_ptq")
+    assert scores.keys() == set(table["id"]) and all(list(v) == [1, 0, 1] for v in scores.values())
+    kept = tables.load_costs("03_ptq").set_index("quantity")
+    assert list(kept.loc["spent_s"])[1:] == ["measured", "clock", 0.125, 0.1, 0.2]
+    assert kept["id"].to_dict() == {"spent_s": rows[0].id, "latency_s": rows[1].id}
+    first = (folder / "03_ptq.csv").read_text().splitlines()[1]
+    assert ",4642,3500,3324,4560," in first                         # whole numbers stay whole
+
+
+def test_every_column_keeps_its_own_type():
+    """Text that is asked for nowhere is "", not NaN; a number that is missing is NaN, not ""."""
+    tables.save("02_train", [row(quantizer="", bits=None, recipe="")], [], {})
+    table = tables.load("02_train")
+    assert list(table) == list(tables.COLUMNS)
+    assert (table.recipe[0], table.quantizer[0], table.repairs[0], table.policy[0]) == ("",) * 4
+    assert np.isnan(table.bits[0]) and np.isnan(table.amount[0]) and np.isnan(table.draw[0])
+    assert table.seed.dtype == table.levels.dtype == table.n.dtype == float
+    assert tables.setting_of(table.iloc[0]) == row(quantizer="", bits=None, recipe="").setting
+
+
+def test_numbers_that_are_names_stay_text():
+    digits = Row(task="0123", model="7", recipe="ours", teacher="20", metric="accuracy")
+    tables.save("02_train", [digits], [], {})
+    table = tables.load("02_train")
+    assert (table.task[0], table.model[0], table.teacher[0]) == ("0123", "7", "20")
+    assert table["id"][0] == digits.id
+
+
+def test_an_id_is_the_keys_own_however_its_numbers_are_held():
+    line = tables.frame([row()]).iloc[0]                            # all floats
+    assert tables.identify(tuple(line[name] for name in tables.KEY)) == row().id
+    for name, value in (("n", 4), ("seed", 1), ("bits", 3), ("repairs", "folded"), ("batch", 1)):
+        assert row(**{name: value}).id != row().id, name
+    assert row(score=1.0, params=1).id == row().id                  # what came out is no key
+
+
+def test_a_duplicate_key_is_refused():
+    with pytest.raises(ValueError, match="same key: telescope mlp_complex seed 0 fold 0 .*gptq, 4"):
+        tables.frame([row(), row(score=1.0)])
+
+
+@pytest.mark.parametrize("wrong", [{"arithmetic": "fast"}, {"split": "dev"}, {"bits": None}])
+def test_a_row_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ValueError, match="fast|dev|without bits"):
+        row(**wrong)
+
+
+@pytest.mark.parametrize("kind, source, said", [
+    ("guessed", "by eye", "measured or modelled"), ("measured", "", "by what")])
+def test_a_cost_says_how_it_is_known(kind, source, said):
+    with pytest.raises(ValueError, match=said):
+        Cost("ab", "energy_j", kind, source, 1.0)
+
+
+def test_costs_belong_to_rows_that_are_there():
+    with pytest.raises(ValueError, match="costs of 1 rows that are not there"):
+        tables.save("03_ptq", [row()], [Cost("ab", "spent_s", "measured", "clock", 1.0)], {})
+
+
+def test_the_published_rows_are_not_written_by_a_run(monkeypatch):
+    monkeypatch.setattr(paths, "_profile", "published")
+    with pytest.raises(ValueError, match="publish"):
+        tables.save("02_train", [row()], [], {})
+
+
+def test_nothing_run_is_an_empty_table():
+    nothing = tables.load("09_nothing")
+    assert len(nothing) == 0 and list(nothing) == list(tables.COLUMNS)
+    assert tables.provenance("09_nothing") == {} and len(tables.load_costs("09_nothing")) == 0
+
+
+def test_a_table_without_a_column_of_today_or_with_one_of_tomorrow_loads(folder):
+    tables.save("02_train", [row()], [], {})
+    path = folder / "02_train.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.drop(columns=["policy", "macs_nonzero"]).assign(humidity="3").to_csv(path, index=False)
+    old = tables.load("02_train")
+    assert list(old) == list(tables.COLUMNS) and old.policy[0] == "" and old.score[0] == 66.6667
+    assert np.isnan(old.macs_nonzero[0])
+
+
+def test_settings_in_other_tables_stay_text():
+    tables.save_table("03_losses", tables.frame([row(teacher="20")])[["model", *FIELDS]])
+    line = tables.load_table("03_losses").iloc[0]
+    assert tables.setting_of(line) == row(teacher="20").setting
+    assert len(tables.load_table("03_nothing")) == 0
+
+
+def test_bits_asked_are_bits_or_the_logarithm_of_levels():
+    table = tables.frame([row(), row(bits=None, levels=3), row(bits=None, quantizer="")])
+    assert list(tables.bits_asked(table)[:2]) == [4, np.log2(3)]
+    assert np.isnan(tables.bits_asked(table)[2])
+
+
+def test_the_bootstrap_of_a_mean_covers_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    few, many = 0, 0
+    for _ in range(200):
+        low, high = tables.bootstrap_mean(rng.choice([-1.0, 0.0, 1.0], 400))
+        few += low <= 0 <= high
+        low, high = tables.bootstrap_mean(rng.normal(size=400))
+        many += low <= 0 <= high
+    assert 180 <= few <= 199 and 180 <= many <= 199      # 95 % of 200, give or take
+
+
+def test_t_interval_is_the_textbook_one():
+    mean, low, high = tables.t_interval([1, 2, 3, 4, 5])
+    assert mean == 3 and high - 3 == pytest.approx(2.776445 * np.sqrt(2.5 / 5), rel=1e-5)
+    assert low == pytest.approx(6 - high)
+    assert np.isnan(tables.t_interval([1.0])[1])
+
+
+def test_summary_averages_seeds_within_folds():
+    rows = [row(fold=fold, seed=seed, score=80.0 + fold + seed, score2=70.0 + fold, size_bytes=size)
+            for fold, size in ((0, 100), (1, 200), (2, 900)) for seed in (0, 2)]
+    line = tables.summary(tables.frame(rows)).iloc[0]
+    mean, low, high = tables.t_interval([81, 82, 83])
+    assert (line.score, line.low, line.high, line.over) == (mean, low, high, "folds")
+    assert (line.runs, line.score2, line.size_bytes, line.metric) == (6, 71, 200, "accuracy")
+
+
+def test_summary_is_over_draws_where_nothing_else_varies():
+    rows = [row(draw=draw, score=80.0 + draw, score_low=0.0, score_high=1.0) for draw in range(3)]
+    line = tables.summary(tables.frame(rows)).iloc[0]
+    assert (line.score, line.low, line.high) == tables.t_interval([80, 81, 82])
+    assert line.over == "draws"
+
+
+def test_summary_of_one_row_has_its_own_interval_over_examples():
+    line = tables.summary(tables.frame([row(score_low=50.0, score_high=70.0)])).iloc[0]
+    assert (line.low, line.high, line.over, line.runs) == (50, 70, "examples", 1)
+
+
+def test_summary_keeps_settings_apart():
+    rows = [row(), row(repairs="folded"), row(bits=3), row(granularity="tensor")]
+    assert len(tables.summary(tables.frame(rows))) == 4
+
+
+def test_a_summary_of_nothing_has_its_columns():
+    nothing, full = (tables.summary(tables.frame(rows)) for rows in ([], [row()]))
+    assert list(nothing) == list(full) and len(nothing) == 0 and "score2" in nothing
+
+
+def test_people_are_scored_alone_and_leads_are_on_the_same_people():
+    rows = tables.frame([row(model="net"), row(model="knn"), row(model="svm")])
+    group = np.array([7, 7, 3, 3])
+    right = {"net": [1, 1, 1, 0], "knn": [1, 0, 0, 0], "svm": [0, 0, 0, 0]}
+    people = pd.concat([tables.by_subject(line, np.array(right[line.model], np.uint8), group)
+                        for line in rows.itertuples()])
+    assert people[people.model == "net"].set_index("subject").score.to_dict() == {3: 50, 7: 100}
+    table = tables.leads(people, ["svm", "knn", "hgb"]).set_index("model")
+    assert tuple(table.loc["net", ["lead", "lead_low", "lead_high"]]) == tables.t_interval([50, 50])
+    assert tuple(table.loc["net", ["score", "low", "high"]]) == tables.t_interval([50, 100])
+    assert table.lead["knn"] == 0 and table.lead["svm"] == -25 and set(table.subjects) == {2}
+    with pytest.raises(ValueError, match="4 scores, but the subjects of 3"):
+        tables.by_subject(next(rows.itertuples()), np.ones(4), group[:3])
