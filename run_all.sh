@@ -5,7 +5,7 @@ set -eu
 usage() {
     cat <<'TEXT'
 ./run_all.sh                  set up, run the quick study (minutes, no network), render its report
-./run_all.sh full [NN]        the full study, from notebook NN (number or name) on; says its cost first
+./run_all.sh full [NN]        the full study, from NN on (a number or name); says its cost first
 ./run_all.sh study PATH.yaml  your own study: a file of parameters (see README, "Your own study")
 ./run_all.sh report           render the committed rows of the full study, in under a minute
 ./run_all.sh compare [NAME]   my rows against the committed ones; status 1 if they did not come back
