@@ -202,8 +202,8 @@ def test_accuracy_and_r2_never_share_an_axis_and_no_axis_passes_its_best():
 def test_the_matrix_holds_the_worst_loss_over_nets():
     table = pd.DataFrame([
         ("gptq", 4, "one", 0.1), ("gptq", 4, "two", 0.4), ("gptq", np.log2(3), "one", 250.0),
-        ("affine", 4, "one", -0.001)], columns=["technique", "bits", "task", "loss"])
-    frame, shade = figures.report.matrix(table.assign(model="net"))
+        ("affine", 4, "one", -0.001)], columns=["technique", "bits_asked", "task", "loss"])
+    frame, shade = figures.report.matrix(table.assign(net="net"))
     assert list(frame.columns) == ["technique", "4 bits", "3 levels"]
     assert frame["4 bits"].tolist() == ["0.40", "0.00 (1 net)"]
     assert frame["3 levels"].tolist()[0] == "250" and pd.isna(frame["3 levels"][1])

@@ -82,20 +82,20 @@ def _counts(column: pd.Series) -> pd.Series:
 def matrix(losses: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Technique × bits: the worst loss over nets, as a table and its shades, for `show.table`.
 
-    losses: technique, bits (text or number), task, model, loss in points (a hundredth of R² is one);
+    losses: technique, bits_asked (text or number), task, net, loss in points (of R² hundredths);
     techniques and bits keep the order in which they come. A cell with fewer nets than the
     fullest one of its bits says how many.
 
     >>> frame, shade = matrix(losses); show.table(frame, "…", shade=shade)      # doctest: +SKIP
     """
-    nets = losses.task.astype(str) + " " + losses.model.astype(str)
-    cells = losses.assign(net=nets).groupby(["technique", "bits"], sort=False).agg(
+    nets = losses.task.astype(str) + " " + losses.net.astype(str)
+    cells = losses.assign(net=nets).groupby(["technique", "bits_asked"], sort=False).agg(
         worst=("loss", "max"), nets=("net", "nunique")).reset_index()
-    few = cells.nets < cells.groupby("bits").nets.transform("max")
+    few = cells.nets < cells.groupby("bits_asked").nets.transform("max")
     cells["text"] = cells.worst.map(_loss) + cells.nets.map(_nets).where(few, "")
     cells["depth"] = (cells.worst / style.MOST_POINTS).clip(0, 1)
-    columns, order = (list(dict.fromkeys(losses[name])) for name in ("bits", "technique"))
-    wide = {what: cells.pivot(index="technique", columns="bits", values=what)
+    columns, order = (list(dict.fromkeys(losses[name])) for name in ("bits_asked", "technique"))
+    wide = {what: cells.pivot(index="technique", columns="bits_asked", values=what)
             .reindex(index=order, columns=columns).reset_index(names="technique")
             for what in ("text", "depth")}
     for frame in wide.values():
