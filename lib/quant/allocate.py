@@ -19,6 +19,21 @@ def _distance(outputs: Tensor, target: Tensor, measure: str) -> float:
     return float((p.exp() * (p - outputs.flatten(1).log_softmax(1))).sum(1).mean())
 
 
+def _answers(model: nn.Module, calibration) -> tuple[Tensor, dict[str, int]]:
+    """The model's outputs, and at how many positions each layer's weight serves an example."""
+    positions: dict[str, int] = {}
+
+    def count(layer: nn.Module, _, y: Tensor, name: str) -> None:
+        positions[name] = y.numel() // len(y) // len(layer.weight)
+
+    hooks = [m.register_forward_hook(lambda m, a, y, n=name: count(m, a, y, n))
+             for name, m in layers(model).items()]
+    outputs = run(model, calibration)
+    for hook in hooks:
+        hook.remove()
+    return outputs, positions
+
+
 @torch.no_grad()
 def sensitivity(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
                 bits: Sequence[int] = (2, 3, 4, 6, 8), method: str = "affine",
@@ -35,18 +50,9 @@ def sensitivity(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
         raise ValueError(f"there is no measure {measure!r}; choose one of: kl, mse")
     if calibration is None:
         raise ValueError("sensitivity needs calibration, some hundred inputs of the model")
-    training, positions = model.training, {}
-    model.eval()
-
-    def count(layer: nn.Module, _, y: Tensor, name: str) -> None:
-        positions[name] = y.numel() // len(y) // len(layer.weight)
-
-    hooks = [m.register_forward_hook(lambda m, a, y, n=name: count(m, a, y, n))
-             for name, m in layers(model).items()]
-    target = run(model, calibration)
+    training = model.training
+    target, positions = _answers(model.eval(), calibration)
     measure = measure or ("mse" if target.shape[-1] == 1 else "kl")
-    for hook in hooks:
-        hook.remove()
     lines = []
     for name, places in positions.items():
         for base in levels or [2**b for b in bits]:

@@ -18,12 +18,12 @@ from lib.layers.stored import layout
 from lib.quant.activations import Activation, attach, in_order, layer_bits
 from lib.quant.fold import fold_batch_norm
 from lib.quant.grid import choose_qparams
+from lib.quant.importance import PIECE, importance, pieces
 from lib.quant.layers import bits_by_layer, layers, run, sharing, store
 from lib.quant.rounding import SoftRounding, half_cosine, indecision
 
 NAMES = ("brecq",)
 RANDOM = NAMES          # it picks its batches at random
-PIECE = 128             # examples at a time where nothing is trained
 
 
 class _Reached(Exception):
@@ -41,12 +41,6 @@ def units(model: nn.Module, calibration) -> list[str]:
     return list(found)
 
 
-def _pieces(x) -> list:
-    if isinstance(x, tuple):
-        return list(zip(*(part.split(PIECE) for part in x), strict=True))
-    return list(x.split(PIECE))
-
-
 @torch.no_grad()
 def _arriving(model: nn.Module, unit: nn.Module, calibration) -> Tensor:
     """What enters `unit` when the model sees the calibration inputs, (n, ...)."""
@@ -58,7 +52,7 @@ def _arriving(model: nn.Module, unit: nn.Module, calibration) -> Tensor:
 
     hook = unit.register_forward_pre_hook(catch)
     try:
-        for piece in _pieces(calibration):
+        for piece in pieces(calibration):
             try:
                 run(model, piece)
             except _Reached:
@@ -66,55 +60,6 @@ def _arriving(model: nn.Module, unit: nn.Module, calibration) -> Tensor:
     finally:
         hook.remove()
     return torch.cat(seen)
-
-
-@torch.enable_grad()
-def importance(model: nn.Module, names: list[str], calibration,
-               generator: torch.Generator | None, draws: int = 4) -> dict[str, Tensor]:
-    """How much the model's answer depends on each value that the named units put out, (n, ...).
-
-    The mean of squared gradients of r·outputs, as in BRECQ's Fisher weights: r = onehot(y) − p with
-    y drawn from the model's own softmax p where outputs are (n, classes), otherwise random signs.
-    Each example's sum enters by its root, and half of the weight is spread evenly: few examples
-    near the border of two classes would have it all. The mean is 1; no labels are used.
-    """
-    found: dict[str, list[Tensor]] = {name: [] for name in names}
-    for piece in _pieces(calibration):
-        outs: dict[str, Tensor] = {}
-
-        def keep(_, args: tuple, y: Tensor, name: str, outs=outs) -> Tensor:
-            outs[name] = y.requires_grad_()
-            return y.clone()                                   # a leaf may not be changed in place
-
-        hooks = [model.get_submodule(n).register_forward_hook(
-            lambda m, a, y, n=n, keep=keep: keep(m, a, y, n)) for n in names]
-        z = run(model, piece)
-        for hook in hooks:
-            hook.remove()
-        if not z.isfinite().all():
-            raise ValueError("the model's outputs on the calibration inputs are NaN or infinite; "
-                             "look at these inputs and at the weights")
-        squares = {n: torch.zeros_like(y) for n, y in outs.items()}
-        for _ in range(draws):
-            if z.dim() == 2 and z.shape[1] > 1:
-                p = z.detach().softmax(1)
-                r = -p.scatter_add(1, torch.multinomial(p, 1, generator=generator),
-                                   -torch.ones(len(p), 1))
-            else:
-                r = torch.randint(0, 2, z.shape, generator=generator) * 2.0 - 1
-            slopes = torch.autograd.grad(z, list(outs.values()), r, retain_graph=True)
-            for n, slope in zip(outs, slopes, strict=True):
-                squares[n] += slope.square()
-        for n, square in squares.items():
-            found[n].append(square)
-    weights = {}
-    for n in names:
-        square = torch.cat(found.pop(n))
-        each = square.flatten(1).mean(1).clamp(min=1e-30).view(-1, *[1] * (square.dim() - 1))
-        square = square / each.sqrt()
-        square = square / square.mean().clamp(min=1e-30)
-        weights[n] = (0.5 + 0.5 * square.clamp(max=20)).half()
-    return weights
 
 
 def _soften(layer: nn.Module, base: int, axis: int | None, group: int | None, clip: str) -> None:
@@ -139,13 +84,8 @@ def reconstruct(unit: nn.Module, x: Tensor, clean: Tensor, target: Tensor, weigh
     x: what enters behind quantized layers; clean: in the float model; each value is x's with
     probability `mix`. The roundings' rate stays, the others' fall to 0 by a half cosine.
     """
-    members = list(unit.modules())
-    soft = [m for m in members if isinstance(m, SoftRounding)]
-    active = [m for m in members if isinstance(m, Activation) and m.bits is not None]
-    biases = [m.bias for m in members if "weight" in getattr(m, "parametrizations", {})]
-    groups = [{"params": [s.v for s in soft], "lr": lr},
-              {"params": [p for s in soft for p in (s.g, s.o)], "lr": 2e-3},
-              {"params": biases, "lr": 1e-3 * float(target.std().clamp(min=1e-6))}]
+    soft = [m for m in unit.modules() if isinstance(m, SoftRounding)]
+    active = [m for m in unit.modules() if isinstance(m, Activation) and m.bits is not None]
     with torch.no_grad():
         for s in soft:
             s.hard = True
@@ -156,21 +96,14 @@ def reconstruct(unit: nn.Module, x: Tensor, clean: Tensor, target: Tensor, weigh
     active = [a for a in active if a.scale is not None]          # a dynamic one has none to learn
     for a in active:
         a.drop, a.generator = drop, generator
-        groups.append({"params": [a.scale], "lr": 1e-3 * float(a.scale)})
         a.scale.requires_grad_()
-    optimizer = torch.optim.Adam(groups)
-    decay = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        [lambda i: 1.0] + [lambda i: half_cosine(i / max(1, steps))] * (len(groups) - 1))
+    optimizer, decay = _optimizer(unit, soft, active, float(target.std().clamp(min=1e-6)), lr,
+                                  steps)
     # Drawing a mask took a quarter of a step's time: one is drawn, and entered anywhere each time.
-    size = batch * x[0].numel()
-    mask = torch.rand(2 * size, generator=generator) < mix
+    mask = torch.rand(2 * batch * x[0].numel(), generator=generator) < mix
     for i in range(steps):
         pick = torch.randint(len(x), (batch,), generator=generator)
-        entering = x[pick]
-        if mix < 1:
-            at = int(torch.randint(size, (), generator=generator))
-            entering = torch.where(mask[at:at + size].view_as(entering), entering, clean[pick])
+        entering = x[pick] if mix == 1 else _mixed(x[pick], clean[pick], mask, generator)
         error = ((unit(entering) - target[pick]).square() * weights[pick]).mean()
         loss = error / first + weight * indecision(soft, i / steps)
         optimizer.zero_grad()
@@ -181,6 +114,26 @@ def reconstruct(unit: nn.Module, x: Tensor, clean: Tensor, target: Tensor, weigh
         s.hard = True
     for a in active:
         a.drop, a.generator, a.scale = 0.0, None, a.scale.detach()
+
+
+def _mixed(x: Tensor, clean: Tensor, mask: Tensor, generator: torch.Generator | None) -> Tensor:
+    """x where a piece of the mask, from a random place on, says so; clean elsewhere."""
+    at = int(torch.randint(x.numel(), (), generator=generator))
+    return torch.where(mask[at:at + x.numel()].view_as(x), x, clean)
+
+
+def _optimizer(unit: nn.Module, soft: list[SoftRounding], active: list[Activation], spread: float,
+               lr: float, steps: int) -> tuple[torch.optim.Adam, torch.optim.lr_scheduler.LambdaLR]:
+    """Adam over roundings, steps, biases (rates by the outputs' spread) and activations' scales."""
+    biases = [m.bias for m in unit.modules() if "weight" in getattr(m, "parametrizations", {})]
+    groups = [{"params": [s.v for s in soft], "lr": lr},
+              {"params": [p for s in soft for p in (s.g, s.o)], "lr": 2e-3},
+              {"params": biases, "lr": 1e-3 * spread}]
+    groups += [{"params": [a.scale], "lr": 1e-3 * float(a.scale.detach())}
+               for a in active]
+    optimizer = torch.optim.Adam(groups)
+    falls = [lambda i: half_cosine(i / max(1, steps))] * (len(groups) - 1)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, [lambda i: 1.0, *falls])
 
 
 def brecq(model: nn.Module, bits: int | Mapping[str, int] = 4, a_bits: int | None = None,
@@ -201,36 +154,49 @@ def brecq(model: nn.Module, bits: int | Mapping[str, int] = 4, a_bits: int | Non
     plain = fold_batch_norm(model).eval().requires_grad_(False)
     small = copy.deepcopy(plain)
     named, order = layers(small), in_order(small, calibration)
-    if shared := [n for n, twins in sharing(small).items() if len(twins) > 1]:
-        raise ValueError(f"brecq rounds each layer for itself, but {', '.join(shared)} share a "
-                         "weight; take gptq, or give each layer its own")
-    wanted = bits_by_layer(bits, named)
-    bases = {n: code_count(b) for n, b in wanted.items()}
-    if levels is not None:
-        bases = {n: code_count(None, k) for n, k in bits_by_layer(levels, wanted).items()}
-    if missed := [n for n in bases if n not in order]:
-        raise ValueError(f"no input reached {', '.join(missed)}; leave them out of bits=")
+    bases = _bases(wanted := bits_by_layer(bits, named), levels)
+    _refuse(small, bases, order)
     a_wanted = {} if a_bits is None else layer_bits(order, a_bits)
     weights = importance(plain, units(plain, calibration), calibration, generator)
     for name in units(small, calibration):
         unit, original = small.get_submodule(name), plain.get_submodule(name)
         x, clean = (_arriving(m, u, calibration) for m, u in ((small, unit), (plain, original)))
-        with torch.no_grad():
-            target = torch.cat([original(part) for part in clean.split(PIECE)])
+        target = _outputs(original, clean)
         inside = [n for n in order if n == name or n.startswith(f"{name}.")]
-        for n in inside:
-            if n in a_wanted:
-                before = getattr(named[n], "activation", None)
-                attach(named[n], Activation(a_wanted[n], a_method, before and before.smooth))
+        for n in filter(a_wanted.get, inside):
+            before = getattr(named[n], "activation", None)
+            attach(named[n], Activation(a_wanted[n], a_method, before and before.smooth))
         chosen = [n for n in inside if n in bases]
+        if not chosen:
+            continue
         for n in chosen:
             _soften(named[n], bases[n], axis, group, clip)
-        if chosen:
-            reconstruct(unit, x, clean, target, weights.pop(name), steps, batch, lr, weight, mix,
-                        drop, generator)
+        reconstruct(unit, x, clean, target, weights.pop(name), steps, batch, lr, weight, mix, drop,
+                    generator)
         for n in chosen:
             _harden(named[n], wanted[n])
     return small.requires_grad_(True).train(model.training)
+
+
+def _bases(bits: dict[str, int], levels: int | Mapping[str, int] | None) -> dict[str, int]:
+    """How many codes each layer gets."""
+    if levels is None:
+        return {name: code_count(b) for name, b in bits.items()}
+    return {name: code_count(None, count) for name, count in bits_by_layer(levels, bits).items()}
+
+
+@torch.no_grad()
+def _outputs(unit: nn.Module, x: Tensor) -> Tensor:
+    return torch.cat([unit(part) for part in x.split(PIECE)])
+
+
+def _refuse(model: nn.Module, chosen: Mapping[str, int], reached: list[str]) -> None:
+    """ValueError for layers that no input reaches, and for those that share a weight."""
+    if shared := [n for n, twins in sharing(model).items() if len(twins) > 1]:
+        raise ValueError(f"brecq rounds each layer for itself, but {', '.join(shared)} share a "
+                         "weight; take gptq, or give each layer its own")
+    if missed := [n for n in chosen if n not in reached]:
+        raise ValueError(f"no input reached {', '.join(missed)}; leave them out of bits=")
 
 
 @torch.no_grad()

@@ -39,50 +39,65 @@ def multipoint(w: Tensor, bits: int = 4, axis: int | None = 0, group: int | None
     # From 3 bits on 0 is a code, so that pruned weights stay 0; at 1 and 2 that would cost more.
     zero = base / 2 if bits > 2 else (base - 1) / 2
     rest = form.split(w.detach()).float()                                      # (slices, n)
-    slices, n = rest.shape
-    if points is not None:
-        if not 1 <= points <= 255:
-            raise ValueError(f"points={points}: choose from 1 to 255")
-        most = points
-    elif budget is not None:
-        afford = int((budget * w.numel() / 8 - slices) / (n * bits / 8 + 4))
-        if afford < slices:
-            raise ValueError(f"budget={budget} bits a weight does not pay for one point of {bits} "
-                             f"bits a slice; raise it above {bits + 40 / n:.3g}")
-        most = min(255, 1 + 2 * -(-afford // slices))
-    else:
-        most = MOST_POINTS
+    pays = points is None and budget is not None
+    afford = _affordable(rest, w.numel(), bits, budget) if pays else None
     blind = inputs is None or group is not None
     h = None if blind else second_moment(w, inputs)
 
     def power(r: Tensor) -> Tensor:                                            # (slices,)
-        return r.square().sum(1) if blind else output_error(r, h).view(slices, -1).sum(1)
+        return r.square().sum(1) if blind else output_error(r, h).view(len(r), -1).sum(1)
 
     signal = power(rest).clamp(min=1e-37)
     errors, covers, fits = [], [], []
-    for i in range(most):
+    for i in range(_most_points(points, afford, len(rest))):
         a = _cover(rest, base, zero)
         covers.append((a, _codes(rest, a, base, zero)))
         fits.append(_fit(rest, a, base, zero) if points in (None, i + 1) else covers[-1])
         errors.append((power(_left(rest, *fits[-1], zero)) / signal).sqrt())
-        if points is None and budget is None and (errors[-1] <= tolerance).all():
+        if points is None and not pays and (errors[-1] <= tolerance).all():
             break
         rest = _left(rest, *covers[-1], zero)
     error = torch.stack(errors, 1)                                             # (slices, most)
+    count = _spend(error, afford) if pays else _enough(error, points, tolerance)
+    return Points("multipoint", bits, form, base, *_chosen(count, covers, fits),
+                  count.to(torch.uint8), narrow(torch.tensor([zero])))
+
+
+def _affordable(rest: Tensor, weights: int, bits: int, budget: float) -> int:
+    """How many points `budget` bits a weight pay for, all slices together."""
+    slices, n = rest.shape
+    afford = int((budget * weights / 8 - slices) / (n * bits / 8 + 4))
+    if afford < slices:
+        raise ValueError(f"budget={budget} bits a weight does not pay for one point of {bits} "
+                         f"bits a slice; raise it above {bits + 40 / n:.3g}")
+    return afford
+
+
+def _most_points(points: int | None, afford: int | None, slices: int) -> int:
+    """How many points of a slice are looked at."""
     if points is not None:
-        count = torch.full((slices,), points)
-    elif budget is not None:
-        count = _spend(error, afford)
-    else:
-        count = 1 + (error > tolerance).int().cumprod(1).sum(1).clamp(max=len(errors) - 1)
+        if not 1 <= points <= 255:
+            raise ValueError(f"points={points}: choose from 1 to 255")
+        return points
+    return MOST_POINTS if afford is None else min(255, 1 + 2 * -(-afford // slices))
+
+
+def _enough(error: Tensor, points: int | None, tolerance: float) -> Tensor:
+    """(slices,) counts: `points` each, or as many as bring the error to the tolerance."""
+    if points is not None:
+        return torch.full((len(error),), points)
+    above = (error > tolerance).int().cumprod(1).sum(1)
+    return 1 + above.clamp(max=error.shape[1] - 1)
+
+
+def _chosen(count: Tensor, covers: list, fits: list) -> tuple[Tensor, Tensor]:
+    """Codes and coefficients of every slice's `count` points, the last of each a fitted one."""
     owner = torch.repeat_interleave(count)                                     # (all points,)
     place = torch.arange(len(owner)) - (count.cumsum(0) - count)[owner]
     last = (place == count[owner] - 1)[:, None]
-    pick = [torch.stack(part)[place, owner] for part in (*zip(*covers, strict=True),
-                                                         *zip(*fits, strict=True))]
-    return Points("multipoint", bits, form, base, torch.where(last, pick[3], pick[1]),
-                  torch.where(last, pick[2], pick[0]), count.to(torch.uint8),
-                  narrow(torch.tensor([zero])))
+    cover_a, cover_codes = (torch.stack(part)[place, owner] for part in zip(*covers, strict=True))
+    fit_a, fit_codes = (torch.stack(part)[place, owner] for part in zip(*fits, strict=True))
+    return torch.where(last, fit_codes, cover_codes), torch.where(last, fit_a, cover_a)
 
 
 def _codes(rest: Tensor, a: Tensor, base: int, zero: float) -> Tensor:

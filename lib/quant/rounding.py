@@ -54,6 +54,16 @@ def _rows(values: Tensor, form: Layout) -> Tensor:
     return form.join(values.expand(-1, form.length).contiguous()).flatten(1)
 
 
+def _upper_factor(h: Tensor, order: Tensor, damping: float) -> Tensor:
+    """(groups, n, n): upper Cholesky factor of the inverse of the damped H, columns in `order`."""
+    diagonal = h.diagonal(dim1=1, dim2=2)
+    ridge = (damping * diagonal.mean(1)).clamp(min=1e-12)
+    h = (h + torch.diag_embed(ridge[:, None].expand_as(diagonal))).double()
+    h = h.gather(1, order[:, :, None].expand_as(h)).gather(2, order[:, None].expand_as(h))
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(h))
+    return torch.linalg.cholesky(inverse, upper=True).float()
+
+
 def gptq(w: Tensor, inputs: Tensor, bits: int = 4, axis: int | None = 0, group: int | None = None,
          generator: torch.Generator | None = None, levels: int | None = None,
          symmetric: bool = False, clip: str = "mse", act_order: bool = False,
@@ -74,11 +84,7 @@ def gptq(w: Tensor, inputs: Tensor, bits: int = 4, axis: int | None = 0, group: 
         rows = rows.reshape(groups, -1, n)
         return rows.gather(2, order[:, None].expand_as(rows))
 
-    ridge = (damping * diagonal.mean(1)).clamp(min=1e-12)
-    h = (h + torch.diag_embed(ridge[:, None].expand(groups, n))).double()
-    h = h.gather(1, order[:, :, None].expand_as(h)).gather(2, order[:, None].expand_as(h))
-    factor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
-    factor = factor.float()
+    factor = _upper_factor(h, order, damping)
     rest, step, centre = (ordered(v) for v in (
         w.detach().float().reshape(len(w), -1), _rows(scale, form), _rows(zero, form)))
     codes = torch.empty_like(rest)
