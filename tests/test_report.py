@@ -211,8 +211,8 @@ def test_cells_know_their_column_and_numbers_stand_to_the_right():
 
 
 def test_an_empty_corner_heads_nothing():
-    page = BeautifulSoup("<table><tr><th></th><th>n</th></tr><tr><th>one</th><td>1</td></tr></table>",
-                         "html.parser")
+    page = BeautifulSoup("<table><tr><th></th><th>n</th></tr>"
+                         "<tr><th>one</th><td>1</td></tr></table>", "html.parser")
     markup.finish(page)
     assert [cell.name for cell in page.find_all(["th", "td"])] == ["td", "th", "th", "td"]
     assert page.find_all("td")[1]["data-label"] == "n"
