@@ -85,10 +85,10 @@ def _name_lines(axis: Axes, named: dict[str, pd.DataFrame], colors: dict[str, st
 def front(points: pd.DataFrame) -> Figure:
     """Loss against bytes, a panel a net: what nothing else beats is joined; the rest is grey.
 
-    points: task, net, technique, KiB, loss, low, high (points), front (bool). Technique UNTOUCHED is
-    the net as trained (hollow); DENSE are nets that were small from the start, squares whether they
-    are on the front or not. Named are these, and the smallest net on the front that loses no more
-    than KEPT.
+    points: task, net, technique, KiB, loss, low, high (points), front (bool). Technique UNTOUCHED
+    is the net as trained (hollow); DENSE are nets that were small from the start, squares whether
+    they are on the front or not. Named are these, and the smallest net on the front that loses no
+    more than KEPT.
     """
     nets = list(points.groupby(["task", "net"], sort=False))
     figure, axes = style.panels(len(nets), height=2.6)
