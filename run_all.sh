@@ -155,7 +155,7 @@ report|compare|publish)
     exec "$python" -m lib.study.commands "$command" "$@" ;;
 test)
     set_up
-    "$python" -c 'import pytest, pytest_timeout, hypothesis' 2>/dev/null || pip --editable "$ROOT[test]"
+    "$python" -c 'import pytest, pytest_timeout, hypothesis, axe_playwright_python, html5lib' 2>/dev/null || pip --editable "$ROOT[test]"
     exec "$python" -m pytest "$@" ;;
 lab)
     set_up

@@ -29,11 +29,11 @@ def ticks(labels) -> list[str]:
 BITS = (np.log2(3), 2, 4)
 
 
-def losses(quantizers: dict[str, list[float]], bits=BITS, task="one"):
+def losses(quantizers: dict[str, list[float]], task="one") -> pd.DataFrame:
     return pd.DataFrame([
         {"task": task, "net": "net", "quantizer": name, "bits_asked": asked, "loss": loss,
          "low": loss - 0.1, "high": loss + 0.1}
-        for name, row in quantizers.items() for asked, loss in zip(bits, row, strict=True)])
+        for name, row in quantizers.items() for asked, loss in zip(BITS, row, strict=True)])
 
 
 SWEEP = {"good": [1, 0.5, 0], "better": [0.5, 0.2, 0], "fair": [2, 1, 0.1], "poor": [40, 4, 0.5],
@@ -63,7 +63,7 @@ def test_a_quantizer_of_one_net_alone_does_not_win_where_all_are_alike():
     table = pd.concat([losses(SWEEP), losses({"alone": [0, 0, 0], "good": [0, 0, 0]}, task="two")])
     first, second = figures.ptq.losses_by_bits(table).axes
     assert "alone" not in texts(first) + texts(second)
-    assert first.get_title(loc="left") == "one · net"
+    assert [axis.get_title(loc="left") for axis in (first, second)] == ["one · net", "two · net"]
 
 
 def points() -> pd.DataFrame:
@@ -86,8 +86,8 @@ def test_the_front_names_the_smallest_kept_net_the_dense_ones_and_doing_nothing(
 
 
 def steps(scores: dict[str, float], net="net", bits=4) -> pd.DataFrame:
-    return pd.DataFrame([{"net": net, "rung": rung, "bits": bits, "score": score, "low": score - 1,
-                          "high": score + 1, "metric": "accuracy"}
+    return pd.DataFrame([{"net": net, "rung": rung, "bits": bits, "score": score,
+                          "low": score - 1, "high": score + 1, "metric": "accuracy"}
                          for rung, score in scores.items()])
 
 

@@ -210,6 +210,14 @@ def test_cells_know_their_column_and_numbers_stand_to_the_right():
     assert [cell.text for cell in page.select(".number")] == ["nmeasured", "1.5", "–"]
 
 
+def test_an_empty_corner_heads_nothing():
+    page = BeautifulSoup("<table><tr><th></th><th>n</th></tr>"
+                         "<tr><th>one</th><td>1</td></tr></table>", "html.parser")
+    markup.finish(page)
+    assert [cell.name for cell in page.find_all(["th", "td"])] == ["td", "th", "th", "td"]
+    assert page.find_all("td")[1]["data-label"] == "n"
+
+
 def test_headings_alike_have_ids_of_their_own(project):
     made.written("03_few", made.text("# Few\n\n## Again"), made.text("## Again"))
     ids = [head["id"] for head in made.rendered()["03_few"].find_all("h2")]

@@ -73,7 +73,8 @@ def finish(soup: BeautifulSoup) -> None:
 def _fold_log(log: Tag, soup: BeautifulSoup) -> None:
     lines = log.get_text().strip().splitlines()
     if len(lines) > MOST_LINES:
-        _wrapped(log, soup, f"log of {len(lines)} lines; the last: {lines[-1].strip()[:100]}", "log")
+        last = lines[-1].strip()[:100]
+        _wrapped(log, soup, f"log of {len(lines)} lines; the last: {last}", "log")
 
 
 def _wrapped(tag: Tag, soup: BeautifulSoup, line: str, kind: str) -> None:
@@ -122,6 +123,9 @@ def _table(table: Tag, soup: BeautifulSoup) -> None:
         for cell in column:
             cell["data-label"] = name
         width += PADDING + SIGN * _letters(texts, name, numeric)
+    for cell in head:
+        if not cell.get_text(strip=True):       # the corner above a column of names heads nothing
+            cell.name = "td"
     kind = next((kind for most, kind in WIDTHS if width <= most), "widest")
     table["class"] = [*table.get("class", []), kind]
     if not table.find_parent(class_="table"):

@@ -27,9 +27,10 @@ CARDS = (("middle", "screen and (max-width: 47.99rem)"),
 
 
 def render(profile: str) -> Path:
-    """Write figures/<profile>/report.html and chapters/*.html, all of them; gives the report's path.
+    """Write figures/<profile>/report.html and chapters/*.html, and give the report's path.
 
-    Chapters of the full study that were run elsewhere stay as they are.
+    All of them, each time: that takes two seconds, and no clock has to be trusted. Chapters of the
+    full study that were run elsewhere stay as they are.
     """
     folder, made = paths.FIGURES / profile, paths.RUNS / profile / "notebooks"
     sources = {p.stem: p for p in sorted(made.glob("[0-9][0-9]_*.ipynb"))
@@ -68,7 +69,8 @@ def opened(cells: list) -> list:
                len(cells))
     seen, code = [cells[start]], []
     for cell in cells[start + 1:end]:
-        seen.append(nbformat.from_dict({**cell, "metadata": {**cell.metadata, "seen": True}}))
+        shown = {"metadata": {**cell.metadata, "seen": True}, "id": f"{cell.id}-seen"}
+        seen.append(nbformat.from_dict({**cell, **shown}))
         code.append(nbformat.from_dict({**cell, "outputs": []}))
     first = OPENING.match(cells[0].source)
     head, rest = cells[0].source[:first.end()], cells[0].source[first.end():].strip()
@@ -81,7 +83,7 @@ def opened(cells: list) -> list:
 
 def _html(notebook: nbformat.NotebookNode, stem: str, pages: dict[str, Path],
           titles: dict[str, str]) -> str:
-    """One page. A formula is what a notebook's own Markdown writes: a name in an output is a name."""
+    """One page. A formula is what a notebook's own text writes; in an output, a name is a name."""
     from nbconvert import HTMLExporter
     formulas = markup.Formulas(nbformat.writes(notebook))
     if stem != REPORT:

@@ -1,4 +1,4 @@
-"""Figures, tables and sentences on a page; what comes from data reaches it as text, never as markup."""
+"""Figures, tables and sentences on a page; what comes from data reaches it as text alone."""
 
 import base64
 import io
@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Mapping
 from html import escape
-from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,13 +15,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lib.base import paths
-from lib.page.colors import COLORS
+from lib.page import inline
 from lib.page.markup import CONTROL
 
 MOST_BYTES = 300_000        # of a figure's SVG in a page; a larger one is shown as PNG
-LEAST_MARGIN = 0.03         # inches
 KINDS = ("measured", "modelled", "simulated")
-VARIABLES = {light: f"var(--{name}, {light})" for name, (light, _) in COLORS.items()}
 
 
 def figure(drawn: Figure, name: str, caption: str, alt: str) -> None:
@@ -39,8 +36,8 @@ def figure(drawn: Figure, name: str, caption: str, alt: str) -> None:
         raise ValueError(f"{name} has no alternative text: say in a sentence what it shows")
     with warnings.catch_warnings():             # a name may hold any sign; a reader's fonts have it
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        svg, png = _svg(drawn), _few_colors(_saved(drawn, "png"))
-        shown = "".join(_panels(drawn, name))
+        svg, png = inline.svg(drawn, facecolor="white", bbox_inches="tight"), _png(drawn)
+        shown = "".join(inline.panels(drawn, name))
     for kind, content in (("svg", svg), ("png", png)):
         paths.write_atomic(paths.figure_folder() / f"{name}.{kind}", content)
     described = escape(alt, quote=True)
@@ -133,85 +130,11 @@ def _words(value: object, digits: int) -> str:
     return str(value)
 
 
-def _svg(drawn: Figure, **options) -> str:
-    """The figure as SVG, without the control characters that XML may not hold."""
-    return CONTROL.sub("\ufffd", _saved(drawn, "svg", **options).decode())
-
-
-def _saved(drawn: Figure, kind: str, **options) -> bytes:
-    """The figure as a file, on white unless told otherwise; without the hour of its making."""
-    file, when = io.BytesIO(), {"svg": {"Date": None}, "png": {"Software": None}}[kind]
-    drawn.savefig(file, format=kind, metadata=when,
-                  **{"facecolor": "white", "bbox_inches": "tight"} | options)
-    return file.getvalue()
-
-
-def _few_colors(png: bytes) -> bytes:
-    """The same picture with 256 colours: a third of the bytes."""
-    small = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+def _png(drawn: Figure) -> bytes:
+    """The figure as a picture of 256 colours: a third of the bytes."""
+    file, small = io.BytesIO(), io.BytesIO()
+    drawn.savefig(file, format="png", metadata={"Software": None}, facecolor="white",
+                  bbox_inches="tight")
+    Image.open(file).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
         small, "png", optimize=True)
     return small.getvalue()
-
-
-def _panels(drawn: Figure, name: str) -> list[str]:
-    """Each axis (and a figure's own legend) as an SVG of its own; all axes with the same margins,
-    so that panels one below the other stand in line."""
-    drawn.draw_without_rendering()
-    drawn.set_layout_engine("none")             # nothing moves while the others are hidden
-    inches = drawn.dpi_scale_trans.inverted()
-    parts = [*drawn.legends, *(axis for axis in drawn.axes if axis.get_visible())]
-    tight = [part.get_tightbbox().transformed(inches) for part in parts]
-    inner = [part.get_window_extent().transformed(inches) for part in parts]
-    margins = _margins(tight[len(drawn.legends):], inner[len(drawn.legends):])
-    found = []
-    for number, (part, box) in enumerate(zip(parts, inner, strict=True), 1):
-        for other in parts:
-            other.set_visible(other is part)
-        left, below, right, above = margins if part in drawn.axes else [LEAST_MARGIN] * 4
-        cut = box.from_extents(box.x0 - left, box.y0 - below, box.x1 + right, box.y1 + above)
-        panel = _inline(_svg(drawn, facecolor="none", bbox_inches=cut), f"{name}-{number}")
-        found.append(panel if part in drawn.axes else f'<div class="legend">{panel}</div>')
-    return found
-
-
-def _margins(tight: list, inner: list) -> list[float]:
-    """What labels take around axes, the most of all: left, below, right, above; inches."""
-    most = []
-    for side, sign in (("x0", 1), ("y0", 1), ("x1", -1), ("y1", -1)):
-        around = [sign * (getattr(axis, side) - getattr(box, side))
-                  for box, axis in zip(tight, inner, strict=True)]
-        most.append(max([LEAST_MARGIN, *around]))
-    return most
-
-
-def _inline(svg: str, prefix: str) -> str:
-    """An SVG that can stand in a page: ids of its own, the page's colours, no more than it needs."""
-    root = ElementTree.fromstring(svg.encode())
-    links = re.findall(r'(?:url\(#|href="#)([\w-]+)', svg)
-    for parent in root.iter():
-        for child in list(parent):
-            if child.tag.endswith(("}metadata", "}style", "}title")):
-                parent.remove(child)
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        for key in list(element.attrib):
-            value = element.attrib.pop(key)
-            key = key.rpartition("}")[2]
-            if key == "id":
-                key = "class" if value == "halo" else "id"
-                value = f"{prefix}-{value}" if value in links else value if value == "halo" else None
-            elif key == "href":
-                value = re.sub("^#", f"#{prefix}-", value)
-            elif key in ("d", "x", "y", "transform", "width", "height", "points"):
-                value = re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", value)
-            elif key in ("style", "clip-path", "fill", "stroke"):
-                value = value.replace("url(#", f"url(#{prefix}-")
-                value = re.sub("#[0-9a-f]{6}", lambda m: VARIABLES.get(m[0], m[0]), value)
-            if value is not None and key not in ("version", "type"):
-                element.set(key, value)
-    width = float(root.attrib["viewBox"].split()[2]) * 4 / 3    # points -> pixels of the page
-    root.attrib = {"viewBox": root.attrib["viewBox"], "width": f"{width:.0f}", "style":
-                   "background: var(--ground, #fff); max-width: 100%; height: auto; "
-                   "stroke-linejoin: round; stroke-linecap: butt"}
-    return ElementTree.tostring(root, encoding="unicode").replace("\n", "")

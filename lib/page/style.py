@@ -106,10 +106,14 @@ def at_most(axis: Axes, best: float) -> None:
 
 
 def losses(axis: Axes) -> None:
-    """An axis of losses in points: none at the bottom, MOST_POINTS at the top, gains a little below.
-    """
+    """An axis of losses in points: from a small gain at the bottom to MOST_POINTS at the top."""
     axis.set(ylim=(-0.6, MOST_POINTS + 0.45), ylabel="points lost", yticks=range(6))
     axis.axhline(0, color=SOFT, linewidth=0.8)
+
+
+def intervals(axis: Axes, x, lines, color: str) -> None:
+    """The intervals of some losses, `lines.low` to `lines.high`, as pale bars."""
+    axis.vlines(x, lines.low, lines.high, color=color, linewidth=2.2, alpha=0.45)
 
 
 def beyond(axis: Axes, x, y, color: str, size: float = 4) -> None:

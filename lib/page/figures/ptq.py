@@ -21,7 +21,8 @@ KEPT = 1.0                          # points; a net that loses no more counts as
 def operator(w, sets: Mapping[str, object], errors: Mapping[str, float]) -> Figure:
     """One layer's weights (grey), and the values that each quantizer lets them take (lines).
 
-    w: a tensor; sets: quantizer -> what `quant.quantize` gives; errors: quantizer -> relative error.
+    w: a tensor; sets: quantizer -> what `quant.quantize` gives; errors: quantizer -> relative
+    error.
     """
     figure, axes = style.panels(len(sets), height=1.9, columns=3, sharey=True)
     for axis, (name, q) in zip(axes, sets.items(), strict=True):
@@ -36,9 +37,9 @@ def operator(w, sets: Mapping[str, object], errors: Mapping[str, float]) -> Figu
 def losses_by_bits(losses: pd.DataFrame) -> Figure:
     """Loss against bits a weight, a panel a net: all quantizers grey, the best few drawn and named.
 
-    losses: task, net, quantizer, bits_asked (log₂ 3 for three levels), loss, low, high, in points. The
-    best few gain most on the median quantizer of each net and number of bits, in the mean, and are
-    the same in each panel. What lies beyond the axis is an arrow head at its edge.
+    losses: task, net, quantizer, bits_asked (log₂ 3 for three levels), loss, low, high, in points.
+    The best few gain most on the median quantizer of each net and number of bits, in the mean, and
+    are the same in each panel. What lies beyond the axis is an arrow head at its edge.
     """
     places = {bits: place for place, bits in enumerate(sorted(losses.bits_asked.unique()))}
     losses = losses.assign(place=losses.bits_asked.map(places))
@@ -54,7 +55,7 @@ def losses_by_bits(losses: pd.DataFrame) -> Figure:
         named = {name: part[part.quantizer == name].sort_values("place") for name in best}
         for name, line in named.items():
             axis.plot(line.place, line.loss, "-o", color=best[name], markersize=3.5, linewidth=1.4)
-            axis.vlines(line.place, line.low, line.high, color=best[name], linewidth=2.2, alpha=0.45)
+            style.intervals(axis, line.place, line, best[name])
             style.beyond(axis, line.place, line.loss, best[name])
         _name_lines(axis, named, best)
         axis.set(title=f"{task} · {net}", xlabel="bits a weight", xlim=(-0.3, len(places) - 0.7))
@@ -84,9 +85,10 @@ def _name_lines(axis: Axes, named: dict[str, pd.DataFrame], colors: dict[str, st
 def front(points: pd.DataFrame) -> Figure:
     """Loss against bytes, a panel a net: what nothing else beats is joined; the rest is grey.
 
-    points: task, net, technique, KiB, loss, low, high (points), front (bool). Technique
-    UNTOUCHED is the net as trained (hollow), DENSE are nets that were small from the start (squares,
-    whether they are on the front or not).
+    points: task, net, technique, KiB, loss, low, high (points), front (bool). Technique UNTOUCHED
+    is the net as trained (hollow); DENSE are nets that were small from the start, squares whether
+    they are on the front or not. Named are these, and the smallest net on the front that loses no
+    more than KEPT.
     """
     nets = list(points.groupby(["task", "net"], sort=False))
     figure, axes = style.panels(len(nets), height=2.6)
@@ -98,20 +100,24 @@ def front(points: pd.DataFrame) -> Figure:
         best = part[part.front].sort_values("KiB")
         axis.step(best.KiB, best.loss, where="post", color=style.ACCENT, linewidth=1.2)
         axis.plot(best.KiB, best.loss, "o", color=style.ACCENT, markersize=4)
-        axis.vlines(best.KiB, best.low, best.high, color=style.ACCENT, linewidth=2.2, alpha=0.45)
+        style.intervals(axis, best.KiB, best, style.ACCENT)
         dense = part[part.technique == DENSE].sort_values("KiB")
         axis.plot(dense.KiB, dense.loss, "s-", color=style.SECOND, markersize=4, linewidth=1)
-        axis.vlines(dense.KiB, dense.low, dense.high, color=style.SECOND, linewidth=2.2, alpha=0.45)
+        style.intervals(axis, dense.KiB, dense, style.SECOND)
         style.beyond(axis, dense.KiB, dense.loss, style.SECOND)
         whole = part[part.technique == UNTOUCHED]
         axis.plot(whole.KiB, whole.loss, "D", color=style.INK, markersize=5, markerfacecolor="none")
         axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:.3g}")
+        axis.xaxis.set_major_formatter(_size)
         axis.set(title=f"{task} · {net}", xlabel="size, KiB")
         axis.margins(x=0.08)
         axis.grid(axis="x", visible=False)
         _name_points(axis, whole, dense, best)
     return figure
+
+
+def _size(kib: float, _place: int) -> str:
+    return f"{kib:,.0f}" if kib >= 10 else f"{kib:.3g}"
 
 
 def _name_points(axis: Axes, whole: pd.DataFrame, dense: pd.DataFrame, best: pd.DataFrame) -> None:
@@ -165,7 +171,7 @@ def _control(steps: pd.DataFrame) -> pd.Series:
 
 
 def ladder(steps: pd.DataFrame, whole: pd.Series) -> Figure:
-    """Scores of repairs in their order, from top to bottom, a panel a net; the largest gain is named.
+    """Scores of repairs in their order, from top to bottom, a panel a net, with the largest gain.
 
     steps: net, rung, bits, score, low, high, metric; whole: score as trained, by net. Rungs whose
     name begins with "control" repair nothing: they stand aside, hollow, and are never a gain.
@@ -202,5 +208,5 @@ def _climb(axis: Axes, part: pd.DataFrame, y: pd.Series, color: str, metric: Met
     place = part.index[part.rung == rung][0]
     before = part[kept].score.shift()[place]
     if part.low[place] > before:                # else the interval does not carry it
-        axis.annotate(f"{'+' if gain > 0 else ''}{metric.text(gain)}", (part.score[place], y[place]), (-5, 4), ha="right",
+        axis.annotate(f"+{metric.text(gain)}", (part.score[place], y[place]), (-5, 4), ha="right",
                       textcoords="offset points", color=color, fontsize=8)

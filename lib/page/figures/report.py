@@ -69,7 +69,7 @@ def baseline_table(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
 
 
 def _scores(frame: pd.DataFrame, column: str) -> pd.Series:
-    """A column of scores as text, with the digits of each line's metric; NaN where there is none."""
+    """A column of scores as text, with the digits of each line's metric; NaN stays NaN."""
     return pd.Series([np.nan if pd.isna(value) else METRICS[metric].text(value)
                       for value, metric in zip(frame[column], frame.metric, strict=True)],
                      index=frame.index, dtype=object)
@@ -112,5 +112,7 @@ def _nets(count: int) -> str:
 
 
 def _bits(value: object) -> str:
-    return value if isinstance(value, str) else f"{style.bits(value)} bits".replace("levels bits",
-                                                                                    "levels")
+    if isinstance(value, str):
+        return value
+    words = style.bits(value)
+    return words if "levels" in words else f"{words} bits"
