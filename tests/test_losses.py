@@ -105,10 +105,12 @@ def test_r2_of_a_faultless_net_cannot_be_paired():
 def test_a_candidate_without_all_its_pairs_is_left_out_and_named():
     some = swept(0.1, quantizer="affine", bits=4)[:2]           # a fold is missing
     other = [row(70.0, fold, n=5, quantizer="affine", bits=3) for fold in FOLDS]    # other examples
-    table = losses(*base(), *some, *other, *swept(0.1, quantizer="affine", bits=8))
+    strange = [*swept(0.1, quantizer="affine", bits=2),
+               row(70.0, 2, seed=1, quantizer="affine", bits=2)]    # of a net that nobody scored
+    table = losses(*base(), *some, *other, *strange, *swept(0.1, quantizer="affine", bits=8))
     assert list(table.technique) == ["as trained", "affine, 8 bits"]
     assert table.attrs["left_out"] == [f"{NET}: mlp_complex, affine, {bits} bits"
-                                       for bits in (4, 3)]
+                                       for bits in (4, 3, 2)]
 
 
 def test_smaller_dense_nets_are_candidates_and_larger_or_foreign_ones_are_not():

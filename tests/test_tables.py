@@ -185,12 +185,13 @@ def test_people_are_scored_alone_and_leads_are_on_the_same_people():
     rows = tables.frame([row(model="net"), row(model="knn"), row(model="svm")])
     group = np.array([7, 7, 3, 3])
     right = {"net": [1, 1, 1, 0], "knn": [1, 0, 0, 0], "svm": [0, 0, 0, 0]}
-    people = pd.concat([tables.by_subject(line, np.array(right[line.model], np.uint8), group)
-                        for line in rows.itertuples()])
-    assert people[people.model == "net"].set_index("subject").score.to_dict() == {3: 50, 7: 100}
+    people = [tables.by_subject(line, np.array(right[line.model], np.uint8), group)
+              for line in rows.itertuples()]
+    assert people[0].set_index("subject").score.to_dict() == {3: 50, 7: 100}
     table = tables.leads(people, ["svm", "knn", "hgb"]).set_index("model")
     assert tuple(table.loc["net", ["lead", "lead_low", "lead_high"]]) == tables.t_interval([50, 50])
     assert tuple(table.loc["net", ["score", "low", "high"]]) == tables.t_interval([50, 100])
     assert table.lead["knn"] == 0 and table.lead["svm"] == -25 and set(table.subjects) == {2}
+    assert len(tables.leads([], ["knn"])) == 0
     with pytest.raises(ValueError, match="4 scores, but the subjects of 3"):
         tables.by_subject(next(rows.itertuples()), np.ones(4), group[:3])
