@@ -56,7 +56,8 @@ EXCEPTIONS = {
 CIRCLES: dict[tuple[str, str], str] = {}
 TORCH_FREE = ("base", "tables", "study", "page")
 
-MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_THE_MACHINE = 250, 40, 1500
+MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 250, 40
+MOST_CODE_OF_THE_MACHINE = 2000         # lines of base and study that do something
 MOST_CODE_CELLS, MOST_LINES_OF_A_CELL = 30, 12
 
 # Searching a setting or a model for a pattern: there are columns. Where a line searches something
@@ -179,9 +180,24 @@ def test_files_and_functions_are_short(path):
 
 
 def test_the_machine_is_thin():
-    lines = {room: sum(len(path.read_text(encoding="utf-8").splitlines())
-                       for path in (LIB / room).rglob("*.py")) for room in ("base", "study")}
-    assert sum(lines.values()) <= MOST_LINES_OF_THE_MACHINE, lines
+    """What a person must hold in mind to change how trials are run and kept."""
+    lines = {}
+    for room in ("base", "study"):
+        for path in (LIB / room).rglob("*.py"):
+            lines[inside(path)] = code_lines(path.read_text(encoding="utf-8"))
+    assert sum(lines.values()) <= MOST_CODE_OF_THE_MACHINE, lines
+
+
+def code_lines(text: str) -> int:
+    """Lines that do something: without blank ones, comments and docstrings."""
+    told: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            if isinstance(getattr(body[0].value, "value", None), str):
+                told |= set(range(body[0].lineno, body[0].end_lineno + 1))
+    return sum(bool(line.strip()) and not line.strip().startswith("#") and number not in told
+               for number, line in enumerate(text.splitlines(), 1))
 
 
 def cells(path: Path) -> list[dict]:

@@ -13,6 +13,7 @@ WARM_UP = 5
 WINDOW_S = 0.05             # a window holds each variant once, about this long each
 BUSY_CORES = 0.1            # a window is thrown away when others used more
 MOST_THROWN_AWAY = 20
+CANARY = "canary"           # a reference that is timed in every window
 
 
 def call(model: nn.Module, task) -> Callable[[], Tensor]:
@@ -37,36 +38,41 @@ def latency(calls: dict[str, Callable[[], object]], windows: int = 30,
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    canary = torch.randn(256, 256)
-    calls = {"canary": lambda: canary @ canary, **calls}
     try:
-        repeats = {}
-        for name, call in calls.items():
-            for _ in range(WARM_UP):
-                call()
-            repeats[name] = max(1, int(WINDOW_S / max(1e-7, _timed(call, 1))))
-        kept, thrown = [], 0
-        while len(kept) < windows:
-            clock = _others()
-            window = {name: _timed(call, repeats[name]) for name, call in calls.items()}
-            if _others(clock) > BUSY_CORES and thrown < MOST_THROWN_AWAY:
-                thrown += 1
-                continue
-            kept.append(window)
+        kept, thrown = _windows(calls, windows)
     finally:
         torch.set_num_threads(before)
-    frame = pd.DataFrame(kept)
-    first = frame[next(n for n in calls if n != "canary")]
+    first = kept[next(iter(calls))]
     lines = []
     for name in calls:
-        ratio = first / frame[name]
-        lines.append({"variant": name, "latency_s": frame[name].median(),
-                      "latency_low": frame[name].quantile(0.025),
-                      "latency_high": frame[name].quantile(0.975), "speedup": ratio.median(),
+        ratio = first / kept[name]
+        lines.append({"variant": name, "latency_s": kept[name].median(),
+                      "latency_low": kept[name].quantile(0.025),
+                      "latency_high": kept[name].quantile(0.975), "speedup": ratio.median(),
                       "speedup_low": ratio.quantile(0.025), "speedup_high": ratio.quantile(0.975),
-                      "canary_s": frame["canary"].median(), "windows": windows, "thrown": thrown,
+                      "canary_s": kept[CANARY].median(), "windows": windows, "thrown": thrown,
                       "threads": threads, "noisy": thrown >= MOST_THROWN_AWAY})
-    return pd.DataFrame(lines[1:])
+    return pd.DataFrame(lines)
+
+
+def _windows(calls: dict[str, Callable[[], object]], count: int) -> tuple[pd.DataFrame, int]:
+    """Seconds a call of each variant and of the canary, a line a window; windows thrown away."""
+    matrix = torch.randn(256, 256)
+    calls = {CANARY: lambda: matrix @ matrix, **calls}
+    repeats = {}
+    for name, call in calls.items():
+        for _ in range(WARM_UP):
+            call()
+        repeats[name] = max(1, int(WINDOW_S / max(1e-7, _timed(call, 1))))
+    kept, thrown = [], 0
+    while len(kept) < count:
+        clock = _others()
+        window = {name: _timed(call, repeats[name]) for name, call in calls.items()}
+        if _others(clock) > BUSY_CORES and thrown < MOST_THROWN_AWAY:
+            thrown += 1
+            continue
+        kept.append(window)
+    return pd.DataFrame(kept), thrown
 
 
 def _timed(call: Callable[[], object], times: int) -> float:
