@@ -85,15 +85,15 @@ def content(name: str) -> dict[str, str]:
     own = base.split(":", 1)[0]
     if own == "imagefolder":
         root = place(base)
-        return {known(root): together(image_hashes(root))}
+        return {paths.shown(root): together(image_hashes(root))}
     told = {}
     for path in files(name):
         if path.name in RAW_FILES.get(base, ()):
             entry = repr(sorted(asdict(sources.FILES[path.name]).items()))
             told[path.name] = sources.hashed(path)
-            told[f"{known(TOML)}: {path.name}"] = hashlib.sha256(entry.encode()).hexdigest()
+            told[f"{paths.shown(TOML)}: {path.name}"] = hashlib.sha256(entry.encode()).hexdigest()
         elif path != TOML:
-            told[known(path)] = sources.hashed(path)
+            told[paths.shown(path)] = sources.hashed(path)
     if base in BUNDLED:
         told["scikit-learn"] = _version("scikit-learn")
     return told
@@ -103,6 +103,16 @@ def content(name: str) -> dict[str, str]:
 def _version(package: str) -> str:
     """Of an installed package; to look for it takes most of a millisecond."""
     return metadata.version(package)
+
+
+def inputs(name: str) -> dict[str, str]:
+    """All files whose content the task depends on, each with its sha256: what a run notes as read.
+    Unchanged files are hashed once a process."""
+    base, _ = names.task_name(name)
+    if base.split(":", 1)[0] == "imagefolder":
+        root = place(base)
+        return {paths.shown(root / file): found for file, found in image_hashes(root).items()}
+    return {paths.shown(path): sources.hashed(path) for path in files(name)}
 
 
 def split_file(name: str) -> Path | None:
@@ -200,9 +210,3 @@ def existing(path: Path) -> Path:
     if not os.access(path, os.R_OK):
         raise DataError(f"{path} cannot be read: give yourself the right to.")
     return path
-
-
-def known(path: Path) -> str:
-    """A path as a reader knows it: from the project's root where it lies inside."""
-    inside = path.is_relative_to(paths.ROOT)
-    return str(path.relative_to(paths.ROOT) if inside else path.absolute())

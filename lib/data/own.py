@@ -98,7 +98,7 @@ def imagefolder(name: str, fold: int) -> Task:
     place = name.removeprefix("imagefolder:")
     root = catalogue.place(name)
     hashes = catalogue.image_hashes(root)
-    paths.inputs({catalogue.known(root / file): found for file, found in hashes.items()})
+    paths.inputs(catalogue.inputs(name))
     x, resized = _images(root, tuple(hashes), catalogue.together(hashes))
     kinds = np.array([Path(file).parent.name for file in hashes], object)
     y, classes = targets(kinds, str(root))

@@ -5,7 +5,7 @@ from lib.tables.advice import advice
 from lib.tables.ahead import ahead
 from lib.tables.confusion import confusion
 from lib.tables.intervals import bootstrap_mean, prediction, summary, t_interval
-from lib.tables.losses import answers, in_points, losses, matrix, untouched
+from lib.tables.losses import answers, in_points, losses, matrix, offered, untouched
 from lib.tables.rows import COLUMNS, KEY, Cost, Row, bits_asked, frame, identify, setting_of
 from lib.tables.store import (
     load,
@@ -22,6 +22,6 @@ from lib.tables.upgrade import upgrade
 
 __all__ = ["COLUMNS", "Cost", "KEY", "METRICS", "Row", "advice", "ahead", "answers", "bits_asked",
            "bootstrap_mean", "by_subject", "confusion", "frame", "identify", "in_points", "leads",
-           "load", "load_costs", "load_scores", "load_table", "losses", "matrix", "ordered",
-           "prediction", "provenance", "save", "save_table", "setting_of", "summary", "t_interval",
+           "load", "load_costs", "load_scores", "load_table", "losses", "matrix", "offered",
+           "ordered", "prediction", "provenance", "save", "save_table", "setting_of", "summary", "t_interval",
            "untouched", "upgrade"]

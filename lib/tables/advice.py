@@ -5,13 +5,12 @@ import pandas as pd
 from lib.tables.losses import DENSE, UNTOUCHED
 
 POINT = 1.0             # a net that loses no more counts as kept
-OF_NO_ADVICE = "edge_"  # quantizers that recompute another study's code, faults included
 
 
 def advice(points: pd.DataFrame) -> list[str]:
     """One sentence of advice with its numbers, then what weakens it.
 
-    points: `in_points(answers(losses(...)))`. Quantizers are judged by the worst of their mean
+    points: `in_points(answers(offered(losses(...))))`. Quantizers are judged by the worst of their mean
     losses over all nets, and only where every net has them.
     """
     nets = points.groupby(["task", "net"]).ngroups
@@ -22,7 +21,8 @@ def advice(points: pd.DataFrame) -> list[str]:
         fewest = kept[kept.bits_asked == kept.bits_asked.min()]
         best = fewest.loc[fewest.loss.idxmin()]
         told = f"**Round to {_bits(best.bits_asked)} with {best.quantizer}**: that loses at most " \
-               f"{best.loss:z.2f} points on {_all(nets)}"
+               f"{best.loss:z.2f} points on {_all(nets)} (the intervals reach up to " \
+               f"{best.high:z.2f})"
         below = worst[worst.bits_asked < best.bits_asked]
         if len(below):
             next_best = below.loc[below.loss.idxmin()]
@@ -42,9 +42,10 @@ def _worst(points: pd.DataFrame, nets: int) -> pd.DataFrame:
     lines = []
     for (quantizer, bits), part in plain.groupby(["quantizer", "bits_asked"]):
         everywhere = part.groupby(["task", "net"]).ngroups == nets
-        if everywhere and not quantizer.startswith(OF_NO_ADVICE):
-            lines.append({"quantizer": quantizer, "bits_asked": bits, "loss": part.loss.max()})
-    return pd.DataFrame(lines, columns=["quantizer", "bits_asked", "loss"])
+        if everywhere:
+            lines.append({"quantizer": quantizer, "bits_asked": bits, "loss": part.loss.max(),
+                          "high": part.high.max()})
+    return pd.DataFrame(lines, columns=["quantizer", "bits_asked", "loss", "high"])
 
 
 def _among_all(points: pd.DataFrame, nets: int) -> list[str]:

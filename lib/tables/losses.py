@@ -74,6 +74,13 @@ def answers(losses: pd.DataFrame) -> pd.DataFrame:
     return marked
 
 
+def offered(losses: pd.DataFrame) -> pd.DataFrame:
+    """The candidates that an answer may offer: all but those that recompute another study's code,
+    its faults included."""
+    recomputed = [quantizer.startswith("edge_") for quantizer in losses.quantizer]
+    return losses[~np.array(recomputed, dtype=bool)]
+
+
 def in_points(losses: pd.DataFrame) -> pd.DataFrame:
     """The same lines with loss, low and high in points: percent of accuracy, or hundredths of R²,
     so that one point is every metric's tolerance."""

@@ -79,6 +79,25 @@ def _counts(column: pd.Series) -> pd.Series:
     return column.map(lambda value: np.nan if pd.isna(value) else f"{value:,.0f}").astype(object)
 
 
+def answer_table(points: pd.DataFrame) -> pd.DataFrame:
+    """The smallest candidates of each net as text: by the mean loss, and by its interval's end.
+
+    points: `tables.in_points(tables.answers(...))`.
+    """
+    chosen = points[points.by_mean | points.by_interval]
+    by = np.select([chosen.by_mean & chosen.by_interval, chosen.by_mean], ["both", "mean"],
+                   "interval")
+    another = chosen.model.where(chosen.model != chosen.net, "")
+    smaller = (another + " " + chosen.sizes).str.strip().replace("", np.nan)
+    told = chosen.technique.where(smaller.isna(), chosen.technique + ": " + smaller.fillna(""))
+    low, high = chosen.low.map("{:z.2f}".format), chosen.high.map("{:z.2f}".format)
+    return pd.DataFrame({
+        "task": chosen.task, "net": chosen.net, "smallest": told, "by": by,
+        "KiB": chosen.KiB.map("{:.3g}".format), "of": chosen.base_KiB.map("{:.3g}".format),
+        "loss": chosen.loss.map("{:z.2f}".format), "95 % interval": low + " – " + high,
+        "over": chosen.over})
+
+
 def matrix(losses: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Technique × bits: the worst loss over nets, as a table and its shades, for `show.table`.
 
