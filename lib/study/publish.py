@@ -18,6 +18,28 @@ COST = paths.RESULTS / "cost.json"
 MOST_MB = {"data/results": 12, "data/weights": 25}
 
 
+def answer() -> str:
+    """The report's sentences of advice, from the committed losses: what README says first."""
+    before = paths.profile()
+    paths.profile("published")
+    try:
+        losses = tables.load_table("03_losses")
+    finally:
+        paths.profile(before)
+    if losses.empty:
+        return ""
+    offered = tables.answers(tables.offered(losses))
+    return "\n\n".join(tables.advice(tables.in_points(offered)))
+
+
+def _tell(readme: Path) -> None:
+    """Put the answer between README's two marks."""
+    text = readme.read_text(encoding="utf-8")
+    before, _, rest = text.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    paths.write_atomic(readme, f"{before}{MARKS[0]}\n{answer()}\n{MARKS[1]}{after}")
+
+
 def cost(stems: list[str]) -> str:
     """How long these notebooks of the full study took when published, how much disk, how much
     download is still to come."""

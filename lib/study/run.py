@@ -22,6 +22,7 @@ from lib.study.trials import (
     code_of,
     grid,
     measured,
+    nets_of,
     of_kind,
     on_tasks,
     recipe_of,
@@ -29,8 +30,8 @@ from lib.study.trials import (
 )
 from lib.tables import Cost, Row
 
-__all__ = ["Trial", "add_costs", "each", "grid", "of_kind", "on_tasks", "parsed", "save", "scores",
-           "start", "timed", "with_classes"]
+__all__ = ["Trial", "add_costs", "each", "grid", "nets_of", "of_kind", "on_tasks", "parsed", "save",
+           "scores", "start", "timed", "with_classes"]
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
 PLAIN = (bool, int, float, str, list, type(None))
@@ -137,6 +138,7 @@ def save() -> pd.DataFrame:
                    "steps": [s for s in cache.used if not s["step"].startswith("trial ")],
                    "trials": sum(s["step"].startswith("trial ") for s in cache.used),
                    "seconds": sum(c["seconds"] for c in _run["seconds_per_cell"]),
+                   "work_seconds": sum({s["file"]: s["seconds"] for s in cache.used}.values()),
                    "failures": _failures}
     if paths.profile() == "published":      # only the report runs on committed rows; it has none
         return tables.frame([])

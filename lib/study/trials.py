@@ -79,6 +79,11 @@ def of_kind(pairs: Iterable[str], kind: str) -> list[str]:
     return [pair for pair in pairs if catalogue.kind(parsed(pair)[0]) == kind]
 
 
+def nets_of(pairs: Iterable[str]) -> list[str]:
+    """The nets of some pairs as "task/model", whatever else the pairs say, each once."""
+    return list(dict.fromkeys("/".join(parsed(pair)[:2]) for pair in pairs))
+
+
 def with_classes(pairs: Iterable[str]) -> list[str]:
     """Those pairs whose task is to tell classes apart, not to predict a number."""
     from lib import data

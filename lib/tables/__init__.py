@@ -20,8 +20,8 @@ from lib.tables.store import (
 from lib.tables.subjects import by_subject, leads
 from lib.tables.upgrade import upgrade
 
-__all__ = ["COLUMNS", "Cost", "KEY", "METRICS", "Row", "advice", "ahead", "answers", "bits_asked",
-           "bootstrap_mean", "by_subject", "confusion", "frame", "identify", "in_points", "leads",
-           "load", "load_costs", "load_scores", "load_table", "losses", "matrix", "offered",
-           "ordered", "prediction", "provenance", "save", "save_table", "setting_of", "summary", "t_interval",
-           "untouched", "upgrade"]
+__all__ = ["advice", "ahead", "answers", "bits_asked", "bootstrap_mean", "by_subject", "COLUMNS",
+           "confusion", "Cost", "frame", "identify", "in_points", "KEY", "leads", "load",
+           "load_costs", "load_scores", "load_table", "losses", "matrix", "METRICS", "offered",
+           "ordered", "prediction", "provenance", "Row", "save", "save_table", "setting_of",
+           "summary", "t_interval", "untouched", "upgrade"]
