@@ -83,6 +83,11 @@ def test_the_front_names_the_smallest_kept_net_the_dense_ones_and_doing_nothing(
     joined = next(line for line in axis.lines if line.get_color() == style.ACCENT)
     assert list(joined.get_xdata()) == [6.0, 12.5]                      # on the front, by size
     assert axis.get_xscale() == "log"
+    axis.figure.draw_without_rendering()
+    inside = axis.get_window_extent()
+    for label in axis.texts:
+        assert inside.x0 <= label.get_window_extent().x0 <= label.get_window_extent().x1 \
+            <= inside.x1 + 0.05 * inside.width, label
 
 
 def steps(scores: dict[str, float], net="net", bits=4) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from lib.page import style
 from lib.tables.losses import DENSE, UNTOUCHED
 
 LABELS = 3                          # lines that a panel names without crowding
+LETTER = 0.02                       # of a panel's width, in a label
 KEPT = 1.0                          # points; a net that loses no more counts as kept
 
 
@@ -129,12 +130,12 @@ def _name_points(axis: Axes, whole: pd.DataFrame, dense: pd.DataFrame, best: pd.
               for line in kept.head(1).itertuples()]
     heights = style.spread([loss + 0.45 for _, loss, *_ in names], 0.55)
     names += [(line.KiB, 0, UNTOUCHED, style.INK) for line in whole.head(1).itertuples()]
-    middle = np.sqrt(np.prod(axis.get_xlim()))
+    low, high = np.log(axis.get_xlim())
     for (size, _, words, color), height in zip(names, [*heights, -0.38], strict=False):
-        if size > middle:
-            style.label(axis, size, height, f"{words} ", color, ha="right")
-        else:
-            style.label(axis, size, height, f" {words}", color, ha="left")
+        place = (np.log(size) - low) / (high - low)             # 0 to 1 from left to right
+        ends_within = max(0.0, 1 - LETTER * len(words))
+        style.label(axis, min(place + 0.01, ends_within), height, words, color,
+                    transform=axis.get_yaxis_transform())
 
 
 def sensitivity(table: pd.DataFrame) -> Figure:
