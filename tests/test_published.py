@@ -12,7 +12,7 @@ import yaml
 from lib import tables
 from lib.base import paths
 from lib.base.metric import METRICS
-from lib.study import cache, compare
+from lib.study import cache, compare, publish
 from lib.tables import claims, rows
 
 STEMS = ("01_data", "02_train", "03_ptq", "10_report")
@@ -215,3 +215,9 @@ def test_all_of_it_is_small():
     def size(folder: Path) -> int:
         return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size(paths.RESULTS) + size(paths.FIGURES / "full") <= MOST_BYTES
+
+
+def test_readme_says_what_the_committed_rows_say():
+    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    told = text.partition(publish.MARKS[0])[2].partition(publish.MARKS[1])[0]
+    assert told.strip() == publish.answer() and "loses at most" in told

@@ -10,12 +10,14 @@ from typing import Any
 
 from safetensors import safe_open
 
+from lib import tables
 from lib.base import paths
 from lib.base.said import duration, size
 from lib.study import cache
 
 COST = paths.RESULTS / "cost.json"
-MOST_MB = {"data/results": 12, "data/weights": 25}
+MOST_MB = {"data/results": 16, "data/weights": 25}      # data/results with figures/full
+MARKS = ("<!-- The answer: written by ./run_all.sh publish -->", "<!-- The end of the answer -->")
 
 
 def answer() -> str:
@@ -33,10 +35,12 @@ def answer() -> str:
 
 
 def _tell(readme: Path) -> None:
-    """Put the answer between README's two marks."""
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(MARKS[0])
+    """Put the answer between README's two marks, if it has them."""
+    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    before, mark, rest = text.partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])
+    if not mark:
+        return
     paths.write_atomic(readme, f"{before}{MARKS[0]}\n{answer()}\n{MARKS[1]}{after}")
 
 
@@ -59,19 +63,20 @@ def cost(stems: list[str]) -> str:
 def publish() -> int:
     """Copy the full study's rows, tables and lasting weights to where they are committed."""
     rows = paths.RUNS / "full"
-    tables = [path for kind in ("csv", "npz") for path in rows.glob(f"*.{kind}")]
-    if not tables:
+    made = [*rows.glob("*.csv"), *rows.glob("*.npz")]
+    if not made:
         print("There is no full study to publish: run ./run_all.sh full", file=sys.stderr)
         return 1
     provenance = {path: json.loads(path.read_text()) for path in sorted(rows.glob("*.json"))
                   if not path.name.endswith(".stamp.json")}
-    for path in tables:
+    for path in made:
         paths.write_atomic(paths.RESULTS / path.name, path.read_bytes())
     for path, told in provenance.items():
         paths.write_atomic(paths.RESULTS / path.name, _portable(told))
     _publish_weights([step for told in provenance.values() for step in told.get("steps", [])])
     stamps = _publish_cost(rows)
-    print(f"Published {len(tables) + len(provenance)} files of {stamps} notebooks in data/results; "
+    _tell(paths.ROOT / "README.md")
+    print(f"Published {len(made) + len(provenance)} files of {stamps} notebooks in data/results; "
           "with figures/full and data/weights they are now yours to commit.")
     for sentence in _doubts(provenance):
         print(f"Mind: {sentence}")
@@ -152,5 +157,6 @@ def _doubts(provenance: dict[Path, dict]) -> Iterator[str]:
             yield f"{path.stem}'s rows were made by code that was not committed"
     for name, most in MOST_MB.items():
         held = paths.weight(paths.ROOT / name)
+        held += paths.weight(paths.FIGURES / "full") if name == "data/results" else 0
         if held > most * 1e6:
-            yield f"{name} holds {size(held)}, more than {most} MB"
+            yield f"{name} holds {size(held)}, with its figures, more than {most} MB"
