@@ -29,8 +29,8 @@ def answers(todo: list[Step], sent: list[int], address: str, threads: int) -> An
     """Have the cluster run the steps at the positions `sent`; their answers as they come.
 
     dask runs again, on another worker, what a worker that died was running; at last it blames all
-    that ran there, so these get one more try, one at a time. Steps that are alone follow, likewise
-    one at a time, on one worker as long as that lives.
+    that ran there, so these are tried once more, one at a time. Steps that are alone follow in
+    the same way, on one worker as long as that lives.
     """
     client = _connected(address)
     ask = functools.partial(client.submit, remote, threads=threads, code=code_of_lib(),
@@ -45,13 +45,10 @@ def answers(todo: list[Step], sent: list[int], address: str, threads: int) -> An
                 apart.append(i)
             else:
                 yield i, answer
-        for i in apart:
-            yield i, _settled(todo[i], ask(todo[i].by, todo[i].trial))
         worker = ""
-        for i in sent:
-            if todo[i].alone:
-                answer, worker = _exclusive(client, ask, todo[i], worker)
-                yield i, answer
+        for i in [*apart, *(i for i in sent if todo[i].alone)]:
+            answer, worker = _exclusive(client, ask, todo[i], worker)
+            yield i, answer
     finally:
         client.close()
 
