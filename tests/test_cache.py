@@ -60,9 +60,9 @@ def test_a_damaged_entry_is_built_again(folder, damage):
 
 
 @pytest.mark.parametrize("part, replacement", [
-    (np.full(6, 1.0, np.float32).tobytes(), np.full(6, 1.5, np.float32).tobytes()),   # an array
-    (rb'[1, null, \"a\"]', rb'[2, null, \"a\"]'),                               # the record
-    (b'"shape":[2,3]', b'"shape":[3,2]')])
+    (np.full(6, 1.0, np.float32).tobytes(), np.full(6, 1.5, np.float32).tobytes()),
+    (rb'[1, null, \"a\"]', rb'[2, null, \"a\"]'),
+    (b'"shape":[2,3]', b'"shape":[3,2]')], ids=["array", "record", "shape"])
 def test_an_entry_that_is_not_what_was_written_is_built_again_and_says_so(
         capsys, part, replacement):
     build = counting()

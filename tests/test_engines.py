@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lib.base import paths
-from lib.study import cache, engines
+from lib.study import cache, engines, steps
 from lib.study.engines import Step
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only there processes are forked")
@@ -99,8 +99,8 @@ def test_the_same_entries_come_in_the_order_of_the_steps(engine, numbers):
 
 @linux
 def test_workers_are_few_and_last():
-    steps = [step(n, seconds=0.05, tell=True) for n in range(1, 9)]
-    found = processes(engines.results(steps, "fork", 2))
+    todo = [step(n, seconds=0.05, tell=True) for n in range(1, 9)]
+    found = processes(engines.results(todo, "fork", 2))
     assert len(set(found)) == 2 and os.getpid() not in found
 
 
@@ -122,15 +122,15 @@ def test_files_that_a_worker_reads_are_noted_here(folder):
 
 @linux
 def test_fresh_redoes_what_workers_share_once():
-    steps = [step(n) for n in range(1, 7)]
-    list(engines.results(steps, "fork"))
+    todo = [step(n) for n in range(1, 7)]
+    list(engines.results(todo, "fork"))
     time.sleep(0.02)                            # a file's time is coarser than the clock's
     cache.fresh(True)
     cache.used.clear()
     time.sleep(0.02)
-    list(engines.results(steps, "fork"))
+    list(engines.results(todo, "fork"))
     redone = [used["step"] for used in cache.used if not used["cached"]]
-    assert sorted(redone) == ["train net"] + [s.label for s in steps]
+    assert sorted(redone) == ["train net"] + [step.label for step in todo]
 
 
 @linux
@@ -138,9 +138,9 @@ def test_fresh_redoes_what_workers_share_once():
     "its process was killed twice (exit code -9), as happens where memory runs out; "
     "fewer workers at a time leave it more"))])
 def test_a_killed_worker_costs_its_trial_s_time_alone(folder, times, outcome):
-    steps = [step(1), step(2, "killed", marks=str(folder / "kill"), times=times,
-                           asks=os.getpid()), step(3), step(4), step(5)]
-    found = told(engines.results(steps, "fork"))
+    todo = [step(1), step(2, "killed", marks=str(folder / "kill"), times=times,
+                          asks=os.getpid()), step(3), step(4), step(5)]
+    found = told(engines.results(todo, "fork"))
     assert found == [EXPECTED[1], outcome, EXPECTED[3], EXPECTED[4], EXPECTED[5]]
     assert len(list(folder.glob("kill-*"))) == min(times, 2)
     assert multiprocessing.active_children() == []
@@ -173,8 +173,8 @@ def overlap(outcomes) -> list[tuple[int, int]]:
 
 @linux
 def test_a_step_that_is_alone_overlaps_no_other():
-    steps = [step(n, alone=n in (2, 4), seconds=0.1, tell=True) for n in range(1, 7)]
-    outcomes = list(engines.results(steps, "fork"))
+    todo = [step(n, alone=n in (2, 4), seconds=0.1, tell=True) for n in range(1, 7)]
+    outcomes = list(engines.results(todo, "fork"))
     assert told(outcomes) == [EXPECTED[n] for n in range(1, 7)]
     assert [process == os.getpid() for process in processes(outcomes)] == [
         False, True, False, True, False, False]
@@ -188,6 +188,26 @@ def test_workers_end_when_nobody_waits_for_them():
     assert len(multiprocessing.active_children()) == 2
     outcomes.close()
     assert multiprocessing.active_children() == []
+
+
+@linux
+def test_workers_end_when_the_study_is_interrupted(monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(engines, "_outcome", interrupted)
+    outcomes = engines.results([step(1), step(2, seconds=60.0)], "fork")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        next(outcomes)
+    assert caught.tb is not None                        # a notebook keeps it, and all it refers to
+    assert multiprocessing.active_children() == []
+
+
+def test_what_a_worker_notes_is_told_and_forgotten():
+    cache.cached("before", {}, lambda: ({}, None))
+    kept = list(cache.used)
+    (_, record), answer = steps.answer(lambda: squares({"n": 2}))
+    assert record == [{"score": 0.5, "size": (2, None)}] and answer.error is None
+    assert [used["step"] for used in answer.used] == ["train net"] and cache.used == kept
 
 
 @linux

@@ -6,6 +6,8 @@ keeps a cache of its own for trainings; the entries of steps are written by the 
 
 import functools
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 
 from distributed import Client, Future, KilledWorker, as_completed
 from distributed.client import FutureCancelledError
@@ -15,6 +17,7 @@ from lib.study import cache, steps
 from lib.study.steps import Answer, Answers, Step
 
 PATIENCE_S = 10         # for a scheduler to answer
+PULSE_S = 2             # between two looks at whether a worker lives
 DIED = "each worker that ran it died, as happens where memory runs out"
 
 # A worker of several threads runs one step at a time too: the number of torch's threads, and what
@@ -26,8 +29,8 @@ def answers(todo: list[Step], sent: list[int], address: str, threads: int) -> An
     """Have the cluster run the steps at the positions `sent`; their answers as they come.
 
     dask runs again, on another worker, what a worker that died was running; at last it blames all
-    that ran there, so these get one more try, one at a time. Steps that are alone follow, likewise
-    one at a time, on one worker as long as that lives.
+    that ran there, so these are tried once more, one at a time. Steps that are alone follow in
+    the same way, on one worker as long as that lives.
     """
     client = _connected(address)
     ask = functools.partial(client.submit, remote, threads=threads, code=code_of_lib(),
@@ -42,11 +45,10 @@ def answers(todo: list[Step], sent: list[int], address: str, threads: int) -> An
                 apart.append(i)
             else:
                 yield i, answer
-        exclusive = list(client.scheduler_info()["workers"])[:1]
+        worker = ""
         for i in [*apart, *(i for i in sent if todo[i].alone)]:
-            future = ask(todo[i].by, todo[i].trial, workers=exclusive or None,
-                         allow_other_workers=bool(exclusive))
-            yield i, _settled(todo[i], future)
+            answer, worker = _exclusive(client, ask, todo[i], worker)
+            yield i, answer
     finally:
         client.close()
 
@@ -73,13 +75,33 @@ def code_of_lib() -> str:
     return cache.digest([[str(file.relative_to(paths.ROOT)), paths.sha256(file)] for file in files])
 
 
+def _exclusive(client: Client, ask: Callable[..., Future], step: Step, worker: str
+               ) -> tuple[Answer, str]:
+    """Run a step on that worker alone; where there is none of that address, or it dies, on another.
+    Twice at most; also says which worker it was.
+
+    dask itself would wait for ever for a worker that it was told to use and that is gone.
+    """
+    for _ in range(2):
+        client.wait_for_workers(1)
+        if worker not in client.nthreads():
+            worker = min(client.nthreads())
+        future = ask(step.by, step.trial, workers=[worker])
+        while not future.done() and worker in client.nthreads():
+            with suppress(TimeoutError, FutureCancelledError):
+                future.exception(PULSE_S)               # waits so long at most
+        if future.done():
+            return _settled(step, future), worker
+    return Answer(error=DIED), worker
+
+
 def _connected(address: str) -> Client:
     try:
         client = Client(address, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, ValueError) as problem:
         raise ValueError(f"no dask scheduler answers at {address}; start one by `dask scheduler`, "
                          "and workers for it, or choose the engine fork") from problem
-    count = len(client.scheduler_info()["workers"])
+    count = len(client.nthreads())
     print(f"dask: {count} workers at {address}, to be watched at {client.dashboard_link}")
     return client
 
