@@ -2,7 +2,8 @@
 
 import os
 import platform
-import sys
+import shutil
+import subprocess
 from pathlib import Path
 
 
@@ -19,7 +20,16 @@ def processor() -> str:
 def hardware() -> dict[str, str | int]:
     """Processor, cores, memory and accelerator of this machine."""
     import psutil
-    torch = sys.modules.get("torch")         # the report runs without torch
-    gpu = torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "none"
-    return {"processor": processor(), "cores": os.cpu_count() or 1, "gpu": gpu,
+    return {"processor": processor(), "cores": os.cpu_count() or 1, "gpu": _gpu(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30), "system": platform.system()}
+
+
+def _gpu() -> str:
+    """The first NVIDIA accelerator's name, asked of the driver: torch would start CUDA to tell it,
+    after which no process can be forked."""
+    if shutil.which("nvidia-smi") is None:
+        return "none"
+    asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False)
+    names = told.stdout.strip().splitlines() if told.returncode == 0 else []
+    return names[0] if names else "none"

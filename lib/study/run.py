@@ -4,6 +4,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -84,15 +85,16 @@ def each(trials: list[Trial], by: Callable = measured) -> pd.DataFrame:
     found: list[Row] = []
     outcomes = engines.results(todo, parameters.get("engine", "fork"),
                                parameters.get("workers", 1), threads)
-    for trial, outcome in zip(trials, outcomes, strict=True):
-        if outcome.error:
-            _failures.append(f"{trial.task} {trial.model} {trial.setting}: {outcome.error}")
-            lines.failed(trial, outcome.error)
-            continue
-        rows = _read(outcome.entry)
-        found += rows
-        cached = all(step["cached"] for step in outcome.used[-1:])
-        lines.finished(trial, rows, outcome.entry.seconds, cached)
+    with closing(outcomes):             # an interrupt leaves no worker behind
+        for trial, outcome in zip(trials, outcomes, strict=True):
+            if outcome.error:
+                _failures.append(f"{trial.task} {trial.model} {trial.setting}: {outcome.error}")
+                lines.failed(trial, outcome.error)
+                continue
+            rows = _read(outcome.entry)
+            found += rows
+            cached = all(step["cached"] for step in outcome.used[-1:])
+            lines.finished(trial, rows, outcome.entry.seconds, cached)
     return tables.frame(list({row.id: row for row in found}.values()))
 
 

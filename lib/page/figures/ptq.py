@@ -67,8 +67,9 @@ def losses_by_bits(losses: pd.DataFrame) -> Figure:
 
 
 def _best(losses: pd.DataFrame) -> list[str]:
-    """The quantizers that gain most on the median one of each net and bits, best first."""
-    seen = losses.loss.clip(upper=style.MOST_POINTS)
+    """The quantizers that gain most on the median one of each net and bits, best first; to lose less
+    than nothing, which is chance, counts as nothing lost."""
+    seen = losses.loss.clip(0, style.MOST_POINTS)
     median = seen.groupby([losses.task, losses.net, losses.bits_asked]).transform("median")
     gain = (median - seen).groupby(losses.quantizer).mean()
     return list(gain[gain > 0].nlargest(LABELS).index)

@@ -60,7 +60,8 @@ def confusion(matrices: pd.DataFrame) -> Figure:
         deep = np.where(right, 0.4 * shares / 100, np.sqrt(shares / 100))
         style.heat(axis, np.where(shares > 0, deep, 0), texts,
                    np.where(right, style.SOFT, style.SECOND))
-        axis.set(title=f"{task} · {model}", xlabel="given", ylabel="true")
+        axis.set_title(f"{task}\n{model}", fontsize=9)
+        axis.set(xlabel="given", ylabel="true")
         axis.set_xticks(range(len(names)) if few else [], names if few else [], rotation=90)
         axis.set_yticks(range(len(names)) if few else [], names if few else [])
     return figure
