@@ -67,8 +67,8 @@ def losses_by_bits(losses: pd.DataFrame) -> Figure:
 
 
 def _best(losses: pd.DataFrame) -> list[str]:
-    """The quantizers that gain most on the median one of each net and bits, best first; to lose less
-    than nothing, which is chance, counts as nothing lost."""
+    """The quantizers that gain most on the median one of each net and bits, best first. To lose
+    less than nothing, which is chance, counts as nothing lost."""
     seen = losses.loss.clip(0, style.MOST_POINTS)
     median = seen.groupby([losses.task, losses.net, losses.bits_asked]).transform("median")
     gain = (median - seen).groupby(losses.quantizer).mean()
