@@ -209,7 +209,7 @@ def test_the_matrix_holds_the_worst_loss_over_nets():
         ("gptq", 4, "one", 0.1), ("gptq", 4, "two", 0.4), ("gptq", np.log2(3), "one", 250.0),
         ("affine", 4, "one", -0.001)], columns=["technique", "bits_asked", "task", "loss"])
     frame, shade = figures.report.matrix(table.assign(net="net"))
-    assert list(frame.columns) == ["technique", "4 bits", "3 levels"]
+    assert list(frame.columns) == ["technique", "3 levels", "4 bits"]
     assert frame["4 bits"].tolist() == ["0.40", "0.00 (1 net)"]
     assert frame["3 levels"].tolist()[0] == "250" and pd.isna(frame["3 levels"][1])
     assert shade["4 bits"].tolist() == [0.08, 0] and shade["3 levels"][0] == 1
@@ -220,3 +220,29 @@ def test_labels_are_moved_apart_no_further_than_needed():
     moved = style.spread([1.0, 1.0, 0.9], 0.5)
     assert moved[2] < moved[0] < moved[1]
     assert np.allclose(np.diff(sorted(moved)), 0.5) and abs(np.mean(moved) - 0.9667) < 0.01
+
+
+def test_earlier_scores_stand_beside_the_same_model_on_the_same_split():
+    earlier = pd.DataFrame([("Edge", "one", "net", "accuracy", 85.65),
+                            ("Green", "elsewhere", "net", "accuracy", 77.0)],
+                           columns=["study", "task", "model", "metric", "score"])
+    mine = pd.DataFrame([("one", "net", "accuracy", 86.0, 85.0, 87.0, "seeds"),
+                         ("one", "other", "accuracy", 90.0, 89.0, 91.0, "seeds")],
+                        columns=["task", "model", "metric", "score", "low", "high", "over"])
+    table = figures.report.earlier_table(mine, earlier)
+    assert table.published.tolist() == ["85.65", "77.00"]
+    assert table.ours.tolist()[0] == "86.00" and pd.isna(table.ours[1])
+    assert table["95 % interval"].tolist()[0] == "85.00 – 87.00"
+
+
+def test_the_answer_says_by_what_each_net_was_chosen():
+    line = {"task": "one", "net": "net", "technique": "gptq, 3 bits", "model": "net", "sizes": "",
+            "KiB": 2.0, "base_KiB": 1059.4, "loss": 0.5, "low": -0.25, "high": 1.25,
+            "over": "folds", "by_mean": True, "by_interval": False}
+    dense = line | {"technique": "dense", "model": "other", "sizes": "width=4",
+                    "by_interval": True}
+    unchosen = line | {"by_mean": False}
+    table = figures.report.answer_table(pd.DataFrame([line, dense, unchosen]))
+    assert table.smallest.tolist() == ["gptq, 3 bits", "dense: other width=4"]
+    assert table.by.tolist() == ["mean", "both"] and table.of.tolist() == ["1,059", "1,059"]
+    assert table["95 % interval"][0] == "-0.25 – 1.25"

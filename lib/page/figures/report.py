@@ -93,17 +93,33 @@ def answer_table(points: pd.DataFrame) -> pd.DataFrame:
     low, high = chosen.low.map("{:z.2f}".format), chosen.high.map("{:z.2f}".format)
     return pd.DataFrame({
         "task": chosen.task, "net": chosen.net, "smallest": told, "by": by,
-        "KiB": chosen.KiB.map("{:.3g}".format), "of": chosen.base_KiB.map("{:.3g}".format),
+        "KiB": chosen.KiB.map(_kib), "of": chosen.base_KiB.map(_kib),
         "loss": chosen.loss.map("{:z.2f}".format), "95 % interval": low + " – " + high,
         "over": chosen.over})
+
+
+def earlier_table(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """What earlier studies published, and the same model of ours on the same split; a dash where
+    there is none.
+
+    summary: as for `baseline_table`, of our recipe; published: study, task, model, metric, score.
+    """
+    ours = summary[["task", "model", "metric", "score", "low", "high", "over"]]
+    both = published.merge(ours, on=["task", "model", "metric"], how="left",
+                           suffixes=("_published", ""))
+    low, high = _scores(both, "low"), _scores(both, "high")
+    return pd.DataFrame({"study": both.study, "task": both.task, "model": both.model,
+                         "published": _scores(both, "score_published"),
+                         "ours": _scores(both, "score"), "95 % interval": low + " – " + high,
+                         "over": both.over})
 
 
 def matrix(losses: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Technique × bits: the worst loss over nets, as a table and its shades, for `show.table`.
 
     losses: technique, bits_asked (text or number), task, net, loss in points (of R² hundredths);
-    techniques and bits keep the order in which they come. A cell with fewer nets than the
-    fullest one of its bits says how many.
+    techniques, and bits that are text, keep the order in which they come. A cell with fewer nets
+    than the fullest one of its bits says how many.
 
     >>> frame, shade = matrix(losses); show.table(frame, "…", shade=shade)      # doctest: +SKIP
     """
@@ -113,13 +129,20 @@ def matrix(losses: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     few = cells.nets < cells.groupby("bits_asked").nets.transform("max")
     cells["text"] = cells.worst.map(_loss) + cells.nets.map(_nets).where(few, "")
     cells["depth"] = (cells.worst / style.MOST_POINTS).clip(0, 1)
-    columns, order = (list(dict.fromkeys(losses[name])) for name in ("bits_asked", "technique"))
+    order = list(dict.fromkeys(losses.technique))
+    columns = list(dict.fromkeys(losses.bits_asked))
+    if pd.api.types.is_numeric_dtype(losses.bits_asked):
+        columns.sort()
     wide = {what: cells.pivot(index="technique", columns="bits_asked", values=what)
             .reindex(index=order, columns=columns).reset_index(names="technique")
             for what in ("text", "depth")}
     for frame in wide.values():
         frame.columns = ["technique", *map(_bits, columns)]
     return wide["text"], wide["depth"].drop(columns="technique")
+
+
+def _kib(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _loss(points: float) -> str:
