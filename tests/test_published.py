@@ -13,6 +13,7 @@ from lib import tables
 from lib.base import paths
 from lib.base.metric import METRICS
 from lib.study import cache, compare, publish
+from lib.study.trials import nets_of
 from lib.tables import claims, rows
 
 STEMS = ("01_data", "02_train", "03_ptq", "10_report")
@@ -178,7 +179,8 @@ def test_numbers_have_at_most_six_digits(path):
 def test_losses_are_those_of_the_rows():
     written = tables.load_table("03_losses")
     asked = yaml.safe_load((paths.PARAMS / "full" / "03_ptq.yaml").read_text())
-    again = tables.losses(table("03_ptq"), asked["pairs"], scores("03_ptq"))
+    nets = nets_of(asked["pairs"] + asked["ladder_pairs"])
+    again = tables.losses(table("03_ptq"), nets, scores("03_ptq"))
     assert again.attrs["left_out"] == []
     assert (again.technique == written.technique).all()
     for column in ("loss", "low", "high", "score", "KiB", "base_KiB", "bits_asked"):
