@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lib.base.metric import METRICS
-from lib.tables.intervals import bootstrap_mean, repeats, t_interval
+from lib.tables.intervals import repeats, t_interval
 
 NO_BETTER = "majority"
 
@@ -47,7 +47,7 @@ def _lead(net: pd.DataFrame, rival: pd.DataFrame, scores: dict[str, np.ndarray]
     metric = METRICS[net.metric.iloc[0]]
     new, base = net.iloc[0], rival.iloc[0]
     lost = metric.paired(scores[new.id], scores[base.id], new.score)
-    low, high = bootstrap_mean(lost)
+    low, high = metric.paired_interval(lost)
     return new.score - base.score, low, high, "examples"
 
 

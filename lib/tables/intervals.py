@@ -7,7 +7,6 @@ from scipy import stats
 from lib.base.setting import FIELDS
 
 LEVEL = 0.95
-DRAWS = 1000            # of a bootstrap
 COUNTS = ("params", "size_bytes", "bits_per_weight", "macs", "macs_nonzero", "n")
 NET = ("task", "model", *FIELDS)
 
@@ -27,18 +26,6 @@ def prediction(values) -> tuple[float, float]:
     mean, low, _ = t_interval(values)
     half = (mean - low) * np.sqrt(len(values) + 1)
     return mean - half, mean + half
-
-
-def bootstrap_mean(values: np.ndarray) -> tuple[float, float]:
-    """95 % percentile interval of the mean of values per example, (n,), over the examples."""
-    rng, n = np.random.default_rng(0), len(values)
-    distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) <= 16:             # few values: their counts in a resample are multinomial
-        means = rng.multinomial(n, counts / n, DRAWS) @ distinct / n
-    else:
-        means = np.array([values[rng.integers(0, n, n)].mean() for _ in range(DRAWS)])
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def repeats(group: pd.DataFrame) -> str | None:
