@@ -41,19 +41,29 @@ def summary(rows: pd.DataFrame, by: tuple[str, ...] = NET) -> pd.DataFrame:
     """Mean score of each group of rows with its 95 % interval, and what the interval is over.
 
     Over folds where there are several (seeds and draws averaged within each), else over seeds, else
-    over draws, else the row's own interval over test examples. Columns: by…, metric, score, low,
-    high, over, runs, score2 and the medians of COUNTS.
+    over draws, else the row's own interval over test examples. Rows of one repeat that were scored
+    on other numbers of examples are two groups. Columns: by…, metric, score, low, high, over, runs,
+    score2 and the medians of COUNTS.
     """
     lines = []
-    for key, group in rows.groupby(list(by), dropna=False, sort=False):
+    groups = rows.assign(of=_mixed(rows, by)).groupby([*by, "of"], dropna=False, sort=False)
+    for key, group in groups:
         over = repeats(group)
         if over:
             mean, low, high = t_interval(group.groupby(over).score.mean())
         else:
             mean, low, high = (group[c].mean() for c in ("score", "score_low", "score_high"))
-        lines.append({**dict(zip(by, key, strict=True)), "metric": group.metric.iloc[0],
+        lines.append({**dict(zip(by, key[:-1], strict=True)), "metric": group.metric.iloc[0],
                       "score": mean, "low": low, "high": high, "over": f"{over or 'example'}s",
                       "runs": len(group), "score2": group.score2.mean(),
                       **{count: group[count].median() for count in COUNTS}})
     return pd.DataFrame(lines, columns=[*by, "metric", "score", "low", "high", "over", "runs",
                                         "score2", *COUNTS])
+
+
+def _mixed(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.Series:
+    """How many examples a row was scored on, where its group holds the same repeat on another
+    number of them; else 0, for folds are of unlike sizes."""
+    repeat = rows.groupby([*by, "seed", "fold", "draw"], dropna=False).n.transform("nunique")
+    twice = (repeat > 1).groupby([rows[name] for name in by], dropna=False).transform("any")
+    return rows.n.where(twice, 0)
