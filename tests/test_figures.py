@@ -176,7 +176,7 @@ def test_examples_are_drawn_for_a_task():
 
 def summary() -> pd.DataFrame:
     rows = [Row(task=task, model=model, metric=metric, score=score, score_low=score - width,
-                score_high=score + width, seed=0, recipe="ours" if model == "net" else "")
+                score_high=score + width, seed=0, n=2000, recipe="ours" if model == "net" else "")
             for task, metric, width in (("one", "accuracy", 2), ("two", "r2", 0.1))
             for model, score in (("net", 0.95), ("svm", 0.25))]
     table = tables.summary(tables.frame(rows))
@@ -194,6 +194,42 @@ def test_the_table_of_baselines_says_what_the_rows_say():
     assert table.published["one", "net"] == "0.40" and table.published.isna().sum() == 3
     assert list(table.index) == [("one", "net"), ("one", "svm"), ("two", "net"), ("two", "svm")]
     assert table.recipe["one", "net"] == "ours" and pd.isna(table.recipe["one", "svm"])
+    assert table.n["one", "net"] == "2,000"
+
+
+@pytest.mark.parametrize("asked, said", [
+    ({"recipe": "edge"}, "Edge's"),
+    ({"recipe": "edge", "sizes": "width=16"}, "Edge's, stand-in: width=16"),
+    ({"recipe": "edge", "epochs": 3, "batch_size": 64},
+     "Edge's, stand-in: 3 epochs, batches of 64"),
+    ({"recipe": "ours", "sizes": "width=4"}, "ours: width=4"),
+    ({"recipe": ""}, "its author's")])
+def test_a_net_that_another_studys_recipe_was_changed_for_is_called_a_stand_in(asked, said):
+    rows = [Row(task="one", model="net", metric="accuracy", score=90.0 + fold, seed=0, fold=fold,
+                n=100, **asked) for fold in range(2)]
+    table = figures.report.baseline_table(
+        tables.summary(tables.frame(rows)).assign(kind="net"), PUBLISHED)
+    assert table.recipe[0] == said and table.over[0] == "folds (2)"
+    assert table.published[0] == "0.40 (one split)"         # beside a mean over folds
+
+
+def test_the_answers_say_what_was_read_where_it_was_not_chosen():
+    line = {"task": "one", "net": "net", "model": "net", "sizes": "", "KiB": 6.0, "base_KiB": 100.0,
+            "technique": "gptq, 2 bits", "loss": 0.5, "low": -1.0, "high": 2.0, "over": "folds",
+            "runs": 5, "n": 2000, "read": 1.83, "read_low": -0.57, "read_high": 4.23, "alike": 4,
+            "folds": 5, "chosen_on": "other folds", "by": "mean"}
+    dense = line | {"technique": DENSE, "sizes": "width=4", "by": "interval", "over": "examples",
+                    "alike": np.nan, "folds": np.nan, "chosen_on": "other nets"}
+    unread = dense | {"task": "two", "read": np.nan, "chosen_on": "the same test part"}
+    table = figures.report.answer_table(pd.DataFrame(
+        [line, dense, unread, unread | {"by": "mean"}]))
+    assert table["read"].tolist()[:2] == ["1.83 [-0.57, 4.23]"] * 2 and pd.isna(table["read"][2])
+    assert table.loss[0] == "0.50 [-1.00, 2.00]" and table.KiB[0] == "6 of 100"
+    assert table["chosen on"].tolist() == [
+        "other folds: 4 of 5 alike", "other nets", "the same test part"]
+    assert table.over.tolist() == ["folds (5)", "examples", "examples"] and table.n[0] == "2,000"
+    assert table.smallest.tolist()[1] == "dense: width=4"
+    assert table.by.tolist() == ["mean", "interval", "both"]
 
 
 def test_accuracy_and_r2_never_share_an_axis_and_no_axis_passes_its_best():

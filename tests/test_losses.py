@@ -64,7 +64,7 @@ def test_seeds_are_paired_where_there_is_one_split():
     assert (line.over, line.technique) == ("seeds", "magnitude_l1 50 %")
 
 
-def test_one_run_has_a_paired_bootstrap_over_examples():
+def test_one_run_has_a_paired_interval_over_examples():
     rng = np.random.default_rng(0)
     before = (rng.random(2000) < 0.9).astype(np.uint8)
     after = before.copy()

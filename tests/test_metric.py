@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from sklearn import metrics as known
 
-from lib.base import paths
+from lib.base import paths, resampling
 from lib.base.metric import METRICS
 
 accuracy, r2 = METRICS["accuracy"], METRICS["r2"]
@@ -62,24 +62,95 @@ def test_macro_f1_is_the_mean_over_classes_in_percent():
     assert min(each) > 0.3 and max(each) - min(each) > 0.01
 
 
-def test_intervals_are_the_published_ones_to_the_last_digit():
-    """The numbers of the code that made the published rows, for the same values."""
-    random = np.random.RandomState(3)
-    right = (random.rand(400) < 0.8).astype(float)
-    squares = np.ascontiguousarray(np.abs(random.normal(size=(300, 2))) * [0.1, 1.0])
-    assert accuracy.interval(right) == (78.75, 86.5)
-    assert r2.interval(squares) == (0.8947242101349424, 0.9158206243841033)
+def test_the_interval_of_an_accuracy_is_wilsons():
+    right = np.array([1.0] * 8 + [0.0] * 2)
+    low, high = accuracy.interval(right)                    # of 8 in 10, as in Newcombe (1998)
+    assert (low, high) == pytest.approx((49.02, 94.33), abs=0.01)
     assert accuracy.interval(right) == accuracy.interval(right.astype(np.uint8))
+    assert accuracy.interval(np.ones(10)) == pytest.approx((72.25, 100.0), abs=0.01)
+    low, high = accuracy.interval(np.zeros(10))
+    assert low == 0 and high == pytest.approx(27.75, abs=0.01)
     with pytest.raises(ValueError, match="0 and 1"):
         accuracy.interval(right * 0.5)
 
 
-def test_an_interval_covers_as_often_as_it_says():
+@pytest.mark.parametrize("share", [0.8, 0.98, 0.03])
+def test_the_interval_of_an_accuracy_covers_as_often_as_it_says(share):
     random, covered = np.random.default_rng(1), 0
-    for _ in range(300):
-        low, high = accuracy.interval(random.random(400) < 0.8)
-        covered += low <= 80 <= high
-    assert 0.91 < covered / 300 < 0.98
+    for _ in range(1000):
+        low, high = accuracy.interval(random.random(300) < share)
+        covered += low <= 100 * share <= high
+    assert 0.93 <= covered / 1000 <= 0.98
+
+
+def exponential(random, n):
+    """Squared errors and targets with one long tail each; R² = 1 - 0.25 / 1."""
+    y, error = random.exponential(1, n), 0.5 * (random.exponential(1, n) - 1)
+    return np.stack([error**2, (y - y.mean()) ** 2], 1), 0.75
+
+
+def lognormal(random, n):
+    """Errors that grow with a lognormal target: R² = 1 - 0.09 E[y²] / Var[y]."""
+    y = random.lognormal(0, 0.7, n)
+    square, mean_square = np.exp(2 * 0.49), np.exp(0.49)
+    error = 0.3 * y * random.normal(size=n)
+    return (np.stack([error**2, (y - y.mean()) ** 2], 1),
+            1 - 0.09 * square / (square - mean_square))
+
+
+@pytest.fixture
+def fewer(monkeypatch):
+    """Draws enough to cover as often as 1000 do, in a fifth of the time."""
+    monkeypatch.setattr(resampling, "DRAWS", 200)
+
+
+@pytest.mark.parametrize("made", [exponential, lognormal])
+@pytest.mark.parametrize("n", [100, 200, 400])
+def test_the_interval_of_r2_covers_skewed_errors(n, made, fewer):
+    """A percentile bootstrap covers 88 to 92 % of these."""
+    random, covered, percentile = np.random.default_rng(n), 0, 0
+    for _ in range(200):
+        scores, true = made(random, n)
+        low, high = r2.interval(scores)
+        covered += low <= true <= high
+        drawn = random.multinomial(n, np.full(n, 1 / n), 200) @ scores
+        ends = np.percentile(1 - drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
+        percentile += ends[0] <= true <= ends[1]
+        assert low <= r2.total(scores) <= high <= 1
+    assert 0.93 <= covered / 200 <= 0.99 and covered > percentile
+
+
+@pytest.mark.parametrize("draw, true", [
+    (lambda random, n: random.exponential(1, n), 1.0),
+    (lambda random, n: random.lognormal(0, 1, n), np.exp(0.5)),
+    (lambda random, n: random.normal(size=n), 0.0)])
+def test_the_interval_of_a_mean_covers_skewed_values(draw, true, fewer):
+    random, covered = np.random.default_rng(1), 0
+    for _ in range(200):
+        low, high = resampling.of_mean(draw(random, 150))
+        covered += low <= true <= high
+    assert 0.93 <= covered / 200 <= 0.985
+
+
+@pytest.mark.parametrize("lost, won", [(0.005, 0.005), (0.02, 0.005), (0.3, 0.2)])
+def test_the_interval_of_paired_answers_covers_where_few_differ(lost, won):
+    random, covered = np.random.default_rng(4), 0
+    for _ in range(600):
+        paired = random.choice([100.0, -100.0, 0.0], 300, p=[lost, won, 1 - lost - won])
+        low, high = accuracy.paired_interval(paired)
+        covered += low <= 100 * (lost - won) <= high
+    assert covered / 600 >= 0.94
+
+
+def test_no_difference_among_the_examples_is_not_taken_for_certain():
+    low, high = accuracy.paired_interval(np.zeros(998))
+    assert high == -low == pytest.approx(100 * 1.96 * np.sqrt(1e-3) / np.sqrt(1000), rel=1e-3)
+    assert r2.paired_interval(np.zeros(50)) == (0, 0)       # the very same predictions
+
+
+def test_intervals_of_faultless_and_of_constant_answers_have_no_length():
+    assert r2.interval(np.stack([np.zeros(9), np.ones(9)], 1)) == (1, 1)
+    assert r2.interval(np.ones((9, 2))) == pytest.approx((0, 0))
 
 
 def test_losses_are_those_of_a_training():

@@ -7,6 +7,7 @@ import pytest
 from lib import tables
 from lib.base import paths
 from lib.base.setting import FIELDS
+from lib.page import findings
 from lib.tables import Cost, Row
 
 
@@ -132,17 +133,6 @@ def test_bits_asked_are_bits_or_the_logarithm_of_levels():
     assert np.isnan(tables.bits_asked(table)[2])
 
 
-def test_the_bootstrap_of_a_mean_covers_as_often_as_it_says():
-    rng = np.random.default_rng(1)
-    few, many = 0, 0
-    for _ in range(200):
-        low, high = tables.bootstrap_mean(rng.choice([-1.0, 0.0, 1.0], 400))
-        few += low <= 0 <= high
-        low, high = tables.bootstrap_mean(rng.normal(size=400))
-        many += low <= 0 <= high
-    assert 180 <= few <= 199 and 180 <= many <= 199      # 95 % of 200, give or take
-
-
 def test_t_interval_is_the_textbook_one():
     mean, low, high = tables.t_interval([1, 2, 3, 4, 5])
     assert mean == 3 and high - 3 == pytest.approx(2.776445 * np.sqrt(2.5 / 5), rel=1e-5)
@@ -171,6 +161,14 @@ def test_summary_of_one_row_has_its_own_interval_over_examples():
     assert (line.low, line.high, line.over, line.runs) == (50, 70, "examples", 1)
 
 
+def test_summary_keeps_numbers_of_examples_apart_and_folds_of_unlike_sizes_together():
+    two = [row(score=80.0, n=2000), row(score=90.0, n=10000)]
+    table = tables.summary(tables.frame(two))
+    assert list(table.score) == [80, 90] and list(table.n) == [2000, 10000]
+    folds = [row(score=80.0 + fold, fold=fold, n=100 + fold) for fold in range(3)]
+    assert list(tables.summary(tables.frame(folds)).score) == [81]
+
+
 def test_summary_keeps_settings_apart():
     rows = [row(), row(repairs="folded"), row(bits=3), row(granularity="tensor")]
     assert len(tables.summary(tables.frame(rows))) == 4
@@ -195,3 +193,44 @@ def test_people_are_scored_alone_and_leads_are_on_the_same_people():
     assert len(tables.leads([], ["knn"])) == 0
     with pytest.raises(ValueError, match="4 scores, but the subjects of 3"):
         tables.by_subject(next(rows.itertuples()), np.ones(4), group[:3])
+
+
+def test_trainings_with_epochs_that_took_twice_as_long_as_others_are_named():
+    epochs = [{"task": "cifar10", "model": model, "seed": 0, "epoch": i, "seconds": seconds}
+              for model, times in (("even", [10, 12, 19]), ("slept", [10, 10, 31]),
+                                   ("beside", [5, 10, 5]))
+              for i, seconds in enumerate(times)]
+    found = tables.uneven(pd.DataFrame(epochs))
+    assert list(found.model) == ["slept", "beside"] and list(found.ratio) == [3.1, 2]
+    assert (found.fastest[0], found.slowest[0], found.epochs[0]) == (10, 31, 3)
+    assert tables.uneven(pd.DataFrame(epochs[:3])).empty
+    told = findings.uneven(pd.DataFrame(epochs))
+    assert told.startswith("In 2 of 3 trainings") and "slept on cifar10, 10 to 31 s" in told
+    assert "In none of 1 trainings" in findings.uneven(pd.DataFrame(epochs[:3]))
+
+
+def ladder():
+    """Of 1000 examples the net has 500 right; 100 more by the second step, 1 more by the third."""
+    names = ("as Edge rounds", "a range per channel", "control: new statistics", "folded")
+    repairs = ("", "folded", "reestimated", "corrected")
+    rows, scores = [], {}
+    for repair, right in zip(repairs, (500, 600, 900, 601), strict=True):
+        values = (np.arange(1000) < right).astype(np.uint8)
+        line = row(repairs=repair, score=right / 10, n=1000, scores=values)
+        rows.append(line)
+        scores[line.id] = values
+    table = tables.frame(rows)
+    steps = tables.summary(table).assign(rung=names, net="mlp_complex")
+    return steps, table, scores
+
+
+def test_a_step_gains_on_the_one_above_pair_by_pair_and_controls_are_passed_over():
+    steps = tables.climb(*ladder())
+    assert np.isnan(steps.gain[0]) and list(steps.gain[1:]) == pytest.approx([10, 30, 0.1])
+    assert steps.gain_low[1] > 8 and steps.gain_high[1] < 12 and steps.gain_over[1] == "examples"
+    assert steps.gain_low[3] < 0 < steps.gain_high[3]               # one example is no finding
+    told, = findings.ladder(steps)
+    assert told.startswith("mlp_complex at 4 bits: 50.00 by “as Edge rounds”, on 1,000 examples")
+    assert "10.00 [" in told and told.endswith("is by “a range per channel”")
+    told, = findings.ladder(steps.drop(index=1))
+    assert told.endswith("no repair gains more than its paired interval leaves open")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-DRAWS = 1000        # of a bootstrap: its 95 % limits then move by about 2 % of their distance
+from lib.base import resampling
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,13 @@ class Metric:
     label: for an axis; digits: decimals that are shown; tolerance: a net whose score is at most so
     much lower counts as kept; best: what a model that is always right gets.
     per_example(outputs, y, scale): what each example adds, (n,), or (n, 2) for a ratio of sums;
-    total(scores): the metric, from those; resampled(scores, generator, draws): as many totals, each
-    over n examples drawn with replacement; loss(outputs, y, label_smoothing=0.0): what a training
-    lowers; second(outputs, y, scale): name and value of the score beside this one;
+    total(scores): the metric, from those; interval(scores): its 95 % interval over examples;
+    loss(outputs, y, label_smoothing=0.0): what a training lowers;
+    second(outputs, y, scale): name and value of the score beside this one;
     stored(scores): what is kept of them on disk; paired(base, new, base_score): what each example
     adds to the second model's loss, (n,), from what is kept of both and the first one's score; the
-    mean is the loss, base_score − new_score.
+    mean is the loss, base_score − new_score; paired_interval(paired): its 95 % interval over
+    examples.
     """
 
     name: str
@@ -34,17 +35,12 @@ class Metric:
     best: float
     per_example: Callable = field(repr=False)
     total: Callable[[np.ndarray], float] = field(repr=False)
-    resampled: Callable = field(repr=False)
+    interval: Callable[[np.ndarray], tuple[float, float]] = field(repr=False)
     loss: Callable = field(repr=False)
     second: Callable[..., tuple[str, float]] = field(repr=False)
     stored: Callable[[np.ndarray], np.ndarray] = field(repr=False)
     paired: Callable[[np.ndarray, np.ndarray, float], np.ndarray] = field(repr=False)
-
-    def interval(self, scores: np.ndarray) -> tuple[float, float]:
-        """95 % percentile bootstrap interval of the metric over examples; always the same draws."""
-        totals = self.resampled(scores, np.random.default_rng(0), DRAWS)
-        low, high = np.percentile(totals, [2.5, 97.5])
-        return float(low), float(high)
+    paired_interval: Callable[[np.ndarray], tuple[float, float]] = field(repr=False)
 
     def text(self, value: float) -> str:
         """A score as people read it: "91.75"."""
@@ -60,13 +56,12 @@ def _percent(scores: np.ndarray) -> float:
     return 100 * float(scores.mean())
 
 
-def _resampled_percent(scores: np.ndarray, generator: np.random.Generator,
-                       draws: int) -> np.ndarray:
-    """Resampling values of 0 and 1 is a binomial draw."""
+def _interval_of_percent(scores: np.ndarray) -> tuple[float, float]:
+    """Wilson's."""
     if not set(np.unique(scores)) <= {0.0, 1.0}:
         raise ValueError("the interval of an accuracy needs scores of 0 and 1.")
-    n = len(scores)
-    return 100 * generator.binomial(n, scores.mean(), draws) / n
+    low, high = resampling.of_share(int(scores.sum()), len(scores))
+    return 100 * low, 100 * high
 
 
 def _cross_entropy(outputs, y, label_smoothing: float = 0.0):
@@ -91,6 +86,11 @@ def _lost_points(base: np.ndarray, new: np.ndarray, base_score: float) -> np.nda
     return 100 * (base.astype(float) - new.astype(float))
 
 
+def _interval_of_lost_points(paired: np.ndarray) -> tuple[float, float]:
+    low, high = resampling.of_difference((paired > 0).sum(), (paired < 0).sum(), len(paired))
+    return 100 * low, 100 * high
+
+
 def _squares(outputs, y, scale) -> np.ndarray:
     """Squared error, and squared deviation from the examples' mean, in the target's unit²; (n, 2).
     """
@@ -106,14 +106,9 @@ def _share_explained(scores: np.ndarray) -> float:
     return 1 - float(scores[:, 0].sum() / scores[:, 1].sum())
 
 
-def _resampled_share(scores: np.ndarray, generator: np.random.Generator,
-                     draws: int) -> np.ndarray:
-    """Counted draws: a seventh of a multinomial's time."""
-    n = len(scores)
-    sums = np.stack([
-        np.bincount(generator.integers(0, n, n, dtype=np.int32), minlength=n) @ scores
-        for _ in range(draws)])                                         # (draws, 2)
-    return 1 - sums[:, 0] / sums[:, 1]
+def _interval_of_share_explained(scores: np.ndarray) -> tuple[float, float]:
+    low, high = resampling.of_ratio(scores)
+    return 1 - high, 1 - low
 
 
 def _squared_error(outputs, y, label_smoothing: float = 0.0):
@@ -143,11 +138,13 @@ def _lost_share(base: np.ndarray, new: np.ndarray, base_score: float) -> np.ndar
 
 METRICS = {metric.name: metric for metric in (
     Metric("accuracy", "accuracy, %", digits=2, tolerance=1.0, best=100.0,
-           per_example=_right, total=_percent, resampled=_resampled_percent,
+           per_example=_right, total=_percent, interval=_interval_of_percent,
            loss=_cross_entropy, second=_macro_f1,
-           stored=_as_bytes, paired=_lost_points),
+           stored=_as_bytes, paired=_lost_points,
+           paired_interval=_interval_of_lost_points),
     Metric("r2", "R²", digits=4, tolerance=0.01, best=1.0,
-           per_example=_squares, total=_share_explained, resampled=_resampled_share,
+           per_example=_squares, total=_share_explained, interval=_interval_of_share_explained,
            loss=_squared_error, second=_rmse,
-           stored=_errors, paired=_lost_share),
+           stored=_errors, paired=_lost_share,
+           paired_interval=resampling.of_mean),
 )}

@@ -3,7 +3,9 @@
 import pandas as pd
 
 from lib.base.metric import METRICS
-from lib.page.figures.ptq import largest_gain
+from lib.tables.ahead import CONTROL
+from lib.tables.history import TRAINING
+from lib.tables.history import uneven as uneven_trainings
 from lib.tables.losses import DENSE, UNTOUCHED
 
 
@@ -36,25 +38,49 @@ def losses(points: pd.DataFrame) -> str:
             f"{worst.idxmax()} up to {worst.max():.0f}")
 
 
-def front(points: pd.DataFrame) -> str:
-    """For how many nets the smallest that keeps its score is a dense net, rounded, or untouched."""
-    kept = points[points.by_mean]
+def front(chosen: pd.DataFrame) -> str:
+    """For how many nets the smallest that keeps its score is a dense net, rounded, or untouched.
+
+    chosen: `tables.chosen(points, folds)`.
+    """
+    kept = chosen[chosen.by == "mean"]
     dense = (kept.technique == DENSE).sum()
     same = (kept.technique == UNTOUCHED).sum()
-    return (f"The smallest net within a point of the one trained is a rounded one for "
-            f"{len(kept) - dense - same} of {len(kept)} nets, a dense one for {dense}, and the net "
-            f"itself for {same}")
+    return (f"The smallest net within a point of the one trained, by its mean loss, is a rounded "
+            f"one for {len(kept) - dense - same} of {len(kept)} nets, a dense one for {dense}, and "
+            f"the net itself for {same}")
 
 
 def ladder(steps: pd.DataFrame) -> list[str]:
-    """A sentence for each net and number of bits: where it starts, and the repair that gains most.
+    """A sentence for each net and number of bits: where it starts, and the repair that gains most,
+    if the paired interval of its gain carries one.
 
-    steps: net, bits, rung, score, metric, from top to bottom.
+    steps: `tables.climb(…)` of net, bits, rung, score, n, metric, from top to bottom.
     """
     told = []
     for (net, bits), part in steps.groupby(["net", "bits"], sort=False):
-        rung, gain = largest_gain(part)
         text = METRICS[part.metric.iloc[0]].text
-        told.append(f"{net} at {bits:g} bits: {text(part.score.iloc[0])} as published; the largest "
-                    f"gain of one repair, {text(gain)}, is by “{rung}”")
+        first = part.iloc[0]
+        start = (f"{net} at {bits:g} bits: {text(first.score)} by “{first.rung}”, on "
+                 f"{first.n:,.0f} examples")
+        gained = part[(part.gain_low > 0) & ~part.rung.str.startswith(CONTROL)]
+        if gained.empty:
+            told.append(f"{start}; no repair gains more than its paired interval leaves open")
+            continue
+        best = gained.loc[gained.gain.idxmax()]
+        told.append(f"{start}; the largest gain of one repair, {text(best.gain)} "
+                    f"[{text(best.gain_low)}, {text(best.gain_high)}] over {best.gain_over}, is by "
+                    f"“{best.rung}”")
     return told
+
+
+def uneven(history: pd.DataFrame) -> str:
+    """How many trainings had epochs that took twice as long as others, and the worst of them."""
+    found = uneven_trainings(history)
+    runs = history.groupby([name for name in TRAINING if name in history], dropna=False).ngroups
+    if found.empty:
+        return f"In none of {runs} trainings an epoch took twice as long as another."
+    worst = found.iloc[0]
+    return (f"In {len(found)} of {runs} trainings some epoch took twice as long as another, or "
+            f"longer (most: {worst.model} on {worst.task}, {worst.fastest:.3g} to "
+            f"{worst.slowest:.3g} s): their seconds are no cost of the net.")

@@ -25,13 +25,14 @@ def answer() -> str:
     before = paths.profile()
     paths.profile("published")
     try:
-        losses = tables.load_table("03_losses")
+        losses, rows = tables.load_table("03_losses"), tables.load("03_ptq")
     finally:
         paths.profile(before)
     if losses.empty:
         return ""
-    offered = tables.answers(tables.offered(losses))
-    return "\n\n".join(tables.advice(tables.in_points(offered)))
+    points = tables.in_points(tables.offered(losses))
+    folds = tables.by_fold(points, rows)
+    return "\n\n".join(tables.advice(points, folds, tables.chosen(points, folds)))
 
 
 def _tell(readme: Path) -> None:

@@ -2,9 +2,11 @@
 
 from lib.base.metric import METRICS
 from lib.tables.advice import advice
-from lib.tables.ahead import ahead
+from lib.tables.ahead import ahead, climb
+from lib.tables.choice import by_fold, chosen
 from lib.tables.confusion import confusion
-from lib.tables.intervals import bootstrap_mean, prediction, summary, t_interval
+from lib.tables.history import uneven
+from lib.tables.intervals import prediction, summary, t_interval
 from lib.tables.losses import answers, in_points, losses, matrix, offered, untouched
 from lib.tables.rows import COLUMNS, KEY, Cost, Row, bits_asked, frame, identify, setting_of
 from lib.tables.store import (
@@ -20,8 +22,8 @@ from lib.tables.store import (
 from lib.tables.subjects import by_subject, leads
 from lib.tables.upgrade import upgrade
 
-__all__ = ["advice", "ahead", "answers", "bits_asked", "bootstrap_mean", "by_subject", "COLUMNS",
-           "confusion", "Cost", "frame", "identify", "in_points", "KEY", "leads", "load",
+__all__ = ["advice", "ahead", "answers", "bits_asked", "by_fold", "by_subject", "chosen", "climb",
+           "COLUMNS", "confusion", "Cost", "frame", "identify", "in_points", "KEY", "leads", "load",
            "load_costs", "load_scores", "load_table", "losses", "matrix", "METRICS", "offered",
            "ordered", "prediction", "provenance", "Row", "save", "save_table", "setting_of",
-           "summary", "t_interval", "untouched", "upgrade"]
+           "summary", "t_interval", "uneven", "untouched", "upgrade"]

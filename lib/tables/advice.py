@@ -2,47 +2,31 @@
 
 import pandas as pd
 
-from lib.tables.losses import DENSE, UNTOUCHED
-
-POINT = 1.0             # a net that loses no more counts as kept
-TRIED = 0.8             # of all nets must have been rounded so before it is advised
+from lib.tables.choice import NOTHING, OTHER_FOLDS, OTHER_NETS, SAME_TEST, fewest_bits, settings
+from lib.tables.losses import DENSE, POINT, UNTOUCHED, plain
 
 
-def advice(points: pd.DataFrame) -> list[str]:
-    """What to do, in a sentence with its numbers; then what other candidates do.
+def advice(points: pd.DataFrame, folds: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
+    """What to do, in a sentence with its numbers; how that holds where it was not chosen; then what
+    other candidates do.
 
-    points: `in_points(answers(offered(losses(...))))`. A quantizer at some bits is judged by the
-    worst of its mean losses over the nets on which it was tried, and by the furthest end of their
-    intervals.
+    points: `in_points(offered(losses(...)))`; folds: `by_fold(points, rows)`; chosen:
+    `chosen(points, folds)`. A quantizer at some bits is judged by the worst of its mean losses over
+    the nets on which it was tried, and by the furthest end of their intervals.
     """
     nets = points.groupby(["task", "net"]).ngroups
     if not nets:
         return []
-    worst = _worst(points, nets)
-    return [_to_do(worst, nets), *_among_all(points, nets)]
-
-
-def _worst(points: pd.DataFrame, nets: int) -> pd.DataFrame:
-    """One line a plain quantizer and number of bits: loss and high at worst, nets (how many)."""
-    plain = points[points.bits_asked.notna() & points.a_bits.isna() & (points.repairs == "")
-                   & (points.pruner == "") & (points.budget == "")]
-    lines = []
-    for (quantizer, bits), part in plain.groupby(["quantizer", "bits_asked"]):
-        tried = part.groupby(["task", "net"]).ngroups
-        if tried >= TRIED * nets:
-            lines.append({"quantizer": quantizer, "bits_asked": bits, "loss": part.loss.max(),
-                          "high": part.high.max(), "nets": tried})
-    return pd.DataFrame(lines, columns=["quantizer", "bits_asked", "loss", "high", "nets"])
+    told = [_to_do(settings(points), nets), _read_again(points, folds)]
+    return [sentence for sentence in told if sentence] + [
+        _among_all(chosen[chosen.by == rule], rule) for rule in ("mean", "interval")]
 
 
 def _to_do(worst: pd.DataFrame, nets: int) -> str:
-    """The fewest bits that keep every net within a point, by the intervals, else by the means."""
-    kept = worst[worst.high <= POINT]
-    if kept.empty:
-        kept = worst[worst.loss <= POINT]
-    if kept.empty:
+    """The fewest bits that keep every net within a point, and what fewer lose."""
+    best = fewest_bits(worst)
+    if best is None:
         return f"No quantizer that was tried keeps every one of {nets} nets within a point."
-    best = kept.sort_values(["bits_asked", "loss"]).iloc[0]
     told = f"**{best.quantizer} at {_bits(best.bits_asked)}** loses {_at_most(best)} on " \
            f"{_tried(best.nets, nets)}"
     below = worst[worst.bits_asked < best.bits_asked]
@@ -52,22 +36,58 @@ def _to_do(worst: pd.DataFrame, nets: int) -> str:
     return f"{told}."
 
 
-def _among_all(points: pd.DataFrame, nets: int) -> list[str]:
-    """What the smallest candidate of each net is, by its mean and by its interval."""
-    smallest = points[points.by_mean]
-    dense = smallest[smallest.technique == DENSE]
-    same = smallest[smallest.technique == UNTOUCHED]
-    rounded = len(smallest) - len(dense) - len(same)
-    told = [f"Of all that was tried, the smallest net within a point of the one trained is a "
-            f"rounded one on {rounded} of {nets} nets"]
+def _read_again(points: pd.DataFrame, folds: pd.DataFrame) -> str:
+    """The same choice, made without each fold and read on it; "" where there are no folds."""
+    several = points[folds.notna().sum(axis=1) > 2]
+    best = fewest_bits(settings(points))
+    if best is None or several.empty:
+        return ""
+    folds = folds.loc[several.index].dropna(axis=1)
+    reads, alike = {}, 0
+    for fold in folds:
+        choice = fewest_bits(settings(several, folds.drop(columns=fold)))
+        if choice is None:
+            return ""
+        rounded = plain(several)
+        same = rounded[(rounded.quantizer == choice.quantizer)
+                       & (rounded.bits_asked == choice.bits_asked)]
+        reads[fold] = folds.loc[same.index, fold].set_axis(same.task + " " + same.net)
+        alike += (choice.quantizer, choice.bits_asked) == (best.quantizer, best.bits_asked)
+    means = pd.DataFrame(reads).mean(axis=1)
+    return (f"Chosen anew without each fold in turn, it is the same {alike} of {len(reads)} times; "
+            f"read on the fold that was left out, it loses at most {means.max():z.2f} points "
+            f"({means.idxmax()}).")
+
+
+def _among_all(chosen: pd.DataFrame, rule: str) -> str:
+    """What is offered of each net by one rule, and what that loses where it was not chosen."""
+    dense, same = (chosen[chosen.technique == name] for name in (DENSE, UNTOUCHED))
+    rounded = len(chosen) - len(dense) - len(same)
+    by = "mean loss" if rule == "mean" else "95 % interval's upper end"
+    told = [f"Of all that was tried, the smallest net within a point by its {by} is a rounded one "
+            f"on {rounded} of {len(chosen)} nets"]
     if len(dense):
         told.append(f"a smaller net trained from scratch on {len(dense)} ({_names(dense)})")
     if len(same):
-        told.append(f"and nothing smaller does on {len(same)} ({_names(same)})")
-    certain = points[points.by_interval & (points.technique != UNTOUCHED)]
-    return [", ".join(told) + ".",
-            f"By the upper end of its 95 % interval, not by its mean alone, some smaller net stays "
-            f"within a point on {len(certain)} of {nets}."]
+        told.append(f"the net itself on {len(same)} ({_names(same)})")
+    return f"{', '.join(told)}; {_read(chosen)}."
+
+
+def _read(chosen: pd.DataFrame) -> str:
+    """What the choices lose on folds, or nets, that had no part in them."""
+    others = chosen[chosen.chosen_on == OTHER_FOLDS]
+    if others.empty:
+        return f"chosen and read on {SAME_TEST}, which flatters it"
+    worst = others.loc[others["read"].idxmax()]
+    kept = (others["read"] <= POINT).sum()
+    told = (f"chosen without a fold and read on it, {kept} of {len(others)} stay within a point in "
+            f"the mean, and {worst.task} {worst.net} loses most, {worst['read']:z.2f} "
+            f"[{worst.read_low:z.2f}, {worst.read_high:z.2f}]")
+    taken = chosen[chosen.chosen_on.isin([OTHER_NETS, NOTHING])]
+    if len(taken):
+        told += f". Nothing was chosen on {_names(taken)}, of one split: what the others chose " \
+                f"loses at most {taken['read'].max():z.2f} there"
+    return told
 
 
 def _at_most(line: pd.Series) -> str:

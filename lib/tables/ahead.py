@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 
 from lib.base.metric import METRICS
-from lib.tables.intervals import bootstrap_mean, repeats, t_interval
+from lib.base.setting import FIELDS
+from lib.tables.intervals import repeats, t_interval
 
 NO_BETTER = "majority"
+CONTROL = "control"         # how the name of a step begins that repairs nothing
 
 
 def ahead(nets: pd.DataFrame, rivals: pd.DataFrame, scores: dict[str, np.ndarray]) -> pd.DataFrame:
@@ -35,6 +37,34 @@ def ahead(nets: pd.DataFrame, rivals: pd.DataFrame, scores: dict[str, np.ndarray
                                         "low", "high", "over", "sentence"])
 
 
+def climb(steps: pd.DataFrame, rows: pd.DataFrame, scores: dict[str, np.ndarray]) -> pd.DataFrame:
+    """The same steps with what each gains on the step above it, pair by pair: gain, gain_low,
+    gain_high, gain_over; none for the first, and a control is gained on by nobody.
+
+    steps: net, bits, rung and the columns of a Setting, a line a step, each net's and number of
+    bits' from top to bottom; rows: those that the steps sum up.
+    """
+    asked = [name for name in ("task", "model", *FIELDS) if name in steps]
+    found = {line: rows[_alike(rows, steps.loc[line, asked])] for line in steps.index}
+    gains = pd.DataFrame(np.nan, steps.index, ["gain", "gain_low", "gain_high"])
+    gains["gain_over"] = ""
+    for _, part in steps.groupby(["net", "bits"], sort=False):
+        before = None
+        for line in part.index:
+            if before is not None:
+                gains.loc[line] = _lead(found[line], found[before], scores)
+            if not part.rung[line].startswith(CONTROL):
+                before = line
+    return steps.join(gains)
+
+
+def _alike(rows: pd.DataFrame, asked: pd.Series) -> pd.Series:
+    same = pd.Series(True, index=rows.index)
+    for name, value in asked.items():
+        same &= rows[name].isna() if pd.isna(value) else rows[name] == value
+    return same
+
+
 def _lead(net: pd.DataFrame, rival: pd.DataFrame, scores: dict[str, np.ndarray]
           ) -> tuple[float, float, float, str]:
     """Mean difference, its 95 % interval, and what that is over: folds, seeds, or test examples."""
@@ -47,7 +77,7 @@ def _lead(net: pd.DataFrame, rival: pd.DataFrame, scores: dict[str, np.ndarray]
     metric = METRICS[net.metric.iloc[0]]
     new, base = net.iloc[0], rival.iloc[0]
     lost = metric.paired(scores[new.id], scores[base.id], new.score)
-    low, high = bootstrap_mean(lost)
+    low, high = metric.paired_interval(lost)
     return new.score - base.score, low, high, "examples"
 
 

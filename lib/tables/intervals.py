@@ -7,7 +7,6 @@ from scipy import stats
 from lib.base.setting import FIELDS
 
 LEVEL = 0.95
-DRAWS = 1000            # of a bootstrap
 COUNTS = ("params", "size_bytes", "bits_per_weight", "macs", "macs_nonzero", "n")
 NET = ("task", "model", *FIELDS)
 
@@ -29,18 +28,6 @@ def prediction(values) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-def bootstrap_mean(values: np.ndarray) -> tuple[float, float]:
-    """95 % percentile interval of the mean of values per example, (n,), over the examples."""
-    rng, n = np.random.default_rng(0), len(values)
-    distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) <= 16:             # few values: their counts in a resample are multinomial
-        means = rng.multinomial(n, counts / n, DRAWS) @ distinct / n
-    else:
-        means = np.array([values[rng.integers(0, n, n)].mean() for _ in range(DRAWS)])
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
 def repeats(group: pd.DataFrame) -> str | None:
     """What an interval of these rows can be over: folds where there are several, else seeds, else
     draws; None where there is one row, whose interval is over its test examples."""
@@ -54,19 +41,29 @@ def summary(rows: pd.DataFrame, by: tuple[str, ...] = NET) -> pd.DataFrame:
     """Mean score of each group of rows with its 95 % interval, and what the interval is over.
 
     Over folds where there are several (seeds and draws averaged within each), else over seeds, else
-    over draws, else the row's own interval over test examples. Columns: by…, metric, score, low,
-    high, over, runs, score2 and the medians of COUNTS.
+    over draws, else the row's own interval over test examples. Rows of one repeat that were scored
+    on other numbers of examples are two groups. Columns: by…, metric, score, low, high, over, runs,
+    score2 and the medians of COUNTS.
     """
     lines = []
-    for key, group in rows.groupby(list(by), dropna=False, sort=False):
+    groups = rows.assign(of=_mixed(rows, by)).groupby([*by, "of"], dropna=False, sort=False)
+    for key, group in groups:
         over = repeats(group)
         if over:
             mean, low, high = t_interval(group.groupby(over).score.mean())
         else:
             mean, low, high = (group[c].mean() for c in ("score", "score_low", "score_high"))
-        lines.append({**dict(zip(by, key, strict=True)), "metric": group.metric.iloc[0],
+        lines.append({**dict(zip(by, key[:-1], strict=True)), "metric": group.metric.iloc[0],
                       "score": mean, "low": low, "high": high, "over": f"{over or 'example'}s",
                       "runs": len(group), "score2": group.score2.mean(),
                       **{count: group[count].median() for count in COUNTS}})
     return pd.DataFrame(lines, columns=[*by, "metric", "score", "low", "high", "over", "runs",
                                         "score2", *COUNTS])
+
+
+def _mixed(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.Series:
+    """How many examples a row was scored on, where its group holds the same repeat on another
+    number of them; else 0, for folds are of unlike sizes."""
+    repeat = rows.groupby([*by, "seed", "fold", "draw"], dropna=False).n.transform("nunique")
+    twice = (repeat > 1).groupby([rows[name] for name in by], dropna=False).transform("any")
+    return rows.n.where(twice, 0)

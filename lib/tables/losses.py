@@ -11,15 +11,16 @@ import pandas as pd
 
 from lib.base.metric import METRICS
 from lib.base.setting import FIELDS, OF_THE_NET, TEXT_FIELDS, Setting
-from lib.tables.intervals import bootstrap_mean, repeats, t_interval
+from lib.tables.intervals import repeats, t_interval
 from lib.tables.rows import bits_asked, setting_of
 
 UNTOUCHED, DENSE = "as trained", "dense"        # what stands under `technique` beside techniques
 REPEAT = ["seed", "fold", "n"]                  # what two rows of a pair have in common
 OF_TECHNIQUES = tuple(name for name in FIELDS if name not in OF_THE_NET)
 COLUMNS = ("task", "net", "model", *FIELDS, "technique", "metric", "loss", "low", "high", "over",
-           "runs", "score", "KiB", "base_KiB", "bits_asked")
+           "runs", "n", "score", "KiB", "base_KiB", "bits_asked")
 EQUAL = 1e-9                                    # of a loss, beside the tolerance: rounding
+POINT = 1.0 + EQUAL                             # a net that loses no more counts as kept
 
 
 def losses(rows: pd.DataFrame, nets: Iterable[str], scores: Mapping[str, np.ndarray],
@@ -31,7 +32,7 @@ def losses(rows: pd.DataFrame, nets: Iterable[str], scores: Mapping[str, np.ndar
     of its task, whoever's recipe. loss = score of the net as trained - candidate's, in the metric's
     unit, from pairs of the same seed, fold and examples, draws averaged. [low, high] is its 95 %
     interval over folds where there are several, else seeds, else draws (t), else over test examples
-    (bootstrap of `Metric.paired`; missing where no scores per example are kept). A candidate that
+    (`Metric.paired_interval`; missing where no scores per example are kept). A candidate that
     lacks one of the net's folds (or seeds, of a task with one split), or whose partner is missing,
     is left out, and named in `.attrs["left_out"]`.
     Columns: COLUMNS; net: the model of the net as trained.
@@ -60,7 +61,8 @@ def answers(losses: pd.DataFrame) -> pd.DataFrame:
 
     by_mean: the net's smallest candidate, in KiB, whose mean loss is within the metric's tolerance;
     by_interval: the smallest whose interval ends within it; front: no smaller candidate loses as
-    little. All are chosen by test scores, which flatters them: say so where they are shown.
+    little. All are chosen by the test scores that they are judged by, which flatters them: what is
+    offered to people is `choice.chosen`.
     """
     tolerance = losses.metric.map(lambda name: METRICS[name].tolerance) + EQUAL
     marked = losses.assign(by_mean=False, by_interval=False, front=False)
@@ -79,6 +81,14 @@ def offered(losses: pd.DataFrame) -> pd.DataFrame:
     its faults included."""
     recomputed = [quantizer.startswith("edge_") for quantizer in losses.quantizer]
     return losses[~np.array(recomputed, dtype=bool)]
+
+
+def plain(losses: pd.DataFrame) -> pd.DataFrame:
+    """The lines of nets whose weights alone were rounded, a range a channel, and nothing else."""
+    same = losses.granularity.isin(["", "channel"]) & losses.a_bits.isna()
+    for name in ("repairs", "pruner", "budget"):
+        same &= losses[name] == ""
+    return losses[same & losses.bits_asked.notna()]
 
 
 def in_points(losses: pd.DataFrame) -> pd.DataFrame:
@@ -154,7 +164,8 @@ def _line(candidate: pd.DataFrame, base: pd.DataFrame, scores: Mapping[str, np.n
     loss, low, high, over = _interval(pairs, scores)
     return {"model": first.model, **{name: first[name] for name in FIELDS},
             "technique": _technique(first, base), "metric": first.metric, "loss": loss, "low": low,
-            "high": high, "over": over, "runs": len(pairs), "score": pairs.score.mean(),
+            "high": high, "over": over, "runs": len(pairs), "n": candidate.n.median(),
+            "score": pairs.score.mean(),
             "KiB": candidate.size_bytes.median() / 1024,
             "base_KiB": base.size_bytes.median() / 1024,
             "bits_asked": bits_asked(candidate).iloc[0]}
@@ -183,5 +194,6 @@ def _interval(pairs: pd.DataFrame, scores: Mapping[str, np.ndarray]
     base, new = scores.get(pair.id_base), scores.get(pair["id"])
     if base is None or new is None:
         return mean, np.nan, np.nan, ""
-    shares = METRICS[pair.metric].paired(base, new, pair.score_base)
-    return mean, *bootstrap_mean(shares), "examples"
+    metric = METRICS[pair.metric]
+    shares = metric.paired(base, new, pair.score_base)
+    return mean, *metric.paired_interval(shares), "examples"

@@ -1,11 +1,14 @@
 """The report's own: every baseline, and what each technique loses at most."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.base.metric import METRICS
 from lib.page import style
+from lib.tables.rows import setting_of
 
 MARKS = {"rival": ("|", style.SOFT, "scikit-learn's"),
          "earlier": ("D", style.SECOND, "published before"),
@@ -47,9 +50,9 @@ def baselines(summary: pd.DataFrame, published: pd.DataFrame) -> Figure:
 def baseline_table(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     """What `baselines` draws as text, the best of each task first; numbers with fit digits.
 
-    summary: task, model, recipe, kind, metric, score, low, high, over, runs, params, size_bytes,
-    macs; published: task, model, score. A t interval may reach beyond what a metric can be; it ends
-    there.
+    summary: `tables.summary`'s columns and kind; published: task, model, score, each of one split.
+    A t interval may reach beyond what a metric can be; it ends there. A net of another study's
+    recipe that was built or trained otherwise than that says is called a stand-in.
     """
     best = summary.metric.map({name: metric.best for name, metric in METRICS.items()})
     earlier = published[["task", "model", "score"]].rename(columns={"score": "published"})
@@ -57,15 +60,33 @@ def baseline_table(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
         earlier, on=["task", "model"], how="left")
     frame = frame.sort_values(["metric", "task", "score"], ascending=[True, True, False])
     low, high = _scores(frame, "low"), _scores(frame, "high")
-    recipe = frame.recipe.replace("", "ours").where(frame.kind == "net")
+    recipes = pd.Series([_recipe(line) for line in frame.itertuples()], frame.index, dtype=object)
+    one_split = " (one split)" * pd.Series(frame.over == "folds").astype(int)
     return pd.DataFrame({
-        "task": frame.task, "model": frame.model, "recipe": recipe,
+        "task": frame.task, "model": frame.model,
+        "recipe": recipes.where(frame.kind == "net"),
         "score": _scores(frame, "score"), "95 % interval": low + " – " + high,
-        "over": frame.over.where(frame.over == "examples",
-                                 frame.over + " (" + frame.runs.astype(str) + ")"),
-        "published": _scores(frame, "published"),
+        "over": _over(frame), "n": _counts(frame.n),
+        "published": _scores(frame, "published") + one_split,
         "params": _counts(frame.params), "bytes": _counts(frame.size_bytes),
         "MACs": _counts(frame.macs)})
+
+
+def _recipe(line) -> str:
+    """By whose recipe a net was trained, and what was changed of it."""
+    changed = replace(setting_of(line).net, recipe="")
+    if not line.recipe:
+        return "its author's"
+    if line.recipe == "ours":
+        return f"ours: {changed}" if changed.asked else "ours"
+    whose = "Edge's" if line.recipe == "edge" else line.recipe
+    return f"{whose}, stand-in: {changed}" if changed.asked else whose
+
+
+def _over(frame: pd.DataFrame) -> pd.Series:
+    """What an interval is over, and how many runs where there are several."""
+    several = frame.over + " (" + frame.runs.map("{:.0f}".format) + ")"
+    return frame.over.where(frame.over == "examples", several)
 
 
 def _scores(frame: pd.DataFrame, column: str) -> pd.Series:
@@ -79,23 +100,32 @@ def _counts(column: pd.Series) -> pd.Series:
     return column.map(lambda value: np.nan if pd.isna(value) else f"{value:,.0f}").astype(object)
 
 
-def answer_table(points: pd.DataFrame) -> pd.DataFrame:
-    """The smallest candidates of each net as text: by the mean loss, and by its interval's end.
+def answer_table(chosen: pd.DataFrame) -> pd.DataFrame:
+    """What is offered of each net, as text: what it loses where it was chosen, and where it was
+    not.
 
-    points: `tables.in_points(tables.answers(...))`.
+    chosen: `tables.chosen(points, folds)`.
     """
-    chosen = points[points.by_mean | points.by_interval]
-    by = np.select([chosen.by_mean & chosen.by_interval, chosen.by_mean], ["both", "mean"],
-                   "interval")
     another = chosen.model.where(chosen.model != chosen.net, "")
     smaller = (another + " " + chosen.sizes).str.strip().replace("", np.nan)
     told = chosen.technique.where(smaller.isna(), chosen.technique + ": " + smaller.fillna(""))
-    low, high = chosen.low.map("{:z.2f}".format), chosen.high.map("{:z.2f}".format)
-    return pd.DataFrame({
-        "task": chosen.task, "net": chosen.net, "smallest": told, "by": by,
-        "KiB": chosen.KiB.map(_kib), "of": chosen.base_KiB.map(_kib),
-        "loss": chosen.loss.map("{:z.2f}".format), "95 % interval": low + " – " + high,
-        "over": chosen.over})
+    size = chosen.KiB.map(_kib) + " of " + chosen.base_KiB.map(_kib)
+    alike = chosen.alike.map("{:.0f}".format) + " of " + chosen.folds.map("{:.0f} alike".format)
+    on = chosen.chosen_on + (": " + alike).where(chosen.alike.notna(), "")
+    table = pd.DataFrame({
+        "task": chosen.task, "net": chosen.net, "smallest": told, "by": chosen.by, "KiB": size,
+        "loss": _with_interval(chosen, "loss", "low", "high"), "over": _over(chosen),
+        "n": _counts(chosen.n), "chosen on": on,
+        "read": _with_interval(chosen, "read", "read_low", "read_high")})
+    same = table.duplicated([name for name in table if name != "by"], keep=False)
+    return table.assign(by=table.by.where(~same, "both")).drop_duplicates(ignore_index=True)
+
+
+def _with_interval(frame: pd.DataFrame, *columns: str) -> pd.Series:
+    """"0.50 [-0.25, 1.25]"; NaN where there is no number, the number alone without an interval."""
+    mean, low, high = (frame[name].map("{:z.2f}".format) for name in columns)
+    told = mean + (" [" + low + ", " + high + "]").where(frame[columns[1]].notna(), "")
+    return told.astype(object).where(frame[columns[0]].notna(), np.nan)
 
 
 def earlier_table(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
