@@ -1,12 +1,16 @@
 """Sets that do not fit in memory: images that stay in their files until a batch is drawn."""
 
 import math
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from lib.data.sources import DataError
@@ -16,6 +20,11 @@ from lib.data.sources import DataError
 # CIFAR-100 and Fashion-MNIST together would take twice. Small machines have 4.
 LARGEST_IN_MEMORY = 10**9
 AT_A_TIME = 1000        # examples, where a set is read once from end to end
+# By content, whatever a file's name ends in; Pillow would run Ghostscript for an EPS.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF")
+DEEP = ("I;16", "I;16B", "I;16L")       # Pillow's modes of grey with 16 bits
+LARGEST_SIZE = 2**20    # pixels of an image as a net gets it: 512 of these are 6.4 GB of floats
+DECODING = 2            # of what follows; what was counted by another one is counted anew
 
 
 @dataclass(frozen=True)
@@ -54,35 +63,73 @@ class ImageFiles:
         return torch.from_numpy(pixels)
 
     def _decoded(self, file: Path) -> Image.Image:
-        try:
-            with Image.open(file) as image:
-                image = image.convert("L" if is_grey(image) else "RGB")
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise _unreadable(file, error) from error
+        with read(file) as image:
+            image = on_white(ImageOps.exif_transpose(image) if "exif" in image.info else image)
         if image.size != self.size:
             image = image.resize(self.size, Image.Resampling.BILINEAR)
         return image if self.grey else image.convert("RGB")
 
 
-def opened(files: list[Path], content: str) -> tuple[ImageFiles, int]:
-    """The files as one set, of the first's size and grey only if all are, and how many have another
-    size; only their heads are read. DataError for one that is no image."""
-    sizes, grey = [], True
+def opened(files: list[Path], content: str) -> tuple[ImageFiles, list[str]]:
+    """The files as one set, of their median width and height and grey only if all are, and notes on
+    what is done to some of them; only their heads are read. DataError for one that is no image."""
+    sizes, done, grey = [], Counter(), True
     for file in files:
-        try:
-            with Image.open(file) as image:
-                sizes.append(image.size)
-                grey = grey and is_grey(image)
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise _unreadable(file, error) from error
-    resized = sum(size != sizes[0] for size in sizes)
-    return ImageFiles(tuple(files), content, sizes[0], grey), resized
+        with read(file) as image:
+            sizes.append(_upright_size(image))
+            grey = grey and is_grey(image)
+            done["with 16 bits, of which the upper 8 are kept"] += image.mode in DEEP
+            done["with transparency, laid on white"] += image.has_transparency_data
+    width, height = (sorted(side)[len(files) // 2] for side in zip(*sizes, strict=True))
+    if width * height > LARGEST_SIZE:
+        raise DataError(f"{files[sizes.index(max(sizes))]} and others have {width}×{height} pixels "
+                        f"and more, too many for a net: shrink them to {LARGEST_SIZE} or fewer.")
+    done[f"resized to the median size, {width}×{height}"] += sum(
+        size != (width, height) for size in sizes)
+    notes = [f"{count} of {len(files)} {what}" for what, count in done.items() if count]
+    return ImageFiles(tuple(files), f"{content} {DECODING}", (width, height), grey), notes
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) as the camera's note in an image's head says it is to be seen."""
+    turned = "exif" in image.info and image.getexif().get(0x0112, 1) >= 5
+    return image.size[::-1] if turned else image.size
 
 
 def is_grey(image: Image.Image) -> bool:
-    return image.mode in ("1", "L")
+    return image.mode in ("1", "L", "LA", *DEEP)
 
 
-def _unreadable(file: Path, error: Exception) -> DataError:
-    return DataError(f"{file} is not a readable image ({type(error).__name__}): replace or remove "
-                     "it.")
+def on_white(image: Image.Image) -> Image.Image:
+    """The image in bytes, grey (L) or RGB, as it looks on white paper."""
+    if image.mode in DEEP:
+        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    wanted = "L" if is_grey(image) else "RGB"
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(wanted)
+
+
+@contextmanager
+def read(file: Path) -> Iterator[Image.Image]:
+    """An image file, opened by its content. DataError, with its name, if it is none that can be
+    read, has several pages, or has pixels of more than 16 bits."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(file, formats=FORMATS)
+        with image:
+            if image.mode in ("I", "F"):
+                raise DataError(f"{file} has pixels of 32 bits: save it with 8 or 16.")
+            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+                raise DataError(f"{file} has {image.n_frames} pages: save the one that is meant.")
+            yield image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(f"{file} has more than {Image.MAX_IMAGE_PIXELS} pixels, too many to "
+                        "decode: shrink it.") from None
+    except (DataError, KeyboardInterrupt):
+        raise
+    except Exception as error:      # Pillow's readers raise what they meet: struct, zlib, index …
+        raise DataError(f"{file} is not a readable image ({type(error).__name__}): replace or "
+                        "remove it.") from error

@@ -36,7 +36,7 @@ RAW_FILES = {                       # of sources.toml, in the order in which the
 BUNDLED = ("digits", "breast_cancer", "diabetes")                   # with scikit-learn
 # These come with one split: the authors' own test set, or that of an earlier study.
 ONE_SPLIT = ("fashion_mnist", "cifar10", "cifar100")
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 TOML = Path(sources.__file__).with_suffix(".toml")
 
 
@@ -137,12 +137,25 @@ def place(name: str) -> Path:
 
 
 def images(root: Path) -> list[Path]:
-    """The images under root, root/<class>/*.png or .jpg, sorted; DataError if there is none."""
-    found = [file for file in sorted(root.glob("*/*")) if file.suffix.lower() in IMAGE_ENDINGS]
+    """The images under root, root/<class>/*.png (or another of IMAGE_ENDINGS), sorted; what is
+    hidden is none. DataError if there is none."""
+    found = [file for file in sorted(root.glob("*/*"))
+             if file.suffix.lower() in IMAGE_ENDINGS and file.is_file() and not _is_hidden(file)]
     if not found:
         raise DataError(f"{root} holds no images: it must be a folder with one folder per class, "
                         "and .png or .jpg files in those.")
     return found
+
+
+def left_out(root: Path) -> int:
+    """How many files under root are neither among its images nor hidden."""
+    there = [file for file in root.rglob("*") if file.is_file() and not any(
+        part.startswith((".", "__MACOSX")) for part in file.relative_to(root).parts)]
+    return len(there) - len(images(root))
+
+
+def _is_hidden(file: Path) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in file.parts[-2:])
 
 
 def image_hashes(root: Path) -> dict[str, str]:
@@ -177,6 +190,8 @@ def arrays(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     try:
         with np.load(path, allow_pickle=False) as file:
             yield file
+    except DataError:
+        raise
     except FileNotFoundError:
         raise missing(path) from None
     except KeyError as error:

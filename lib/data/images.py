@@ -15,6 +15,7 @@ from lib.data.task import Task
 FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
            "ankle boot")
 VALIDATION = 5000
+CLASSES = {"fashion_mnist": 10, "cifar10": 10, "cifar100": 100}
 
 
 def load(name: str, variant: str | None, fold: int | None) -> Task:
@@ -24,7 +25,14 @@ def load(name: str, variant: str | None, fold: int | None) -> Task:
         return _digits(fold)
     files = RAW_FILES[name]
     digests = tuple(map(digest, files))
-    x, y, first, classes = (_fashion if name == "fashion_mnist" else _cifar)(files, digests)
+    try:
+        x, y, first, classes = (_fashion if name == "fashion_mnist" else _cifar)(files, digests)
+    except (ValueError, LookupError, MemoryError) as error:
+        raise DataError(f"{fetch(files[0])} does not hold {name} ({type(error).__name__}): replace "
+                        "it by the authors' file.") from error
+    if len(classes) != CLASSES[name] or y.max() >= len(classes):
+        raise DataError(f"{fetch(files[0])} names {len(classes)} classes and has labels up to "
+                        f"{y.max()}, not {CLASSES[name]} classes: replace it by the authors' file.")
     source = FILES[files[0]].line
     rows = _official(y, first, len(classes))
     if variant == "edge":

@@ -6,12 +6,11 @@ import re
 
 import numpy as np
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 from scipy.signal import resample_poly
 
 from lib.data import splits
 from lib.data.catalogue import RAW_FILES
-from lib.data.sources import FILES, UNREADABLE, DataError, digest, fetch, member, unpack
+from lib.data.sources import FILES, DataError, digest, fetch, member, unpack
 from lib.data.task import Task
 
 ADL = ("StandingUpFS", "StandingUpFL", "Walking", "Running", "GoingUpS", "Jumping", "GoingDownS",
@@ -36,7 +35,11 @@ def load(name: str, variant: str | None, fold: int | None) -> Task:
         "unimib_falls": (_falls, FALLS, "falls, 51 samples at 50 Hz, m/s²"),
         "usc_had": (_usc, USC, "acceleration in g, resampled to 50 Hz, 151 samples"),
     }[name]
-    x, y, group = read(digest(file))
+    try:
+        x, y, group = read(digest(file))
+    except (ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
+        raise DataError(f"{fetch(file)} holds other matrices than {name} needs "
+                        f"({type(error).__name__}): replace it by the authors' file.") from error
     source = f"{FILES[file].line}; {note}"
     if name == "unimib_falls" and variant is None:
         first = np.sort(np.unique(x, axis=0, return_index=True)[1])
@@ -56,8 +59,11 @@ def load(name: str, variant: str | None, fold: int | None) -> Task:
 
 def _matrix(content: bytes, key: str, where: str) -> np.ndarray:
     try:
-        return loadmat(io.BytesIO(content), variable_names=[key])[key]
-    except (MatReadError, KeyError, ValueError, TypeError, *UNREADABLE) as error:
+        found = loadmat(io.BytesIO(content), variable_names=[key])[key]
+        if found.dtype.kind not in "fiuO":
+            raise TypeError(f"{key} holds {found.dtype}")
+        return found
+    except Exception as error:      # scipy's reader raises what it meets: struct, zlib, memory …
         raise DataError(f"{where} is not a .mat file with a matrix {key!r} "
                         f"({type(error).__name__}): replace it by the authors' file.") from error
 
@@ -105,7 +111,7 @@ def _usc(key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     xs, ys, groups = [], [], []
     for path in sorted(found):
         subject, activity, _ = map(int, re.search(r"Subject(\d+)/a(\d+)t(\d+)", path).groups())
-        readings = _matrix(found[path], "sensor_readings", path)[:, :3]
+        readings = _matrix(found[path], "sensor_readings", path)[:, :3].astype(np.float64)
         slow = resample_poly(readings, 1, 2, axis=0, padtype="line")
         count = len(slow) // WINDOW
         windows = slow[:count * WINDOW].reshape(count, WINDOW, 3).transpose(0, 2, 1)

@@ -8,9 +8,10 @@ Nothing is unpacked to disk and nothing is unpickled.
 import functools
 import gzip
 import hashlib
-import io
 import os
 import re
+import stat
+import struct
 import tarfile
 import time
 import tomllib
@@ -22,8 +23,10 @@ from pathlib import Path
 from lib.base import paths
 
 MIRROR = "GREENBITS_MIRROR"
+LARGEST = 10**9            # bytes of a file once unpacked; the largest, CIFAR's, have 185 MB
 SETTLED_NS = 2 * 10**9     # ns; a younger file may change again within one tick of its clock
-UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError)
+UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, OSError,
+              RuntimeError, ValueError, LookupError, OverflowError, MemoryError)
 
 
 class DataError(RuntimeError):
@@ -77,10 +80,10 @@ def found(name: str) -> Path:
 def hashed(path: Path, kind: str = "sha256") -> str:
     """Hash of a file, once a process as long as it does not change: CIFAR's 168 MB take 0.1 to
     0.3 s."""
-    stat = path.stat()
-    if time.time_ns() - stat.st_mtime_ns < SETTLED_NS:
+    seen = path.stat()
+    if time.time_ns() - seen.st_mtime_ns < SETTLED_NS:
         return _hash(path, kind)
-    return _hash_once(path, kind, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return _hash_once(path, kind, seen.st_size, seen.st_mtime_ns, seen.st_ino)
 
 
 @functools.lru_cache(maxsize=1000)
@@ -106,7 +109,8 @@ def unpack(name: str, pattern: str = ".*") -> dict[str, bytes]:
     try:
         found = _members(path, wanted)
     except UNREADABLE as error:
-        raise DataError(f"{path} is damaged ({error}): {_remedy(source, path)}") from error
+        cause = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{path} is damaged ({cause}): {_remedy(source, path)}") from error
     for member, content in found.items():
         for pinned, digest in source.content.items():
             fits = member == pinned or member.endswith(f"/{pinned}")
@@ -127,15 +131,30 @@ def member(name: str, ending: str) -> bytes:
 
 
 def _members(path: Path, wanted: re.Pattern) -> dict[str, bytes]:
+    """The members whose name is wanted. OSError if they, or a tar, are larger than LARGEST once
+    unpacked: no more than that is ever held."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
-            return {n: archive.read(n) for n in archive.namelist() if wanted.fullmatch(n)}
-    content = gzip.decompress(path.read_bytes())
+            chosen = [info for info in archive.infolist() if wanted.fullmatch(info.filename)]
+            _bounded(sum(info.file_size for info in chosen))
+            return {info.filename: archive.read(info) for info in chosen}
     if not path.name.endswith(".tar.gz"):
+        with gzip.open(path) as file:
+            content = file.read(LARGEST + 1)
+        _bounded(len(content))
         return {"": content}
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        return {m.name: archive.extractfile(m).read()
-                for m in archive if m.isfile() and wanted.fullmatch(m.name)}
+    found = {}
+    with tarfile.open(path, "r|gz") as archive:             # as a stream: never unpacked whole
+        for member in archive:
+            _bounded(member.offset_data + member.size)
+            if member.isfile() and wanted.fullmatch(member.name):
+                found[member.name] = archive.extractfile(member).read()
+    return found
+
+
+def _bounded(size: int) -> None:
+    if size > LARGEST:
+        raise OSError(f"it holds more than {LARGEST} bytes")
 
 
 def _mirror(name: str) -> Path | None:
@@ -157,6 +176,8 @@ def _mirror(name: str) -> Path | None:
 def _checked(path: Path, pinned: str | None, remedy: str) -> Path:
     """Note `path` as read if its hash is the pinned one."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):       # to read a pipe would wait for ever
+            raise OSError(0, "it is no file")
         paths.reads(path)
         kind, _, wanted = (pinned or "").partition(":")
         found = hashed(path, kind) if pinned else ""

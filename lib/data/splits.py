@@ -89,6 +89,7 @@ def divide(name: str, kind: str, x: np.ndarray | Tensor | ImageFiles, y: np.ndar
     stays as it is. The hash covers inputs, targets, rows and given scaling, and nothing that rounds
     differently on another machine: scales count to six digits."""
     stored = torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x
+    _sound(name, stored, y, len(classes), rows)
     y = np.ascontiguousarray(y, np.int64 if classes else np.float64)
     centre, spread = 0.0, 1.0
     if not classes and scaling is None:
@@ -108,6 +109,23 @@ def divide(name: str, kind: str, x: np.ndarray | Tensor | ImageFiles, y: np.ndar
                 std=torch.tensor(std, dtype=torch.float32), train=train, val=val, test=test,
                 hash=found, fold=fold, target_mean=centre, target_std=spread,
                 features=features)
+
+
+def _sound(name: str, stored: Tensor | ImageFiles, y: np.ndarray, classes: int,
+           rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    """DataError for inputs or targets that no file of this task can rightly hold."""
+    fault = None
+    if not all(len(part) for part in rows):
+        fault = "no example in one of its three parts"
+    elif isinstance(stored, Tensor) and stored.dtype.is_floating_point and not bool(
+            stored.isfinite().all()):
+        fault = "inputs that are not finite numbers"
+    elif not np.isfinite(y).all():
+        fault = "targets that are not finite numbers"
+    elif classes and not (0 <= y.min() and y.max() < classes):
+        fault = f"classes numbered {y.min()} to {y.max()}, but names for {classes}"
+    if fault:
+        raise DataError(f"{name} has {fault}: replace its files by the authors', or correct them.")
 
 
 def _part(stored: Tensor | ImageFiles, target: np.ndarray, group: np.ndarray | None,

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lib.data import splits
 from lib.data.catalogue import RAW_FILES
-from lib.data.sources import FILES, fetch
+from lib.data.sources import FILES, DataError, fetch
 from lib.data.task import Task
 
 TELESCOPE = ("FLength", "FWidth", "FSize", "FConc", "FConc1", "FAsym", "FM3Long", "FM3Trans",
@@ -18,6 +18,8 @@ SETS = {                                              # names of the classes 0, 
     "mv": (),
     "california": (),
 }
+INPUTS = {"telescope": 10, "churn": 13, "mv": 10, "california": 8}
+FEWEST_ROWS = 50
 BUNDLED = {
     "breast_cancer": "Breast Cancer Wisconsin (Wolberg et al. 1995), UCI's as bundled with "
                      "scikit-learn; licence: CC BY 4.0",
@@ -54,23 +56,49 @@ def _bundled(name: str) -> tuple[np.ndarray, np.ndarray, tuple, tuple]:
 def _read(name: str, file: str) -> tuple[pd.DataFrame, np.ndarray]:
     """Inputs, nominal ones as one-hot columns in front, and target, of one of Edge's files.
 
+    DataError for a file that does not hold these columns."""
+    path = fetch(file)
+    try:
+        text = path.read_text(encoding="utf-8")
+        table, y = _churn(text) if name == "churn" else _keel(name, text)
+        # as floats now, for a text among them would be found far from its file
+        table, y = table.astype(float), y.astype(int if SETS[name] else float)
+        whole = (table.shape[1] == INPUTS[name] and np.isfinite(table.to_numpy()).all()
+                 and len(y) >= FEWEST_ROWS)
+    except (ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
+        raise DataError(f"{path} is not a table of {name} ({type(error).__name__}): replace it by "
+                        "the authors' file.") from error
+    if not whole:
+        raise DataError(f"{path} does not hold {FEWEST_ROWS} or more rows of {INPUTS[name]} finite "
+                        f"inputs of {name}: replace it by the authors' file.")
+    return table, y
+
+
+def _churn(text: str) -> tuple[pd.DataFrame, np.ndarray]:
+    table = pd.read_csv(io.StringIO(text))
+    table = table.drop(columns=["RowNumber", "CustomerId", "Surname"])
+    y = table.pop("Exited").to_numpy()
+    table = pd.get_dummies(table, columns=["Geography", "Gender"], dtype=float)
+    nominal = ("Geography", "Gender")
+    return table[sorted(table.columns, key=lambda c: not c.startswith(nominal))], y
+
+
+def _keel(name: str, text: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """A table with a line `@attribute NAME …` a column, the target last; telescope's has no such.
+
     MV's three nominal inputs (X3, X7, X8) are numbered in the file and stay numbers, so that there
     are ten inputs as Edge had."""
-    text = fetch(file).read_text(encoding="utf-8")
-    if name == "churn":
-        table = pd.read_csv(io.StringIO(text))
-        table = table.drop(columns=["RowNumber", "CustomerId", "Surname"])
-        y = table.pop("Exited").to_numpy()
-        return pd.get_dummies(table, columns=["Geography", "Gender"], dtype=float).pipe(
-            lambda t: t[sorted(t.columns, key=lambda c: not c.startswith(("Geography", "Gender")))]
-        ), y
     lines = text.splitlines()
     header = [line for line in lines if line.startswith("@attribute")]
     names = [line.split()[1] for line in header] or [*TELESCOPE, "Class"]
     body = "\n".join(line for line in lines if not line.startswith("@"))
     table = pd.read_csv(io.StringIO(body), header=None, names=names)
     y = table.pop(names[-1])
-    return table, (y == "h").to_numpy(int) if name == "telescope" else y.to_numpy(float)
+    if name != "telescope":
+        return table, y.to_numpy(float)
+    if not set(y) <= {"g", "h"}:
+        raise ValueError("a class is neither g nor h")
+    return table, (y == "h").to_numpy(int)
 
 
 def _edge(name: str, table: pd.DataFrame, y: np.ndarray, classes: tuple, source: str) -> Task:

@@ -14,10 +14,14 @@ from torch import nn
 from lib.base.names import choose
 from lib.layers.discovery import Found
 
-__all__ = ["MODELS", "build", "file_of"]
+__all__ = ["MODELS", "build", "file_of", "misfit"]
 
 MODELS: Mapping[str, tuple[type[nn.Module], dict]] = Found("lib.models", Path(__file__).parent,
                                                            "MODELS")
+
+
+# Their weights are given, and so is the task.
+TRAINED_BY_OTHERS = {"resnet20-akamaster": "cifar10"}
 
 
 def file_of(name: str) -> Path:
@@ -46,3 +50,25 @@ def build(name: str, task, seed: int = 0, **sizes) -> nn.Module:
         model = kind(task, **(fixed | sizes))
     model.build_arguments = {"name": name, **sizes}
     return model
+
+
+def misfit(name: str, task, **sizes) -> str | None:
+    """Why the model `name` cannot learn a task, in one sentence, or None if it can.
+
+    The net is built without memory for its weights and asked for the shape of its answer, so that
+    this costs milliseconds. ValueError for a model that is not there."""
+    if file_of(name).stem == "classical":
+        return None
+    if name in TRAINED_BY_OTHERS and task.name != TRAINED_BY_OTHERS[name]:
+        return (f"{name} does not fit {task.name}: others trained it, on "
+                f"{TRAINED_BY_OTHERS[name]}")
+    try:
+        with torch.device("meta"):
+            model = build(name, task, **sizes).eval()
+        asked = torch.empty(2, *task.inputs, device="meta")
+        answer = tuple(model.to("meta")(asked).shape)
+    except (ValueError, RuntimeError) as error:
+        return f"{name} does not fit {task.name}: {' '.join(str(error).split())[:300]}"
+    if answer != (2, task.outputs):
+        return f"{name} does not fit {task.name}: it answers {answer[1:]}, not ({task.outputs},)"
+    return None

@@ -86,7 +86,7 @@ def _asked(task: Task, model: str, seed: int, setting: Setting, changes: dict
     name = setting.recipe or "ours"
     replaced = {field: getattr(setting, field) for field in ("epochs", "lr", "batch_size")
                 if getattr(setting, field) is not None}
-    how = recipe(task.name, model, name) | replaced | changes
+    how = _fitting(recipe(task.name, model, name), task) | replaced | changes
     version, store = how.pop("version", None), how.pop("store", "float32")
     sizes = how.pop("sizes", {}) | setting.build_arguments
     # The files that decide the weights, or a version in their place; of the data its hash does.
@@ -99,6 +99,17 @@ def _asked(task: Task, model: str, seed: int, setting: Setting, changes: dict
              "" if task.fold is None else f"fold {task.fold}",
              "" if name == "ours" else f"recipe {name}"]
     return " ".join(word for word in words if word), key, sizes, how
+
+
+def _fitting(how: dict, task: Task) -> dict:
+    """A recipe without the augmentations that the task's inputs do not allow: a sensor is turned in
+    space if it has three axes, and an image is mirrored at its border if it is wider than that."""
+    smallest = min(task.inputs[1:], default=0)
+    impossible = {"rotate"} if task.inputs[0] != 3 else set()
+    impossible |= {name for name, border in (("crop", 4), ("crop2", 2)) if smallest <= border}
+    if impossible & set(how.get("augment", ())):
+        how["augment"] = tuple(name for name in how["augment"] if name not in impossible)
+    return how
 
 
 def _built(task: Task, model: str, seed: int, step: str, key: dict, sizes: dict, how: dict

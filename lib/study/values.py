@@ -1,7 +1,6 @@
 """Which values a parameter can have, judged by its type and its name (no torch)."""
 
 import ast
-import csv
 import difflib
 import math
 import re
@@ -9,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from lib.base import names, paths
+from lib.base import names, paths, separated
 from lib.base.pairs import parsed
 from lib.base.setting import RECIPES, Setting
 
@@ -101,9 +100,10 @@ def _task(value: Any, near: Path) -> str | None:
         return None
     if not column[1:]:
         return f"{value!r} does not say which column to predict; write csv:{path}#COLUMN"
-    with open(place, newline="", encoding="utf-8-sig", errors="replace") as file:
-        line = file.readline()
-    header = next(csv.reader([line], delimiter=max(",;\t", key=line.count)), [])
+    try:
+        header = separated.header(place)
+    except OSError as error:
+        return f"{path!r} cannot be read ({error.strerror}); give yourself the right to"
     if column[1:] not in header:
         return f"{path!r} has no column {column[1:]!r}{allowed(column[1:], header)}"
     return None
