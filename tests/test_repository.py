@@ -40,6 +40,7 @@ ARROWS = {
 EXCEPTIONS = {
     ("models", "lib.layers.discovery"): "nets are found by name as methods are, in one way",
     ("recipes", "lib.study.cache"): "what was trained is kept as any other step is",
+    ("recipes", "lib.study.weights"): "or comes from where it was published",
     ("recipes", "lib.study.keys"): "and depends on the code that training reaches",
     ("study/trials.py", "lib.data"): "a trial becomes a row here and nowhere else",
     ("study/trials.py", "lib.models"): "the same",

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from lib import tables
 from lib.base import paths
 from lib.base.said import duration, size
-from lib.study import cache
+from lib.study import cache, weights
 
 COST = paths.RESULTS / "cost.json"
 MOST_MB = {"data/results": 16, "data/weights": 25}      # data/results with figures/full
@@ -125,6 +125,7 @@ def _publish_weights(steps: list[dict]) -> None:
             paths.write_atomic(path, content)
         else:
             print(f"{path.name} stays out of data/weights: it is full")
+    weights.write_list()
 
 
 def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
@@ -139,7 +140,7 @@ def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
         if "version" not in head["key"] or head["key"].get("seed", 0) != 0:
             continue
         worth = sum(head["record"]["history"]["seconds"]) / entry.stat().st_size
-        same = path.exists() and _head(path)["key"] == head["key"]
+        same = weights.published(step["step"], head["key"]) is not None
         found = worth, (path if same else entry).read_bytes()
         lasting[path] = max(lasting.get(path, found), found, key=lambda one: len(one[1]))
     return lasting
