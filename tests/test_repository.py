@@ -316,7 +316,7 @@ def test_quick_sets_only_its_profile_and_seeds():
     ("notebooks/01_data.ipynb", False), ("params/full/common.yaml", False),
     ("data/raw/churn.csv", True), ("data/cache/x.safetensors", True),
     ("data/runs/quick/02_train.csv", True), ("figures/quick/report.html", True),
-    (".venv/bin/python", True), ("lib/study/__pycache__/x.pyc", True),
+    (".venv/bin/python", True), (".venv.lock", True), ("lib/study/__pycache__/x.pyc", True),
     ("notebooks/.ipynb_checkpoints/x.ipynb", True),
 ])
 def test_git_ignores_what_runs_make_and_nothing_else(path, ignored):

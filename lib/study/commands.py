@@ -16,8 +16,9 @@ def _stopped(number: int, frame: object) -> None:
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130         # exit statuses
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-for _number in SIGNALS:
-    signal.signal(_number, _stopped)                    # before the imports, which take their time
+for _number in SIGNALS:                                 # before the imports, which take their time
+    if _number != signal.SIGHUP or signal.getsignal(_number) is not signal.SIG_IGN:     # nohup
+        signal.signal(_number, _stopped)
 
 # ruff: noqa: E402
 import argparse
@@ -47,11 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
     # Heard at once, in a pipe as well; and a stream of ASCII gets what it can hold.
     sys.stdout.reconfigure(line_buffering=True, errors="replace")
     for number in SIGNALS:
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         return asked.run(asked)
     except KeyboardInterrupt as stop:
-        _tell(f"\nInterrupted{stop}. What is finished is kept; the same command goes on from there.")
+        _tell(f"\nInterrupted{stop}. What is finished is kept; the same command goes on from "
+              "there.")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)    # or Python complains at its end
@@ -76,7 +79,7 @@ def _of_the_disk(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{what}. Give yourself the right to write there, or use a copy of the project."
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-        return f"{what}. Something else stands where a file or folder of the study belongs; move it."
+        return f"{what}. Something else stands where the study keeps a file or folder; move it."
     return f"{what}. What is finished is kept; the same command goes on from there."
 
 
