@@ -112,12 +112,11 @@ def _execute(source: Path, given: dict[str, Any], folder: Path) -> None:
 
 
 def _papermill(source: Path, running: Path, given: dict[str, Any]) -> None:
-    """Papermill, to which braces in a path are places for parameters unless they are doubled."""
+    """Papermill, to which braces in a notebook's path are parameters unless they are doubled."""
     import papermill
-    plain = [str(path).replace("{", "{{").replace("}", "}}")
-             for path in (source, running, paths.NOTEBOOKS)]
+    plain = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, running)]
     papermill.execute_notebook(
-        plain[0], plain[1], given, language="python", kernel_name="python3", cwd=plain[2],
+        *plain, given, language="python", kernel_name="python3", cwd=paths.NOTEBOOKS,
         progress_bar=False, shutdown_kernel="immediate", stdout_file=sys.stdout,
         stderr_file=sys.stderr, extra_arguments=list(kernels.OPTIONS))
 

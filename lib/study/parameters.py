@@ -98,7 +98,8 @@ def folder_plan(profile: str, first: str | None = None) -> Plan:
     common, own = [], []
     for path in sorted((paths.PARAMS / profile).glob("*.y*ml")):
         if path.stem == "common":
-            common.append(Given(path, written.read(path, found), known, "any notebook in notebooks/"))
+            keys = written.read(path, found)
+            common.append(Given(path, keys, known, "any notebook in notebooks/"))
         elif path.stem in known:
             own.append(Given(path, written.read(path, found), [path.stem], path.stem))
         else:
