@@ -21,7 +21,9 @@ TEXT
 }
 
 called_from=$PWD
-ROOT=$(cd "$(dirname "$0")" && pwd)
+unset CDPATH                        # with it, cd goes elsewhere and says where
+ROOT=$(cd -- "$(dirname -- "$0")" && pwd)
+export PYTHONUTF8=1                 # paths and files are UTF-8, whatever LC_ALL says
 export OMP_WAIT_POLICY=PASSIVE      # two spinning OpenMP threads on two busy cores stop each other
 # glibc: keep large tensors' memory for the next ones; mapping it anew takes half of an evaluation.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
@@ -35,7 +37,7 @@ driver() { "$python" -m lib.study.commands "$@"; }
 
 # Does interpreter $1 hold what pyproject.toml pins, and import lib from this folder?
 fits() {
-    "$1" -I - "$ROOT" 2>/dev/null <<'PY'
+    env -u PYTHONPATH "$1" -P -s - "$ROOT" 2>/dev/null <<'PY'
 import importlib.metadata, importlib.util, pathlib, re, sys, tomllib
 root = pathlib.Path(sys.argv[1]).resolve()
 lib = importlib.util.find_spec("lib")
@@ -67,36 +69,89 @@ find_python() {
     die "No Python 3.11 to 3.14 was found; install one (python.org, your package manager) and try again."
 }
 
-# .venv complete and up to date. A second start costs nothing: its stamp says that it fits.
+# .venv complete and up to date. A second start costs nothing: its stamp says that it fits. Of two
+# first starts one waits; nothing that is complete is ever deleted.
 set_up() {
     find_environment
     [ -z "$python" ] || [ "$python" = "$ROOT/.venv/bin/python" ] || return 0
     stamp=$ROOT/.venv/greenbits.stamp
-    if [ -n "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$state" ]; then return; fi
-    if [ -n "$python" ] && fits "$python" && imports; then echo "$state" >"$stamp"; return; fi
-    if [ -z "$python" ] || [ ! -e "$stamp" ]; then      # none, or half made: from the start
-        find_python
-        say "Setting up .venv (once; a few minutes, 1–2 GB)"
-        rm -rf "$ROOT/.venv"
-        "$base" -m venv "$ROOT/.venv" >/dev/null 2>&1 || {   # Debian's Python may lack ensurepip
-            "$base" -m venv --clear --without-pip "$ROOT/.venv" &&
-            "$base" -m pip --python "$ROOT/.venv/bin/python" install --quiet pip
-        } || die "Python could not make a virtual environment; install its venv module (Debian: python3-venv)."
-        python=$ROOT/.venv/bin/python
-    else
-        say "pyproject.toml has changed: bringing .venv up to date"
+    unfinished=$ROOT/.venv/greenbits.unfinished
+    ! is_ready || return 0
+    lock
+    find_environment                                    # another start may have finished it
+    is_ready || is_mended || install
+    exec 9>&-
+}
+
+is_ready() { [ -n "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$state" ]; }
+
+# Everything is there, but .venv was moved with its folder, or another hand made it.
+is_mended() {
+    if [ -z "$python" ] || [ -e "$unfinished" ]; then return 1; fi
+    fits "$python" || relink
+    if fits "$python" && imports; then echo "$state" >"$stamp"; else return 1; fi
+}
+
+relink() {
+    "$python" -P - "$ROOT" <<'PY'
+import pathlib, sys, sysconfig
+for link in pathlib.Path(sysconfig.get_path("purelib")).glob("__editable__.greenbits-*.pth"):
+    link.write_text(sys.argv[1] + "\n", encoding="utf-8")
+PY
+}
+
+# Hold .venv.lock until descriptor 9 is closed; the system drops the lock of a dead process.
+lock() {
+    find_python
+    { exec 9>>"$ROOT/.venv.lock"; } 2>/dev/null ||
+        die "$ROOT cannot be written to; give yourself the right, or copy the project."
+    "$base" - <<'PY'
+import fcntl, sys
+try:
+    fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("Waiting for another start that sets up .venv", file=sys.stderr)
+    fcntl.flock(9, fcntl.LOCK_EX)
+PY
+}
+
+install() {
+    if [ -n "$python" ] && [ ! -e "$unfinished" ] && "$python" -m pip --version >/dev/null 2>&1; then
+        say "Bringing .venv up to what pyproject.toml asks for"
         rm -f "$stamp"
+    else
+        make_venv
     fi
     torch=$(sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' "$ROOT/pyproject.toml")
     if [ "$(uname -s)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1 && ! has_torch; then
         pip "$torch+cpu" --extra-index-url https://download.pytorch.org/whl/cpu --retries 0 \
             >/dev/null 2>&1 || true                     # the plain pin below will do as well
     fi
-    pip --editable "$ROOT" || die "The installation failed; pip says above why. The same command tries again."
+    pip --editable . || die "The installation failed; pip says above why. The same command tries again."
+    rm -f "$unfinished"
     echo "$state" >"$stamp"
 }
 
-pip() { "$python" -m pip --disable-pip-version-check install --quiet "$@"; }
+# A new .venv; a half made one goes, another that does not start here is kept beside it.
+make_venv() {
+    if [ -e "$unfinished" ]; then
+        rm -rf "$ROOT/.venv"
+    elif [ -e "$ROOT/.venv" ] || [ -L "$ROOT/.venv" ]; then
+        kept=.venv.$(date +%Y%m%d-%H%M%S)
+        mv "$ROOT/.venv" "$ROOT/$kept"
+        say "The .venv here does not start; it is kept as $kept."
+    fi
+    say "Setting up .venv (once; a few minutes, 1–2 GB)"
+    mkdir -p "$ROOT/.venv"
+    echo "run_all.sh is making this" >"$unfinished"
+    "$base" -m venv "$ROOT/.venv" >/dev/null 2>&1 || {  # Debian's Python may lack ensurepip
+        "$base" -m venv --without-pip "$ROOT/.venv" &&
+        "$base" -m pip --python "$ROOT/.venv/bin/python" install --quiet pip
+    } || die "Python could not make a virtual environment; install its venv module (Debian: python3-venv)."
+    python=$ROOT/.venv/bin/python
+}
+
+pip() { (cd "$ROOT" && "$python" -m pip --disable-pip-version-check install --quiet "$@"); }
 imports() { (cd / && "$python" -c 'import torch, papermill, nbconvert, seaborn, sklearn') 2>/dev/null; }
 has_torch() {
     [ "torch==$("$python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null |
@@ -155,7 +210,7 @@ report|compare|publish)
     exec "$python" -m lib.study.commands "$command" "$@" ;;
 test)
     set_up
-    "$python" -c 'import pytest, pytest_timeout, hypothesis, axe_playwright_python, html5lib' 2>/dev/null || pip --editable "$ROOT[test]"
+    "$python" -c 'import pytest, pytest_timeout, hypothesis, axe_playwright_python, html5lib' 2>/dev/null || pip --editable ".[test]"
     exec "$python" -m pytest "$@" ;;
 lab)
     set_up

@@ -23,6 +23,11 @@ edge_methods: list = []
 pruners: list = []
 classical: list = ["knn"]
 controls: list = []
+learned_levels: list = [4]
+pruned: list = [0.2]
+active: list = ["8/8"]
+active_methods: list = ["gptq"]
+mixed_learned: list = []
 engine: str = "fork"
 workers: int = 2
 """
@@ -61,7 +66,7 @@ def study(toy, text):
     ("lr: 0", ["'lr'", "above 0"]),
     ("lr: -1e-3", ["'lr'", "-0.001"]),
     ("lr: .nan", ["'lr'", "finite"]),
-    ("seeds: [-1]", ["'seeds'", "from 0 on"]),
+    ("seeds: [-1]", ["'seeds'", "from 0 to"]),
     ("seeds: [one]", ["'seeds'", "list", "[0]"]),
     ("seeds: []", ["'seeds'", "empty"]),
     ("seeds: 3", ["'seeds'", "list"]),
@@ -87,7 +92,41 @@ def study(toy, text):
     ("engine: dask", ["'engine'", "'dask'", "here, fork", "tcp://"]),
     ("engine: 'tcp://127.0.0.1'", ["'engine'", "tcp://127.0.0.1:8786"]),
     ("workers: 0", ["'workers'", "at least 1"]),
-    ("lr: 2024-13-45", ["mine.yaml", "not readable YAML"]),
+    ("lr: 2024-13-45", ["mine.yaml", "'2024-13-45'", "float"]),
+    ("seeds: [2024-01-01]", ["'seeds'", "'2024-01-01'"]),
+    ("2024-01-01: 1", ["'2024-01-01' is not a parameter"]),
+    ("seeds: [9223372036854775808]", ["'seeds'", "from 0 to 4294967295"]),
+    ("seeds: [4294967296]", ["'seeds'", "from 0 to 4294967295"]),
+    (f"seeds: [{'9' * 5000}]", ["mine.yaml", "digits"]),
+    (f"seeds: [{'9' * 4000}]", ["'seeds'"]),
+    ("seeds: [0, 1, 0]", ["'seeds'", "0 2 times"]),
+    ("pairs: [digits/resnet8, digits/resnet8]", ["'pairs'", "'digits/resnet8' 2 times"]),
+    ("pairs: " + "[" * 5000, ["mine.yaml", "nested too deeply"]),
+    ("seeds: " + "[" * 50 + "]" * 50, ["'seeds'"]),
+    ("a: &a [1]\nseeds: *a", ["mine.yaml", "line 2", "*a"]),
+    ("a: &a [" + "x, " * 9 + "]\n" + "\n".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [" + f"*{chr(97 + i)}, " * 9 + "]" for i in range(20)),
+     ["mine.yaml", "write the value out"]),
+    ("<<: {lr: 1}", ["mine.yaml", "'<<'"]),
+    ("x: &x {lr: 1}\n<<: *x", ["mine.yaml", "*x"]),
+    ("? [1, 2]\n: 3", ["mine.yaml", "not readable YAML"]),
+    ("lr: !!python/object/apply:os.system ['touch hacked']", ["mine.yaml", "not readable YAML"]),
+    ('tasks: ["csv:mine\\0.csv#label"]', ["'tasks'", "\\x00", "no name or path"]),
+    ('tasks: ["csv:mine\\uD800.csv#label"]', ["'tasks'", "\\ud800", "no name or path"]),
+    (f"tasks: ['csv:{'a' * 300}.csv#y']", ["'tasks'", "cannot be read"]),
+    ("tasks: ['csv:~nobody-of-this-name/mine.csv#y']", ["'tasks'", "no file"]),
+    ("pairs: [breast_cancer/resnet8]", ["'pairs'", "resnet8 takes images", "is a table",
+                                        "mlp_simple"]),
+    ("pairs: [digits/transformer_t1]", ["transformer_t1 takes series", "is images", "resnet8"]),
+    ("pairs: ['csv:mine.csv#label/transformer_t1']", ["'pairs'", "takes series"]),
+    ("pairs: [digits/resnet20-akamaster]", ["'pairs'", "cifar10"]),
+    ("pairs: [digits/resnet8/width=999999]", ["'pairs'", "width is more than"]),
+    ("learned_levels: [1]", ["'learned_levels'", "from 2"]),
+    ("pruned: [1.0]", ["'pruned'", "below 1"]),
+    ("active: [8-8]", ["'active'", "8-8", "as in 4/8"]),
+    ("active: [0/8]", ["'active'", "0/8", "as in 4/8"]),
+    ("mixed_learned: [brceq]", ["'mixed_learned'", "'brceq'", "gptq"]),
+    ("pairs: []", ["'pairs'", "empty"]),
     ("7:\n  lr: 1", ["7", "not the name of a notebook", "02_train"]),
     ("tasks: ['csv:none.csv#y']", ["'none.csv'", "no file"]),
     ("tasks: ['csv:mine.csv']", ["which column", "csv:mine.csv#COLUMN"]),
@@ -106,7 +145,7 @@ def test_a_slip_is_named_in_one_sentence(toy, text, named):
     with pytest.raises(parameters.Mistakes) as told:
         study(toy, text)
     sentence = str(told.value)
-    assert "\n" not in sentence and "mine.yaml" in sentence
+    assert "\n" not in sentence and "mine.yaml" in sentence and len(sentence) <= 600
     for word in named:
         assert word in sentence
 
@@ -120,6 +159,46 @@ def test_what_can_be_said_is_taken(toy):
     given = plan.given["02_train"]
     assert given["pairs"] == pairs and given["methods"] == ["affine", "gptq"]
     assert given["engine"] == "tcp://10.0.0.7:8786" and given["lr"] == 0.5
+
+
+def test_nothing_is_asked_for_by_an_empty_list(toy):
+    given = study(toy, "methods: []\nactive: []\nclassical: []\npruned: []\n").given["02_train"]
+    assert given["methods"] == given["active"] == given["classical"] == given["pruned"] == []
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(toy):
+    assert study(toy, "\ufefflr: 0.5\n").given["02_train"]["lr"] == 0.5
+
+
+@pytest.mark.parametrize("content", [b"lr: \xff", b"\0" * 9, "lr: 1".encode("utf-16"),
+                                     b"#" * 1_000_001])
+def test_what_is_no_yaml_at_all_is_told(toy, content):
+    path = toy / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(parameters.Mistakes, match="mine.yaml is not readable YAML"):
+        parameters.study_plan(path)
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".yaml", "a\0.yaml"])
+def test_what_cannot_be_a_path_is_no_parameter_file(toy, name):
+    with pytest.raises(parameters.Mistakes) as told:
+        parameters.study_plan(toy / name)
+    assert "\n" not in str(told.value) and "parameter file" in str(told.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"cells": [3]}', '{"cells": [{"metadata": '
+                                     '{"tags": ["parameters"]}, "source": "a: int = f()"}]}',
+                                     '{"cells": [{"metadata": {"tags": ["parameters"]}, '
+                                     '"source": "a: int = = 1"}]}', '{"cells": []}'])
+def test_a_broken_or_stray_notebook_is_named(toy, content):
+    (paths.NOTEBOOKS / "05_stray.ipynb").write_text(content)
+    with pytest.raises(parameters.Mistakes, match="notebooks/05_stray.ipynb.* elsewhere"):
+        parameters.folder_plan("quick")
+
+
+def test_a_table_whose_header_goes_over_lines_has_its_columns(toy):
+    (toy / "mine.csv").write_text('"a\nb";label\n1;2\n')
+    assert study(toy, 'tasks: ["csv:mine.csv#a\\nb"]').given["02_train"]["tasks"]
 
 
 def test_all_slips_are_told_at_once(toy):

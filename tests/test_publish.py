@@ -1,5 +1,6 @@
 """Publishing, tidying up and telling what is there."""
 
+import hashlib
 import json
 import subprocess
 
@@ -8,7 +9,7 @@ import pytest
 from safetensors import safe_open
 
 from lib.base import paths
-from lib.study import cache, publish, stamps, upkeep
+from lib.study import cache, publish, stamps, upkeep, weights
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +79,8 @@ def test_publish_keeps_lasting_weights_and_no_folder_of_this_machine():
     file(paths.RUNS / "full/02_train.json", json.dumps({
         "git": "abc", "steps": steps, "inputs": {"/home/me/data/churn.csv": "1", "data/a": "2"}}))
     assert publish.publish() == 0
-    assert [p.name for p in paths.WEIGHTS.iterdir()] == ["toy-lasting.safetensors"]
+    assert sorted(p.name for p in paths.WEIGHTS.iterdir()) == ["SHA256SUMS",
+                                                               "toy-lasting.safetensors"]
     told = json.loads((paths.RESULTS / "02_train.json").read_text())
     assert told["inputs"] == {"churn.csv": "1", "data/a": "2"}
 
@@ -93,19 +95,32 @@ def test_where_weights_do_not_fit_those_that_took_longest_a_byte_stay(monkeypatc
         assert publish.publish() == 0
         assert "short.safetensors stays out of data/weights" in capsys.readouterr().out
         assert sorted(p.name for p in paths.WEIGHTS.iterdir()) == [
-            "long.safetensors", "small.safetensors"]
+            "SHA256SUMS", "long.safetensors", "small.safetensors"]
 
 
 def test_weights_that_were_published_under_the_same_key_stay_as_they_are():
     full_study()
     for size, version, changes in ((3, 1, True), (4, 1, False), (4, 2, True)):
-        before = [p.read_bytes() for p in paths.WEIGHTS.glob("*")]
+        before = [p.read_bytes() for p in paths.WEIGHTS.glob("*.safetensors")]
         for entry in paths.CACHE.glob("*"):
             entry.unlink()
         steps = [trained("net", 1, {"version": version}, size)]
         file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": steps}))
         assert publish.publish() == 0
-        assert ([p.read_bytes() for p in paths.WEIGHTS.glob("*")] != before) == changes
+        assert ([p.read_bytes() for p in paths.WEIGHTS.glob("*.safetensors")] != before) == changes
+
+
+def test_published_weights_are_listed_with_their_hashes_and_a_damaged_one_is_replaced():
+    full_study()
+    steps = [trained("net", 1, {"version": 1})]
+    file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": steps}))
+    assert publish.publish() == 0
+    path = paths.WEIGHTS / "net.safetensors"
+    whole = path.read_bytes()
+    assert weights.listed() == {"net.safetensors": hashlib.sha256(whole).hexdigest()}
+    path.write_bytes(whole[:-1] + b"!")
+    assert publish.publish() == 0
+    assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("order", [1, -1])

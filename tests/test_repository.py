@@ -40,6 +40,7 @@ ARROWS = {
 EXCEPTIONS = {
     ("models", "lib.layers.discovery"): "nets are found by name as methods are, in one way",
     ("recipes", "lib.study.cache"): "what was trained is kept as any other step is",
+    ("recipes", "lib.study.weights"): "or comes from where it was published",
     ("recipes", "lib.study.keys"): "and depends on the code that training reaches",
     ("study/trials.py", "lib.data"): "a trial becomes a row here and nowhere else",
     ("study/trials.py", "lib.models"): "the same",
@@ -57,7 +58,7 @@ CIRCLES: dict[tuple[str, str], str] = {}
 TORCH_FREE = ("base", "tables", "study", "page")
 
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 250, 40
-MOST_CODE_OF_THE_MACHINE = 2200         # lines of base and study that do something
+MOST_CODE_OF_THE_MACHINE = 2400         # lines of base and study that do something
 MOST_CODE_CELLS, MOST_LINES_OF_A_CELL = 30, 12
 
 # Searching a setting or a model for a pattern: there are columns. Where a line searches something
@@ -315,7 +316,7 @@ def test_quick_sets_only_its_profile_and_seeds():
     ("notebooks/01_data.ipynb", False), ("params/full/common.yaml", False),
     ("data/raw/churn.csv", True), ("data/cache/x.safetensors", True),
     ("data/runs/quick/02_train.csv", True), ("figures/quick/report.html", True),
-    (".venv/bin/python", True), ("lib/study/__pycache__/x.pyc", True),
+    (".venv/bin/python", True), (".venv.lock", True), ("lib/study/__pycache__/x.pyc", True),
     ("notebooks/.ipynb_checkpoints/x.ipynb", True),
 ])
 def test_git_ignores_what_runs_make_and_nothing_else(path, ignored):

@@ -10,6 +10,9 @@ TASKS = (
     "fashion_mnist", "cifar10", "cifar100",                                     # images
     "unimib_adl", "unimib_falls", "usc_had",                                    # series
 )
+IMAGES = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagefolder:")
+SERIES = ("har_synthetic", "unimib_adl", "unimib_falls", "usc_had")
+EITHER = ("npz:",)                                                  # its array tells
 VARIANTS = {
     "edge": ("telescope", "churn", "mv", "california", "fashion_mnist"),        # as Edge had them
     "green": ("unimib_adl",),                                 # Green's one split by subject
@@ -27,6 +30,26 @@ MODELS = (
     "transformer_base", "transformer_t1", "transformer_t2", "transformer_small",
     *CLASSICAL,
 )
+
+# Nets that take images or series alone, by the beginnings of their names; the others take any task.
+NEEDS = {"resnet": "images", "vgg": "images", "cnn": "images", "transformer": "series"}
+
+
+def misfit(task: str, model: str) -> str | None:
+    """Why a net cannot learn a task, as far as their names tell; None where it can."""
+    name, _, _ = task.partition("@")
+    if model == "resnet20-akamaster" and name != "cifar10":
+        return f"{model} was trained on cifar10 by others and knows no other task"
+    kind = "images" if name.startswith(IMAGES) else "series" if name in SERIES else "a table"
+    if name.startswith(EITHER) or _needs(model) in (None, kind):
+        return None
+    fitting = [net for net in MODELS if net not in WITHOUT_RECIPE and _needs(net) in (None, kind)]
+    return (f"{model} takes {_needs(model)}, and {task} is {kind}; choose one of: "
+            f"{', '.join(fitting)}")
+
+
+def _needs(model: str) -> str | None:
+    return next((kind for start, kind in NEEDS.items() if model.startswith(start)), None)
 
 
 def methods(room: str) -> tuple[str, ...]:

@@ -74,5 +74,8 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     try:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)              # of a full disk the system says only that it is
+        raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -17,3 +17,13 @@ def size(count: float) -> str:
 def count(number: int, one: str, several: str = "") -> str:
     """`1 thread`, `2 threads`."""
     return f"{number} {one}" if number == 1 else f"{number} {several or one + 's'}"
+
+
+def bounded(words: str, most: int = 400) -> str:
+    """One line of at most so many characters, whatever the words are.
+
+    >>> bounded("two\\nlines " + "x" * 9, 14)
+    'two lines xxx…'
+    """
+    line = " ".join(words.split())
+    return line if len(line) <= most else f"{line[:most - 1]}…"

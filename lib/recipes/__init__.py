@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
 from torch import nn
 
 from lib import data, models, train
@@ -16,7 +15,7 @@ from lib.base.setting import Setting
 from lib.data import Task
 from lib.data.sources import fetch
 from lib.recipes.tables import EDGE, EDGE_EPOCHS, EDGE_NETS, FAMILIES, RECIPES, TABULAR
-from lib.study import cache, keys
+from lib.study import cache, keys, weights
 
 MOST_IMAGES = 5000
 AKAMASTER = "resnet20-akamaster"    # github.com/akamaster/pytorch_resnet_cifar10, 91.73 % published
@@ -114,9 +113,9 @@ def _fitting(how: dict, task: Task) -> dict:
 
 def _built(task: Task, model: str, seed: int, step: str, key: dict, sizes: dict, how: dict
            ) -> cache.Built:
-    committed = _committed(step, key)
-    if committed:
-        return committed
+    published = weights.published(step, key)
+    if published:
+        return published
     slug, lasting = re.sub(r"\W+", "-", step), "version" in key
     checkpoint = paths.CACHE / f"{slug}-{cache.digest(key)[:12]}.pt" if lasting else None
     device = "cuda" if lasting and torch.cuda.is_available() else "cpu"
@@ -131,18 +130,6 @@ def _built(task: Task, model: str, seed: int, step: str, key: dict, sizes: dict,
     return arrays, {"history": history.to_dict("list"), "device": device,
                     "autocast": history.attrs["autocast"], "threads": torch.get_num_threads(),
                     "processor": machine.processor()}
-
-
-def _committed(step: str, key: dict) -> cache.Built | None:
-    """The entry published under data/weights, if it was made from the very same key."""
-    path = cache.committed(step)
-    if not path.exists():
-        return None
-    with safe_open(paths.reads(path), framework="numpy") as file:
-        head = cache.header(file)
-        if head["key"] != cache.plain(key):
-            return None
-        return {name: file.get_tensor(name) for name in file.keys()}, head["record"]
 
 
 def _spent_by(record: dict) -> str:

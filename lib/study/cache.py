@@ -136,7 +136,8 @@ def keep(step: str, key: dict, made: Made) -> Entry:
     head = {"record": made.record, "step": step, "key": key, "seconds": made.seconds,
             "made": datetime.now(UTC).isoformat(timespec="seconds"), "parents": parents}
     text = json.dumps(head, default=str)
-    paths.write_atomic(path, save(made.arrays, {"json": text, "sha256": _hash(text, made.arrays)}))
+    told = {"json": text, "sha256": content_hash(text, made.arrays)}
+    paths.write_atomic(path, save(made.arrays, told))
     _redone.add(path.name)
     return _noted(step, Entry(made.arrays, made.record, made.seconds, path), cached=False)
 
@@ -165,7 +166,11 @@ def _alone(path: Path) -> Iterator[None]:
     lock = path.with_suffix(".lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting: another process is building {path.stem}", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield
         finally:            # who waited holds the file still; who comes later finds the entry
@@ -187,7 +192,7 @@ def _read(path: Path, step: str, key: dict, say: bool = False) -> Entry | None:
         with safe_open(path, framework="numpy") as file:
             head = _checked(file, step, key)
             arrays = {name: file.get_tensor(name) for name in file.keys()}
-            if _hash(file.metadata()["json"], arrays) != file.metadata()["sha256"]:
+            if content_hash(file.metadata()["json"], arrays) != file.metadata()["sha256"]:
                 raise ValueError("its content is not what was written")
     except UNREADABLE as error:
         if say:
@@ -217,7 +222,7 @@ def _stored_hash(path: Path) -> str:
         return file.metadata()["sha256"]
 
 
-def _hash(text: str, arrays: dict[str, np.ndarray]) -> str:
+def content_hash(text: str, arrays: dict[str, np.ndarray]) -> str:
     """Hash of an entry: its header's JSON, and each array's name, type, shape and bytes."""
     content = hashlib.sha256(text.encode())
     for name in sorted(arrays):

@@ -4,16 +4,35 @@ Each command imports what it needs: a wrong parameter is told within a second by
 reads YAML, and any Python at all can say what is there, or delete it.
 """
 
-import argparse
+import os
 import signal
+
+
+def _stopped(number: int, frame: object) -> None:
+    """An interrupt before anything has begun: nothing is to be cleaned up."""
+    os.write(2, b"\nInterrupted before anything began.\n")
+    os._exit(INTERRUPTED)
+
+
+DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130         # exit statuses
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+for _number in SIGNALS:                                 # before the imports, which take their time
+    if _number != signal.SIGHUP or signal.getsignal(_number) is not signal.SIG_IGN:     # nohup
+        signal.signal(_number, _stopped)
+
+# ruff: noqa: E402
+import argparse
+import errno
 import sys
 import time
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from lib.base import paths
-from lib.base.said import duration
+from lib.base.said import bounded, duration
 
 if TYPE_CHECKING:
     from lib.study.parameters import Plan
@@ -21,21 +40,56 @@ if TYPE_CHECKING:
 # jsonschema, which Jupyter imports, compiles a grammar of web addresses here: 2.7 s for nothing.
 sys.modules.setdefault("rfc3987_syntax", None)      # type: ignore[arg-type]
 
-DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130         # exit statuses
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """One command of run_all.sh; returns the exit status."""
+    """One command of run_all.sh; returns the exit status. The last word is one sentence."""
     asked = _parser().parse_args(arguments)
-    sys.stdout.reconfigure(line_buffering=True)         # heard at once, in a pipe as well
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    # Heard at once, in a pipe as well; and a stream of ASCII gets what it can hold.
+    sys.stdout.reconfigure(line_buffering=True, errors="replace")
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         return asked.run(asked)
     except KeyboardInterrupt as stop:
-        print(f"\nInterrupted{stop}. What is finished is kept; the same command goes on from "
-              "there.", file=sys.stderr)
+        _tell(f"\nInterrupted{stop}. What is finished is kept; the same command goes on from "
+              "there.")
         return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)    # or Python complains at its end
+        _tell("Whoever read the output has gone. What is finished is kept.")
+    except OSError as error:
+        _tell(_of_the_disk(error))
+    except Exception as error:      # noqa: BLE001  whatever it is, a traceback is no last word
+        _tell(f"{asked.command} failed: {type(error).__name__}: {bounded(str(error))}{_trace()}")
+    return FAILED
+
+
+def _tell(sentence: str) -> None:
+    with suppress(OSError):
+        print(sentence, file=sys.stderr)
+
+
+def _of_the_disk(error: OSError) -> str:
+    """What a file or folder did not allow, and what to do."""
+    what = bounded(f"{error.filename or 'a file'}: {error.strerror or error}")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{what}. Free some space; the same command goes on from there."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{what}. Give yourself the right to write there, or use a copy of the project."
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        return f"{what}. Something else stands where the study keeps a file or folder; move it."
+    return f"{what}. What is finished is kept; the same command goes on from there."
+
+
+def _trace() -> str:
+    """Keep the traceback of an error that nobody foresaw; where it is."""
+    path = paths.RUNS / "traceback.txt"
+    with suppress(OSError):
+        paths.write_atomic(path, traceback.format_exc())
+        return f"\nWhere in the code: {path}"
+    return ""
 
 
 def _parser() -> argparse.ArgumentParser:

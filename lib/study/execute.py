@@ -3,9 +3,9 @@
 Torch is never imported here, Papermill and what reads stamps only once a notebook is to run.
 """
 
-import fcntl
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lib.base import paths
-from lib.base.said import duration
-from lib.study import parameters
+from lib.base.said import bounded, duration
+from lib.study import kernels, locks, parameters
 from lib.study.parameters import Plan
 
 MESSAGE = 600               # characters of an exception's message that are shown
@@ -40,20 +40,13 @@ def study(plan: Plan) -> dict[str, str]:
 
 @contextmanager
 def alone(profile: str) -> Iterator[None]:
-    """No second study of this profile meanwhile. The system drops the lock of a dead process."""
-    lock = paths.RUNS / profile / ".lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise Stopped(f"the study {profile!r} is being run already, by process {file.read()}; "
-                          "wait for it, or stop it") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+    """No second study of this profile meanwhile."""
+    try:
+        with locks.held(paths.RUNS / profile / ".lock"):
+            yield
+    except locks.Taken as taken:
+        raise Stopped(f"the study {profile!r} is being run already, by process {taken.holder}; "
+                      "wait for it, or stop it") from None
 
 
 def _finished(plan: Plan, stem: str, head: str) -> str:
@@ -89,45 +82,53 @@ def _others_rows(profile: str) -> list[Path]:
 def _inputs(provenance: Path) -> dict[str, str]:
     """The files that a notebook says it read, with their hashes at that time."""
     try:
-        return json.loads(provenance.read_text())["inputs"]
-    except (OSError, KeyError):
+        return dict(json.loads(provenance.read_text())["inputs"])
+    except (OSError, KeyError, TypeError, ValueError):
         return {}
 
 
 def _execute(source: Path, given: dict[str, Any], folder: Path) -> None:
     """Run one notebook; it appears in `folder` when it is whole, until then as *.running.ipynb."""
-    import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     folder.mkdir(parents=True, exist_ok=True)
     running = folder / f"{source.stem}.running.ipynb"
+    half = f"\nThe half-run notebook: {running}"
     try:
-        with _environment_of_kernels():
-            papermill.execute_notebook(
-                source, running, given, language="python", kernel_name="python3",
-                cwd=paths.NOTEBOOKS, progress_bar=False, shutdown_kernel="immediate",
-                stdout_file=sys.stdout, stderr_file=sys.stderr, extra_arguments=[
-                    "--HistoryManager.enabled=False", "--IPKernelApp.log_level=40"])
+        with kernels.environment(given["profile"]):
+            _papermill(source, running, given)
+        os.replace(running, folder / source.name)
     except PapermillExecutionError as error:
-        message = " ".join(error.evalue.split())
         raise Stopped(f"{source.stem} failed in cell [{error.exec_count}] with {error.ename}: "
-                      f"{message[:MESSAGE]}{'…' if len(message) > MESSAGE else ''}\n"
-                      f"The half-run notebook: {running}") from None
+                      f"{bounded(error.evalue, MESSAGE)}{half}{_cause(running)}") from None
     except DeadKernelError:
-        raise Stopped(f"{source.stem} failed: its Python process died, for want of memory perhaps\n"
-                      f"The half-run notebook: {running}") from None
+        raise Stopped(f"{source.stem} failed: its Python process died, for want of memory perhaps"
+                      f"{half}") from None
+    except RuntimeError as error:               # of jupyter_client, before the first cell
+        raise Stopped(f"{source.stem} was not run: its Python process did not start "
+                      f"({bounded(str(error), MESSAGE)})") from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f" in {source.stem}, half-run: {running}") from None
-    os.replace(running, folder / source.name)
 
 
-@contextmanager
-def _environment_of_kernels() -> Iterator[None]:
-    """Kernels use this folder's lib, wherever it stands, and do not talk of their debugger."""
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(paths.ROOT), before]))
-    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+def _papermill(source: Path, running: Path, given: dict[str, Any]) -> None:
+    """Papermill, to which braces in a notebook's path are parameters unless they are doubled."""
+    import papermill
+    plain = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, running)]
+    papermill.execute_notebook(
+        *plain, given, language="python", kernel_name="python3", cwd=paths.NOTEBOOKS,
+        progress_bar=False, shutdown_kernel="immediate", stdout_file=sys.stdout,
+        stderr_file=sys.stderr, extra_arguments=list(kernels.OPTIONS))
+
+
+def _cause(running: Path) -> str:
+    """The first trial that failed before a cell did, as the half-run notebook shows it: a cell that
+    misses its row only says which."""
     try:
-        yield
-    finally:
-        os.environ["PYTHONPATH"] = before
+        cells = json.loads(running.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    text = "\n".join("".join(output.get("text", "")) for output in outputs)
+    failed = re.search(r" FAILED\n  (.+)", text)
+    return f"\nA trial had failed before: {bounded(failed[1], MESSAGE)}" if failed else ""

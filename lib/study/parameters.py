@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lib.base import paths
-from lib.study import values
+from lib.base.said import bounded
+from lib.study import values, written
 
 REPORT = "10_report"
+MOST_SENTENCES, MOST_OF_A_SENTENCE = 20, 600
+MAY_NOT_BE_EMPTY = re.compile(r"tasks|pairs|(\w+_)?(seeds|folds)")
 RESERVED = ("quick", "full", "lab", "published")
 
 
@@ -25,7 +26,9 @@ class Mistakes(ValueError):
     """All that is wrong with some parameter files, one sentence a line."""
 
     def __init__(self, found: list[str]):
-        super().__init__("\n".join(dict.fromkeys(found)))
+        lines = list(dict.fromkeys(bounded(one, MOST_OF_A_SENTENCE) for one in found))
+        more = [f"… and {len(lines) - MOST_SENTENCES} more"] if len(lines) > MOST_SENTENCES else []
+        super().__init__("\n".join(lines[:MOST_SENTENCES] + more))
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,20 @@ def notebook(stem: str) -> Path:
 
 def cell(path: Path) -> dict[str, Parameter]:
     """The parameter cell of a notebook: lines `name: type = value` in the cell so tagged."""
-    for one in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        if "parameters" in one["metadata"].get("tags", []):
-            lines = ast.parse("".join(one["source"])).body
-            return {line.target.id: Parameter(line.annotation, ast.literal_eval(line.value))
-                    for line in lines if isinstance(line, ast.AnnAssign)}
-    raise Mistakes([f"{paths.shown(path)}: no cell is tagged 'parameters'; tag the one that sets "
-                    "them"])
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        tagged = [one for one in cells if "parameters" in one["metadata"].get("tags", [])]
+        lines = ast.parse("".join(tagged[0]["source"])).body if tagged else []
+        found = {line.target.id: Parameter(line.annotation, ast.literal_eval(line.value))
+                 for line in lines if isinstance(line, ast.AnnAssign)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
+        raise Mistakes([f"{paths.shown(path)} is no notebook with a parameter cell that can be "
+                        f"read ({type(error).__name__}: {error}); restore it with git checkout, or "
+                        "move it elsewhere"]) from None
+    if not tagged:
+        raise Mistakes([f"{paths.shown(path)}: no cell is tagged 'parameters'; tag the one that "
+                        "sets them, or move the notebook elsewhere"])
+    return found
 
 
 def folder_plan(profile: str, first: str | None = None) -> Plan:
@@ -88,9 +98,10 @@ def folder_plan(profile: str, first: str | None = None) -> Plan:
     common, own = [], []
     for path in sorted((paths.PARAMS / profile).glob("*.y*ml")):
         if path.stem == "common":
-            common.append(Given(path, _read(path, found), known, "any notebook in notebooks/"))
+            keys = written.read(path, found)
+            common.append(Given(path, keys, known, "any notebook in notebooks/"))
         elif path.stem in known:
-            own.append(Given(path, _read(path, found), [path.stem], path.stem))
+            own.append(Given(path, written.read(path, found), [path.stem], path.stem))
         else:
             found.append(f"{paths.shown(path)}: there is no notebook {path.stem!r}"
                          + values.allowed(path.stem, ["common", *known]))
@@ -108,16 +119,20 @@ def study_plan(path: Path) -> Plan:
     Flat keys go to every chosen notebook that has them, a mapping under a notebook's name to that
     one alone; `notebooks` chooses (all, if absent). The report is always made, and last.
     """
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except (OSError, ValueError) as error:
+        raise Mistakes([f"{str(path)!r} cannot be a parameter file ({error})"]) from None
+    if not there:
         raise Mistakes([f"{path}: there is no such parameter file"])
     if path.stem in RESERVED or not re.fullmatch(r"[\w-]+", path.stem):
         raise Mistakes([f"{path}: a study is named after its file, and {path.stem!r} cannot be its "
                         f"name; use letters, digits, - and _, and none of: {', '.join(RESERVED)}"])
     known, found = notebooks(), []
-    written = _read(path, found)
-    chosen = _chosen(path, written.pop("notebooks", None), known, found)
-    nested = {key: value for key, value in written.items() if isinstance(value, dict)}
-    flat = {key: value for key, value in written.items() if key not in nested}
+    keys = written.read(path, found)
+    chosen = _chosen(path, keys.pop("notebooks", None), known, found)
+    nested = {key: value for key, value in keys.items() if isinstance(value, dict)}
+    flat = {key: value for key, value in keys.items() if key not in nested}
     given = [Given(path, flat, chosen, "the notebooks chosen")]
     for key, value in nested.items():
         stem = _named(key, known)
@@ -155,11 +170,11 @@ def _named(word: Any, known: list[str]) -> str:
     return numbers.get(int(word), str(word)) if str(word).isdecimal() else str(word)
 
 
-def _chosen(path: Path, written: Any, known: list[str], found: list[str]) -> list[str]:
+def _chosen(path: Path, said: Any, known: list[str], found: list[str]) -> list[str]:
     """Notebooks by stem or number; all without a choice; the report always."""
-    if written is None:
+    if said is None:
         return known
-    wanted = written if isinstance(written, list) else [written]
+    wanted = said if isinstance(said, list) else [said]
     stems = [_named(word, known) for word in wanted]
     found += [f"{paths.shown(path)}: 'notebooks' names {stem!r}, which is none"
               + values.allowed(stem, known) for stem in stems if stem not in known]
@@ -184,35 +199,7 @@ def _misfits(given: Given, profile: str, cells: dict[str, dict[str, Parameter]])
             wrong = [f"{where}: {key!r} is {value!r}, but {stem} takes {ast.unparse(taker.kind)}, "
                      f"as in {taker.default!r}" for stem, taker in takers.items()
                      if not values.fits(value, taker.kind, taker.default)]
-            if value == [] and any(taker.default for taker in takers.values()):
+            if value == [] and MAY_NOT_BE_EMPTY.fullmatch(str(key)):
                 wrong.append(f"{where}: {key!r} is an empty list; give it at least one value")
             yield from wrong[:1] or (f"{where}: {problem}" for problem in values.problems(
                 key, value, given.path.parent))
-
-
-def _read(path: Path, found: list[str]) -> dict[str, Any]:
-    """A file's keys; where it has none that can be read, `found` says why."""
-    try:
-        written = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, ValueError, OSError) as error:
-        found.append(f"{paths.shown(path)} is not readable YAML: {' '.join(str(error).split())}")
-        return {}
-    if not isinstance(written, dict | None):
-        found.append(f"{paths.shown(path)}: expected lines `name: value`, found {written!r}")
-        return {}
-    return written or {}
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as people expect it: 1e-3 is a number, and a key written twice is an error."""
-
-    def construct_mapping(self, node, deep=False):
-        seen = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in seen:
-            if seen.count(key) > 1:
-                raise yaml.YAMLError(f"the key {key!r} stands there twice")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(
-    r"[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$"), list("-+0123456789"))

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from lib import tables
 from lib.base import paths
 from lib.base.said import duration, size
-from lib.study import cache
+from lib.study import cache, stamps, weights
 
 COST = paths.RESULTS / "cost.json"
 MOST_MB = {"data/results": 16, "data/weights": 25}      # data/results with figures/full
@@ -75,9 +75,9 @@ def publish() -> int:
     for path, told in provenance.items():
         paths.write_atomic(paths.RESULTS / path.name, _portable(told))
     _publish_weights([step for told in provenance.values() for step in told.get("steps", [])])
-    stamps = _publish_cost(rows)
+    count = _publish_cost(rows)
     _tell(paths.ROOT / "README.md")
-    print(f"Published {len(made) + len(provenance)} files of {stamps} notebooks in data/results; "
+    print(f"Published {len(made) + len(provenance)} files of {count} notebooks in data/results; "
           "with figures/full and data/weights they are now yours to commit.")
     for sentence in _doubts(provenance):
         print(f"Mind: {sentence}")
@@ -96,7 +96,9 @@ def _publish_cost(rows: Path) -> int:
     from lib.data.sources import FILES
     seconds, downloads = {}, {}
     for path in sorted(rows.glob("*.stamp.json")):
-        stem, stamp = path.name.removesuffix(".stamp.json"), json.loads(path.read_text())
+        stem, stamp = path.name.removesuffix(".stamp.json"), stamps.read(path)
+        if stamp is None:
+            continue                    # damaged: this notebook's next run takes its place
         seconds[stem] = round(max(stamp["longest"], _trained(rows / f"{stem}.json")), 1)
         read = [paths.ROOT / name for name in stamp["read"]]
         downloads |= {file.name: file.stat().st_size for file in read
@@ -126,6 +128,7 @@ def _publish_weights(steps: list[dict]) -> None:
             paths.write_atomic(path, content)
         else:
             print(f"{path.name} stays out of data/weights: it is full")
+    weights.write_list()
 
 
 def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
@@ -140,7 +143,7 @@ def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
         if "version" not in head["key"] or head["key"].get("seed", 0) != 0:
             continue
         worth = sum(head["record"]["history"]["seconds"]) / entry.stat().st_size
-        same = path.exists() and _head(path)["key"] == head["key"]
+        same = weights.published(step["step"], head["key"]) is not None
         found = worth, (path if same else entry).read_bytes()
         lasting[path] = max(lasting.get(path, found), found, key=lambda one: len(one[1]))
     return lasting

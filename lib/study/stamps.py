@@ -20,6 +20,9 @@ PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "seaborn")
 # Rooms whose files are imported by the names of methods and nets, which no import statement tells.
 BY_NAME = ("quant", "prune", "models")
 
+# Of a stamp.
+FIELDS = {"wanted": dict, "seconds": float, "longest": float, "read": dict, "made": dict}
+
 Fingerprints = dict[str, str]           # path, within the project a relative one -> hash
 
 
@@ -55,29 +58,36 @@ def code(cells: Iterable[str]) -> str:
 
 def valid(path: Path, now: dict[str, Any]) -> dict[str, Any] | None:
     """The stamp at `path`, if all it says still holds; otherwise None."""
-    try:
-        stamp = json.loads(path.read_text())
-    except (OSError, ValueError):
+    stamp = read(path)
+    if stamp is None or stamp["wanted"] != now:
         return None
     files = stamp["read"] | stamp["made"]
     same = fingerprints(paths.ROOT / name for name in files) == files   # absolute names stay so
-    return stamp if same and stamp["wanted"] == now else None
+    return stamp if same else None
 
 
-def write(path: Path, now: dict[str, Any], read: Fingerprints, made: list[Path],
+def read(path: Path) -> dict[str, Any] | None:
+    """The stamp at `path`; None if there is none, or a damaged one."""
+    try:
+        stamp = json.loads(path.read_text(encoding="utf-8"))
+        whole = all(isinstance(stamp[name], kind) for name, kind in FIELDS.items())
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return stamp if whole else None
+
+
+def write(path: Path, now: dict[str, Any], used: Fingerprints, made: list[Path],
           seconds: float) -> None:
     """Say that a notebook is done. `longest` is the most it ever took: less is thanks to caches.
 
-    read: the files it read, as they were then; those that it made itself count as they are now.
+    used: the files it read, as they were then; those that it made itself count as they are now.
     """
-    try:
-        longest = json.loads(path.read_text())["longest"]
-    except (OSError, ValueError, KeyError):
-        longest = 0.0
+    before = read(path)
+    longest = before["longest"] if before else 0.0
     left = fingerprints(made)
     paths.write_atomic(path, json.dumps({
         "wanted": now, "seconds": seconds, "longest": max(seconds, longest),
-        "read": {name: sha for name, sha in read.items() if name not in left},
+        "read": {name: sha for name, sha in used.items() if name not in left},
         "made": left}, indent=1) + "\n")
 
 

@@ -71,6 +71,9 @@ def answer(work: Callable[[], Result]) -> tuple[Result | None, Answer]:
 
 
 def reason(problem: Exception) -> tuple[str, str]:
-    """Type and message of an exception, and the last two calls that led to it."""
+    """Type and message of an exception, and the last two calls that led to it: of the disk's
+    troubles no call is the cause."""
+    if isinstance(problem, OSError):
+        return f"{type(problem).__name__}: {problem}", ""
     trace = traceback.format_exception(problem, limit=-2)
     return f"{type(problem).__name__}: {problem}", "".join(trace)

@@ -3,12 +3,14 @@
 import platform
 import shutil
 import sys
+from contextlib import ExitStack
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lib.base import paths
 from lib.base.said import size
+from lib.study import locks
 
 
 def status() -> int:
@@ -46,8 +48,16 @@ def clean() -> int:
                                       ).strip().lower() not in {"y", "yes"}:
         print("Nothing was deleted.")
         return 1
-    for path in doomed:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    try:
+        with ExitStack() as stack:
+            for lock in [*paths.RUNS.glob("*/.lock"), *paths.CACHE.glob("*.lock")]:
+                stack.enter_context(locks.held(lock))
+            for path in doomed:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    except locks.Taken as taken:
+        print(f"Nothing was deleted: a study is running, process {taken.holder}. Wait for it, or "
+              "stop it.", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -13,6 +13,9 @@ from lib.base.pairs import parsed
 from lib.base.setting import RECIPES, Setting
 
 USER_DATA = ("csv", "imagefolder", "npz")
+UNPRINTABLE = re.compile("[\0\ud800-\udfff]")         # NUL, and halves of characters
+MOST_SEED = 2**32 - 1               # that numpy and scikit-learn take
+MOST_SIZE = 100_000                 # of a layer
 # A value, and the folder it was written in -> what is wrong with it, in one sentence.
 Check = Callable[[Any, Path], str | None]
 
@@ -40,16 +43,25 @@ def fits(value: Any, kind: ast.expr, default: Any = None) -> bool:
 
 def problems(key: str, value: Any, near: Path = Path()) -> list[str]:
     """Why `value` is impossible for a parameter of this name, in one sentence each."""
-    found = []
+    found = [f"{key!r} names {one!r} {count} times; once is enough"
+             for one, count in (_repeated(value) if isinstance(value, list) else ())]
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, float) and not math.isfinite(one):
             found.append(f"{key!r} is {one}; give it a finite number")
-            continue
-        for pattern, check in RULES:
-            if re.search(rf"(^|_)({pattern})(_|$)", key) and one is not None:
-                sentence = check(one, near)
-                found += [f"{key!r}: {sentence}"] if sentence else []
+        elif isinstance(one, str) and UNPRINTABLE.search(one):
+            found.append(f"{key!r} is {one!r}, with a sign that no name or path can hold")
+        elif one is not None:
+            sentences = [check(one, near) for pattern, check in RULES
+                         if re.search(rf"(^|_)({pattern})(_|$)", key)]
+            found += [f"{key!r}: {sentence}" for sentence in sentences if sentence]
     return found
+
+
+def _repeated(values: list) -> list[tuple[Any, int]]:
+    """What stands in a list more than once, and how often."""
+    texts = [repr(one) for one in values]
+    return [(one, texts.count(repr(one))) for i, one in enumerate(values)
+            if texts.count(repr(one)) > 1 and texts.index(repr(one)) == i]
 
 
 def allowed(name: str, known: Iterable[str]) -> str:
@@ -65,10 +77,12 @@ def absolute(value: Any, near: Path) -> Any:
     if isinstance(value, list):
         return [absolute(one, near) for one in value]
     kind, path, rest = _user_data(value)
+    if not kind or UNPRINTABLE.search(value):
+        return value
     while kind != "csv" and "/" in path and not _located(path, near).exists():
         path, _, last = path.rpartition("/")        # of a pair: the task's path, then /model/sizes
         rest = f"/{last}{rest}"
-    return f"{kind}:{_located(path, near)}{rest}" if kind else value
+    return f"{kind}:{_located(path, near)}{rest}"
 
 
 def _user_data(value: Any) -> tuple[str, str, str]:
@@ -76,14 +90,21 @@ def _user_data(value: Any) -> tuple[str, str, str]:
     kind, _, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
     if kind not in USER_DATA:
         return "", "", ""
-    path, mark, column = rest.rpartition("#") if "#" in rest else (rest, "", "")
+    path, mark, column = rest.rpartition("#") if "#" in rest and kind == "csv" else (rest, "", "")
     return kind, path, mark + column
 
 
 def _located(path: str, near: Path) -> Path:
     """Beside the parameter file, if it lies there; otherwise from the project's folder."""
-    beside = near / Path(path).expanduser()
-    return (beside if beside.exists() else paths.ROOT / Path(path).expanduser()).resolve()
+    try:
+        path = Path(path).expanduser()
+    except RuntimeError:                        # "~name" of nobody
+        path = Path(path)
+    try:
+        beside = near / path
+        return (beside if beside.exists() else paths.ROOT / path).resolve()
+    except OSError:                             # too long, or behind a closed door
+        return paths.ROOT / path
 
 
 def _task(value: Any, near: Path) -> str | None:
@@ -93,17 +114,18 @@ def _task(value: Any, near: Path) -> str | None:
     if not kind:
         return _named(lambda: names.task_name(value))
     place = _located(path, near)
-    if not (place.is_dir() if kind == "imagefolder" else place.is_file()):
+    try:
+        there = place.is_dir() if kind == "imagefolder" else place.is_file()
+        header = separated.header(place) if there and kind == "csv" else []
+    except OSError as error:
+        return f"{path!r} cannot be read ({error})"
+    if not there:
         return (f"there is no {'folder' if kind == 'imagefolder' else 'file'} {path!r}, neither "
                 f"beside the parameter file nor in {paths.ROOT}")
     if kind != "csv":
         return None
     if not column[1:]:
         return f"{value!r} does not say which column to predict; write csv:{path}#COLUMN"
-    try:
-        header = separated.header(place)
-    except OSError as error:
-        return f"{path!r} cannot be read ({error.strerror}); give yourself the right to"
     if column[1:] not in header:
         return f"{path!r} has no column {column[1:]!r}{allowed(column[1:], header)}"
     return None
@@ -112,7 +134,10 @@ def _task(value: Any, near: Path) -> str | None:
 def _pair(value: Any, near: Path) -> str | None:
     try:
         task, model, said = parsed(str(value))
-        Setting(**{name: one for name, one in said.items() if name != "examples"})
+        setting = Setting(**{name: one for name, one in said.items() if name != "examples"})
+        for name, size in setting.build_arguments.items():
+            if max(size if isinstance(size, tuple) else (size,)) > MOST_SIZE:
+                raise ValueError(f"{name} is more than {MOST_SIZE}")
     except ValueError as error:
         return (f"{value!r} is no pair ({error}); write it as in digits/resnet8/width=8 or "
                 "telescope/mlp_simple/epochs=3 lr=0.01")
@@ -121,7 +146,7 @@ def _pair(value: Any, near: Path) -> str | None:
     for name, one in said.items():
         for sentence in problems(name, one, near):
             return f"{value!r}: {sentence}"
-    return _task(task, near) or _model(model, near)
+    return _task(task, near) or _model(model, near) or names.misfit(task, model)
 
 
 def _one_of(known: Callable[[], tuple[str, ...]], what: str) -> Check:
@@ -133,6 +158,14 @@ def _one_of(known: Callable[[], tuple[str, ...]], what: str) -> Check:
 
 
 _model = _one_of(lambda: names.MODELS, "model")
+
+
+def _active(value: Any, near: Path) -> str | None:
+    bits = re.fullmatch(r"(\d{1,2})/(\d{1,2})", str(value))
+    if bits and all(1 <= int(one) <= 16 for one in bits.groups()):
+        return None
+    return (f"{value!r} is no pair of bits; write those of a weight / of an activation, each from "
+            "1 to 16, as in 4/8")
 
 
 def _engine(value: Any, near: Path) -> str | None:
@@ -166,15 +199,18 @@ RULES: tuple[tuple[str, Check], ...] = (
     ("models?", _model),
     ("classical", _one_of(lambda: names.CLASSICAL, "model of scikit-learn")),
     ("pairs?|controls", _pair),
-    ("quantizers?|methods?", _one_of(lambda: names.methods("quant"), "quantizer")),
+    ("active$", _active),
+    ("quantizers?|methods?|mixed_learned", _one_of(lambda: names.methods("quant"), "quantizer")),
     ("pruners?", _one_of(lambda: names.methods("prune"), "pruner")),
     ("recipes?", _one_of(lambda: RECIPES[1:], "recipe")),
     ("engine", _engine),
-    ("seeds?", _number(0, 2**63, "a whole number from 0 on")),
+    ("seeds?", _number(0, MOST_SEED, f"a whole number from 0 to {MOST_SEED}")),
     ("folds?", _number(0, 4, "a number from 0 to 4, one of the five stored splits")),
     ("epochs?|batch|batches|batch_sizes?|threads|workers|examples|steps|windows|draws|width",
      _number(1, math.inf, "at least 1")),
     ("lrs?|learning_rates?", _number(math.ulp(0), math.inf, "above 0")),
     ("bits", _number(1, 16, "from 1 to 16")),
-    ("amounts?|fractions?|sparsit(y|ies)|dropout|smoothing", _number(0, 1, "from 0 to 1")),
+    ("levels", _number(2, 2**16, "from 2 to 65536")),
+    ("amounts?|pruned$", _number(0, math.nextafter(1, 0), "from 0 to below 1")),
+    ("fractions?|sparsit(y|ies)|dropout|smoothing", _number(0, 1, "from 0 to 1")),
 )
