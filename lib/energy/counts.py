@@ -38,13 +38,7 @@ def layers(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> pd.DataFra
     parts = dict(modules(model))
     lines = _lines(model, parts)
     modes = [(m, m.training) for m in model.modules()]
-    hooks = [parts[name].register_forward_hook(partial(_count, line), with_kwargs=True)
-             for name, line in lines.items()]
-    for name, line in lines.items():        # attention multiplies by this layer without calling it
-        if isinstance(parts[name], nn.MultiheadAttention):
-            out = next((n for n, part in parts.items() if part is parts[name].out_proj), None)
-            hooks.append(parts[name].register_forward_hook(
-                partial(_count_out, lines[out]), with_kwargs=True))
+    hooks = _counting(parts, lines)
     model.eval()
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)          # it would call none of the layers
@@ -62,6 +56,17 @@ def layers(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> pd.DataFra
         line["macs_nonzero"] = line["macs"] and (
             extra + (line["macs"] - extra) * nonzero // elements)
     return pd.DataFrame(lines.values(), columns=COLUMNS)
+
+
+def _counting(parts: dict[str, nn.Module], lines: dict[str, dict]) -> list:
+    """The hooks that count. Attention multiplies by its last layer without calling it."""
+    hooks = []
+    for name, line in lines.items():
+        hooks.append(parts[name].register_forward_hook(partial(_count, line), with_kwargs=True))
+        if isinstance(parts[name], nn.MultiheadAttention):
+            last = next(n for n, part in parts.items() if part is parts[name].out_proj)
+            hooks.append(parts[name].register_forward_hook(partial(_count_last, lines[last])))
+    return hooks
 
 
 def macs(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> int | None:
@@ -116,18 +121,10 @@ def _count(line: dict, module: nn.Module, args: tuple, keywords: dict, output) -
         products = module.matmuls(*args, **keywords)
         count = dense = sum(math.prod(p) for p in products)
         moved = sum(b * (r * i + i * c + r * c) for b, r, i, c in products)
-        dense = 0 if line["weights"] == (1, 1) else dense
     elif isinstance(module, nn.MultiheadAttention):
         count, dense, moved = _attention(module, args, keywords, output[0])
-    elif isinstance(module, RECURRENT):            # every weight serves once a step
-        x = args[0] if args else keywords["input"]
-        x = x.data if isinstance(x, PackedSequence) else x
-        y = output if isinstance(output, Tensor) else output[0]
-        y = y.data if isinstance(y, PackedSequence) else y
-        steps = x.numel() // x.shape[-1]
-        weights = [p for key, p in module.named_parameters(recurse=False) if "weight" in key]
-        count, dense = steps * sum(p.numel() for p in weights), 0
-        moved = x.numel() + y.numel()
+    elif isinstance(module, RECURRENT):
+        count, dense, moved = _recurrent(module, args, keywords, output)
     elif isinstance(module, (*LAYERS, *TRANSPOSED)):
         x = args[0] if args else keywords["input"]
         # An output value meets (in / groups)·kh·kw weights; transposed, an input value (out / …)
@@ -139,6 +136,17 @@ def _count(line: dict, module: nn.Module, args: tuple, keywords: dict, output) -
     line["macs"] += count
     line["dense"] += dense
     line["activation_bytes"] += moved * line["a_bits"] / 8
+
+
+def _recurrent(module: nn.Module, args: tuple, keywords: dict, output) -> tuple[int, int, int]:
+    """Every weight serves once a step, and no activations are multiplied with each other but
+    element by element."""
+    x = args[0] if args else keywords["input"]
+    y = output if isinstance(output, Tensor) else output[0]
+    x, y = (part.data if isinstance(part, PackedSequence) else part for part in (x, y))
+    weights = [p for key, p in module.named_parameters(recurse=False) if "weight" in key]
+    steps = x.numel() // x.shape[-1]
+    return steps * sum(p.numel() for p in weights), 0, x.numel() + y.numel()
 
 
 def _attention(module: nn.MultiheadAttention, args: tuple, keywords: dict, output: Tensor
@@ -158,8 +166,7 @@ def _attention(module: nn.MultiheadAttention, args: tuple, keywords: dict, outpu
     return weighted + dense, dense, moved
 
 
-def _count_out(line: dict, module: nn.MultiheadAttention, args: tuple, keywords: dict,
-               output: tuple) -> None:
+def _count_last(line: dict, module: nn.MultiheadAttention, args: tuple, output: tuple) -> None:
     line["macs"] += output[0].numel() * module.embed_dim
     line["activation_bytes"] += 2 * output[0].numel() * line["a_bits"] / 8
 

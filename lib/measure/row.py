@@ -7,6 +7,7 @@ from torch import nn
 
 from lib import energy, train
 from lib.base.setting import Setting
+from lib.layers.fitted import fitting
 from lib.layers.walk import check_codes
 from lib.measure.sizes import size
 from lib.tables import Cost, Row
@@ -35,7 +36,8 @@ def measure(model: nn.Module, task, *, setting: Setting | None = None, seed: int
     """
     setting, sizes = setting or Setting(), size(model)
     left, _ = sizes.pop("left_float"), sizes.pop("w_bits")
-    result = train.evaluate(model, task, split, examples=examples)
+    with fitting(model):
+        result = train.evaluate(model, task, split, examples=examples)
     check_codes(model)                      # after the answers: a hook may have made weights anew
     scores, metric = result.scores.numpy(), task.metric
     low, high = metric.interval(scores)
@@ -64,7 +66,8 @@ def _macs(model: nn.Module, task) -> dict[str, int | None]:
     """Multiply-accumulates of one example, and those whose weight is not zero."""
     if not any(True for _ in model.parameters()):       # a model of scikit-learn
         return {"macs": None, "macs_nonzero": None}
-    table = energy.layers(model, task.test.batch(slice(1)))
+    with fitting(model):
+        table = energy.layers(model, task.test.batch(slice(1)))
     total = {}
     for column in ("macs", "macs_nonzero"):
         uncounted = table[column].isna().any()

@@ -194,8 +194,8 @@ def _bases(bits: dict[str, int], levels: int | Mapping[str, int] | None) -> dict
 def _outputs(unit: nn.Module, x: Tensor, name: str) -> Tensor:
     found = [unit(part) for part in x.split(PIECE)]
     if not isinstance(found[0], Tensor):
-        raise ValueError(f"{name} puts out a {type(found[0]).__name__}, and brecq reconstructs what "
-                         "puts out one tensor; take gptq")
+        raise ValueError(f"{name} puts out a {type(found[0]).__name__}, and brecq reconstructs "
+                         "what puts out one tensor; take gptq")
     return torch.cat(found)
 
 

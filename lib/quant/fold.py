@@ -5,77 +5,20 @@ correction and re-estimated batch-norm repair, from calibration inputs, what rou
 Each returns a new model.
 """
 
-from collections import Counter
 from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
 
 from lib.layers.walk import LAYERS
+from lib.quant.graph import Folded, argument, chain, once, only_reader
 from lib.quant.inputs import examples, gathered, pieces, run
-from lib.quant.layers import bare_copy, layers, refuse_quantized, users
+from lib.quant.layers import bare_copy, layers, refuse_quantized
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 # max(c·x) = c·max(x) for c > 0: a channel's scale passes through all of these.
 HOMOGENEOUS = (nn.ReLU, nn.Identity, nn.Dropout, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 HOMOGENEOUS_CALLS = ("relu", "relu_", "dropout", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d")
-
-
-class Folded(nn.Identity):
-    """What is left of a BatchNorm1d that a Linear took over: an identity.
-
-    Of an input (n, channels, features) the norm scaled the channels, but the Linear the features.
-    They can only be told apart when an input comes, so that such a one is refused here.
-    """
-
-    build_arguments: dict = {}
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.dim() > 2:
-            raise ValueError(f"a batch-norm over the {x.shape[1]} channels of {tuple(x.shape)} was "
-                             "folded into a Linear, which has another axis; leave out the folding")
-        return x
-
-
-def rebuild(model: nn.Module, name: str, arguments: dict) -> None:
-    """Put the identity where a file says that a norm was folded into a Linear."""
-    owner, _, key = name.rpartition(".")
-    setattr(model.get_submodule(owner), key, Folded())
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, Folded) or super().is_leaf_module(module, name)
-
-
-def _chain(model: nn.Module) -> tuple[fx.Graph, dict[str, nn.Module]]:
-    """The model's computation as a graph, and its modules by name."""
-    try:
-        graph = _Tracer().trace(model)
-    except Exception as error:
-        raise ValueError(f"{type(model).__name__} cannot be traced ({error}); its forward must not "
-                         "branch on values or shapes") from error
-    return graph, dict(model.named_modules())
-
-
-def _only_reader(node: fx.Node) -> fx.Node | None:
-    return next(iter(node.users)) if len(node.users) == 1 else None
-
-
-def _once(model: nn.Module, graph: fx.Graph) -> set[str]:
-    """The modules that are called once, and whose parameters nothing else uses."""
-    called = Counter(n.target for n in graph.nodes if n.op == "call_module")
-    read = {n.target.rpartition(".")[0] for n in graph.nodes if n.op == "get_attr"}
-    owners, alone = users(model), set()
-    for name in called.keys() - read:
-        own = model.get_submodule(name).parameters(recurse=False)
-        if called[name] == 1 and all(owners[id(parameter)] == 1 for parameter in own):
-            alone.add(name)
-    return alone
-
-
-def _entering(node: fx.Node) -> object:
-    return node.args[0] if node.args else node.kwargs.get("input")
 
 
 @torch.no_grad()
@@ -90,14 +33,14 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
     folded = bare_copy(model)
     if not any(isinstance(m, NORMS) for m in folded.modules()):
         return folded.train(model.training)
-    graph, modules = _chain(folded)
-    once = _once(folded, graph)
+    graph, modules = chain(folded)
+    alone = once(folded, graph)
     for node in graph.nodes:
         norm = modules.get(node.target) if node.op == "call_module" else None
-        before = _entering(node) if isinstance(norm, NORMS) else None
+        before = argument(node) if isinstance(norm, NORMS) else None
         if not isinstance(before, fx.Node) or before.op != "call_module" \
-                or not isinstance(modules[before.target], LAYERS) or _only_reader(before) is None \
-                or not {node.target, before.target} <= once or norm.running_var is None \
+                or not isinstance(modules[before.target], LAYERS) or only_reader(before) is None \
+                or not {node.target, before.target} <= alone or norm.running_var is None \
                 or norm.num_features != len(modules[before.target].weight):
             continue
         layer = modules[before.target]
@@ -135,17 +78,17 @@ def cross_layer_equalize(model: nn.Module, rounds: int = 10) -> nn.Module:
     model that cannot be traced, and for a layer that is quantized already.
     """
     equal = bare_copy(model)
-    graph, modules = _chain(equal)
-    once, pairs = _once(equal, graph), []
+    graph, modules = chain(equal)
+    alone, pairs = once(equal, graph), []
     for node in graph.nodes:
         first = modules.get(node.target) if node.op == "call_module" else None
-        if not isinstance(first, LAYERS) or node.target not in once:
+        if not isinstance(first, LAYERS) or node.target not in alone:
             continue
-        reader = _only_reader(node)
+        reader = only_reader(node)
         while reader is not None and _is_homogeneous(reader, modules):
-            reader = _only_reader(reader)
+            reader = only_reader(reader)
         second = modules.get(reader.target) if reader and reader.op == "call_module" else None
-        if type(second) is type(first) and reader.target in once \
+        if type(second) is type(first) and reader.target in alone \
                 and (second.weight.shape[1] == len(first.weight) or _depthwise(second)):
             for layer, name in ((first, node.target), (second, reader.target)):
                 refuse_quantized(layer, name, "equalizing")

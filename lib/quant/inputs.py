@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from lib.layers.fitted import fitted
+
 Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 PIECE = 128             # examples at a time where nothing is trained
 
@@ -127,23 +129,11 @@ def pieces(inputs: Inputs, size: int = PIECE) -> list[Inputs]:
 def run(model: nn.Module, inputs: Inputs) -> object:
     """model(x), model(*x) or model(**x), with floating-point inputs in the model's own dtype and
     all on its device."""
-    inputs = each_part(inputs, _as_model(model))
+    inputs = each_part(inputs, lambda part: fitted(part, model))
     with _own_steps():
         if isinstance(inputs, dict):
             return model(**inputs)
         return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
-
-
-def _as_model(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """A model of one floating-point dtype takes inputs in that dtype; others take them as given."""
-    floats = [p for p in model.parameters() if p.is_floating_point()]
-    dtypes, device = {p.dtype for p in floats}, floats[0].device if floats else None
-
-    def act(part: Tensor) -> Tensor:
-        part = part if device is None else part.to(device)
-        return part.to(*dtypes) if len(dtypes) == 1 and part.is_floating_point() else part
-
-    return act
 
 
 @contextmanager

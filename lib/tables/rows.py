@@ -25,7 +25,8 @@ class Row(Setting):
     the target's unit for rmse; [score_low, score_high] is score's 95 % interval over test examples.
     loss: cross-entropy in nats, or mean squared standardised error. bits_per_weight: stored bytes
     of the weights, tables included, × 8 / weights, whatever was asked; a_bits_mean: over layers.
-    size_bytes: all a decoder needs; left_float: what was not quantized though others were. macs: per example; macs_nonzero: those whose weight is not 0.
+    size_bytes: all a decoder needs. macs: per example; macs_nonzero: those whose weight is not 0.
+    left_float: what was not quantized although others were: "words (Embedding), …".
     `scores` holds one value an example; it is stored apart from the table.
     """
 
