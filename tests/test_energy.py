@@ -1,7 +1,6 @@
 """Counting: formulas against torch's own counter, bytes against what is stored."""
 
 import copy
-import inspect
 from types import SimpleNamespace
 
 import pytest
@@ -66,15 +65,59 @@ def test_other_convolutions_are_counted_and_what_is_not_known_is_missing():
         assert 2 * energy.macs(layer, x) == counter.get_total_flops() > 0
     words = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 2))
     assert energy.macs(words, torch.zeros(1, 3, dtype=torch.long)) == 3 * 4 * 2
-    for unknown in (nn.LSTM(4, 4), nn.MultiheadAttention(4, 2, batch_first=True)):
-        net = nn.ModuleDict({"first": nn.Linear(4, 4), "second": unknown})
-        three = len(inspect.signature(unknown.forward).parameters) > 3
-        net.forward = lambda x, net=net, three=three: net["second"](
-            *[net["first"](x)] * (3 if three else 1))
-        table = energy.layers(net, torch.rand(1, 2, 4)).set_index("layer")
-        assert table.macs["first"] == 32 and table.macs.isna()["second"]
-        assert table.macs_nonzero.isna()["second"]
-        assert energy.macs(net, torch.rand(1, 2, 4)) is None
+    net = nn.ModuleDict({"first": nn.Linear(4, 4), "second": nn.Bilinear(4, 4, 2)})
+    net.forward = lambda x: net["second"](net["first"](x), x)
+    table = energy.layers(net, torch.rand(1, 2, 4)).set_index("layer")
+    assert table.macs["first"] == 32 and table.macs.isna()["second"]
+    assert table.macs_nonzero.isna()["second"]
+    assert energy.macs(net, torch.rand(1, 2, 4)) is None
+
+
+def attended(look: nn.MultiheadAttention, asking: torch.Tensor, keys: torch.Tensor) -> int:
+    """By hand: projections, q kᵀ, the mean of values, the last projection; of all askers."""
+    d, askers, tokens = look.embed_dim, asking.numel() // asking.shape[-1], keys.numel() // \
+        keys.shape[-1]
+    met = tokens + (look.bias_k is not None) + look.add_zero_attn
+    return askers * d * d + tokens * (look.kdim + look.vdim) * d + 2 * askers * met * d + \
+        askers * d * d
+
+
+@pytest.mark.parametrize("options, askers, tokens", [
+    ({}, 5, 5), ({"bias": False}, 5, 7), ({"kdim": 6, "vdim": 6}, 3, 4),
+    ({"add_bias_kv": True, "add_zero_attn": True}, 4, 2)])
+def test_attention_multiplies_by_four_weights_and_twice_by_activations(options, askers, tokens):
+    look = nn.MultiheadAttention(8, 2, batch_first=True, **options)
+    asking, keys = torch.rand(1, askers, 8), torch.rand(1, tokens, look.kdim)
+    net = nn.ModuleDict({"look": look})
+    net.forward = lambda x: net["look"](query=x, key=keys, value=keys)[0]
+    table = energy.layers(net, asking).set_index("layer")
+    assert table.macs.sum() == attended(look, asking, keys)
+    assert table.macs["look.out_proj"] == askers * 8 * 8
+    thin = prune.prune(net, amount=0.5)
+    thin.forward = lambda x: thin["look"](x, keys, keys)[0]
+    saved = energy.layers(thin, asking)
+    dense = 2 * askers * (tokens + 2 * ("add_bias_kv" in options)) * 8
+    assert saved.macs_nonzero.sum() == pytest.approx(
+        dense + (table.macs.sum() - dense) / 2, rel=0.3)
+    assert saved.macs_nonzero.sum() >= dense
+
+
+def test_torchs_own_encoder_is_counted_layer_by_layer():
+    net = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    table = energy.layers(net, torch.rand(1, 5, 8)).set_index("layer")
+    assert table.macs["linear1"] == table.macs["linear2"] == 5 * 8 * 16
+    assert table.macs.sum() == 5 * (2 * 8 * 16 + 4 * 8 * 8 + 2 * 5 * 8)
+
+
+@pytest.mark.parametrize("layer, shape, macs", [
+    (nn.LSTM(4, 6), (1, 2, 4), 2 * 4 * 6 * (4 + 6)),
+    (nn.LSTM(4, 6, 2, bidirectional=True, batch_first=True), (1, 5, 4),
+     5 * 2 * 4 * 6 * (4 + 6 + 12 + 6)),
+    (nn.LSTM(4, 6, proj_size=3), (1, 1, 4), 4 * 6 * (4 + 3) + 6 * 3),
+    (nn.GRU(4, 6), (1, 3, 4), 3 * 3 * 6 * (4 + 6)), (nn.RNN(4, 6), (1, 3, 4), 3 * 6 * (4 + 6)),
+    (nn.GRUCell(4, 6), (1, 4), 3 * 6 * (4 + 6)), (nn.LSTMCell(4, 6), (1, 4), 4 * 6 * (4 + 6))])
+def test_recurrent_weights_serve_once_a_step(layer, shape, macs):
+    assert energy.macs(nn.Sequential(layer), torch.rand(*shape)) == macs
 
 
 def test_products_with_zero_weights_are_told_apart():
@@ -90,7 +133,9 @@ def test_products_with_zero_weights_are_told_apart():
 def test_bytes_are_all_that_is_stored():
     for name, task in (("resnet8", DIGITS), ("cnn_edge", IMAGES), ("transformer_base", WINDOWS)):
         model = models.build(name, task)
-        stored = sum(v.numel() * 4 for v in model.state_dict().values() if v.is_floating_point())
+        remade = {"positions"}
+        stored = sum(v.numel() * 4 for key, v in (*model.named_parameters(), *model.named_buffers())
+                     if v.is_floating_point() and key not in remade)
         table = energy.layers(model, one(task))
         assert table.weight_bytes.sum() == stored
         assert table.layer.is_unique
@@ -126,9 +171,11 @@ def test_zeros_behind_a_parametrization_count_as_zeros():
     after = energy.layers(model, torch.rand(1, 8))
     masked = ["sparsity", "macs_nonzero", "weight_bytes"]
     assert after.drop(columns=masked).equals(before.drop(columns=masked))
+    after, statistics = after.iloc[1:], 2 * 4 * 8
+    assert before.weight_bytes[0] == statistics         # the net's own line
     assert after.sparsity.tolist() == [0.75, 0.0]
     assert after.macs.tolist() == [80, 20] and after.macs_nonzero.tolist() == [20, 20]
-    assert after.weight_bytes.tolist() == [80 // 8 + 4 * 20 + 4 * 10, before.weight_bytes[1]]
+    assert after.weight_bytes.tolist() == [80 // 8 + 4 * 20 + 4 * 10, before.weight_bytes[2]]
 
 
 def test_counting_leaves_the_model_as_it_was():

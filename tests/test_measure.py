@@ -27,7 +27,8 @@ def test_a_row_says_what_the_model_is_and_does():
     assert row.score == result.score and row.loss == result.loss and row.n == len(task.test)
     assert row.score_low <= row.score <= row.score_high
     assert row.params == 4 * 10 + 10 + 10 * 3 + 3 == row.nonzero
-    assert row.size_bytes == 4 * row.params and row.macs == row.macs_nonzero == 4 * 10 + 10 * 3
+    assert row.size_bytes == 4 * (row.params + 2 * 4)       # and the inputs' mean and deviation
+    assert row.macs == row.macs_nonzero == 4 * 10 + 10 * 3 and row.left_float == ""
     assert (row.bits_per_weight, row.a_bits_mean, row.sparsity) == (32, 32, 0)
     assert row.arithmetic == "float" and row.scores.mean() * 100 == pytest.approx(row.score)
 
@@ -66,7 +67,7 @@ def test_what_was_asked_and_what_was_reached_stay_apart():
                  if hasattr(m, "compressed"))
     assert row.setting == asked and row.arithmetic == "simulated"
     assert row.bits_per_weight == pytest.approx(8 * stored / 70)
-    assert row.size_bytes == stored + 4 * 13
+    assert row.size_bytes == stored + 4 * (13 + 2 * 4)
 
 
 def test_bits_of_activations_are_a_mean_over_layers():

@@ -1,15 +1,16 @@
 """The one path from what was asked for to a smaller model: each step by name, in a fixed order."""
 
-import copy
 from collections.abc import Callable
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lib import prune, quant
 from lib.base.setting import Setting
+from lib.layers.recomputed import bare_copy
 from lib.quant import allocate, fold
+from lib.quant.inputs import Inputs, first, gathered
 
 SMOOTHING = 0.5             # SmoothQuant's alpha, as its authors take it (arXiv 2211.10438)
 # Mixed precision: who rounds the one layer whose sensitivity is looked at, to how many values, on
@@ -17,8 +18,6 @@ SMOOTHING = 0.5             # SmoothQuant's alpha, as its authors take it (arXiv
 SENSITIVITY_BY = "gptq"
 SENSITIVITY_LEVELS = (3, 4, 6, 8, 16, 64, 256)
 SENSITIVITY_INPUTS = 256
-
-Inputs = Tensor | tuple[Tensor, ...]
 
 
 def apply(model: nn.Module, setting: Setting, calibration: Inputs | None = None,
@@ -32,8 +31,8 @@ def apply(model: nn.Module, setting: Setting, calibration: Inputs | None = None,
     sensitivity: gives the table that a budget is spent by, where it is at hand already.
     ValueError: what the methods refuse.
     """
-    repairs = setting.repairs.split()
-    small = copy.deepcopy(model)
+    repairs, calibration = setting.repairs.split(), gathered(calibration, model)
+    small = bare_copy(model)
     if "folded" in repairs:
         small = fold.fold_batch_norm(small)
     if "equalized" in repairs:
@@ -90,10 +89,7 @@ def sensitivity(model: nn.Module, calibration: Inputs) -> pd.DataFrame:
     """How far the answers move when one layer alone gets few levels, one line a layer and number of
     levels (`quant.allocate.sensitivity`): by the outputs' divergence, or for a single output by its
     square error."""
-    if isinstance(calibration, tuple):
-        few = tuple(part[:SENSITIVITY_INPUTS] for part in calibration)
-    else:
-        few = calibration[:SENSITIVITY_INPUTS]
+    few = first(gathered(calibration, model), SENSITIVITY_INPUTS)
     return allocate.sensitivity(model, few, method=SENSITIVITY_BY, clip="mse",
                                 levels=SENSITIVITY_LEVELS)
 

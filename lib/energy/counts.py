@@ -8,14 +8,15 @@ from functools import partial
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
-from lib.layers.walk import Stored, kind, modules, stored
+from lib.layers.walk import LAYERS, TRANSPOSED, Stored, kind, modules, stored
 
 COLUMNS = ["layer", "type", "macs", "macs_nonzero", "weight_bytes", "activation_bytes", "w_bits",
            "a_bits", "sparsity"]
-STRAIGHT = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-COUNTED = (*STRAIGHT, *TRANSPOSED, nn.Embedding)        # the last looks up, and multiplies nothing
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+LOOKED_UP = (nn.Embedding, nn.EmbeddingBag)             # which multiply nothing
+COUNTED = (*LAYERS, *TRANSPOSED, *RECURRENT, *LOOKED_UP, nn.MultiheadAttention)
 
 
 def layers(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> pd.DataFrame:
@@ -23,11 +24,12 @@ def layers(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> pd.DataFra
 
     example: a batch of one input, (1, …). Columns: layer, type, macs, macs_nonzero (those whose
     weight is not 0), weight_bytes, activation_bytes (in and out), w_bits, a_bits, sparsity (share
-    of zero weights). Convolutions and linear layers multiply, and modules that tell their products
-    of activations by `matmuls(x)`, as (batch, rows, inner, columns); biases, norms and sums are not
-    counted, and pass their activations on to the layer they are fused with. Of another kind of
-    layer that has weights (LSTM) no count is known: macs is missing. weight_bytes are everything
-    stored, so their sum is the model's size. ValueError for another batch size.
+    of zero weights). Convolutions and linear, recurrent and attention layers multiply, and modules
+    that tell their products of activations by `matmuls(x)`, as (batch, rows, inner, columns);
+    biases, gates, norms and sums are not counted, and pass their activations on to the layer they
+    are fused with. Of another kind of layer that has weights (Bilinear) no count is known: macs is
+    missing. weight_bytes are everything stored, so their sum is the model's size. ValueError for
+    another batch size.
     """
     inputs = example if isinstance(example, tuple) else (example,)
     if len(inputs[0]) != 1:
@@ -36,21 +38,35 @@ def layers(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> pd.DataFra
     parts = dict(modules(model))
     lines = _lines(model, parts)
     modes = [(m, m.training) for m in model.modules()]
-    hooks = [parts[name].register_forward_hook(partial(_count, line))
-             for name, line in lines.items()]
+    hooks = _counting(parts, lines)
     model.eval()
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)          # it would call none of the layers
     try:
         with torch.no_grad():
             model(*inputs)
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for module, mode in modes:
             module.training = mode
         for hook in hooks:
             hook.remove()
     for line in lines.values():         # every weight of a layer serves as many products
-        nonzero, elements = line.pop("weights")
-        line["macs_nonzero"] = line["macs"] and line["macs"] * nonzero // elements
+        (nonzero, elements), extra = line.pop("weights"), line.pop("dense")
+        line["macs_nonzero"] = line["macs"] and (
+            extra + (line["macs"] - extra) * nonzero // elements)
     return pd.DataFrame(lines.values(), columns=COLUMNS)
+
+
+def _counting(parts: dict[str, nn.Module], lines: dict[str, dict]) -> list:
+    """The hooks that count. Attention multiplies by its last layer without calling it."""
+    hooks = []
+    for name, line in lines.items():
+        hooks.append(parts[name].register_forward_hook(partial(_count, line), with_kwargs=True))
+        if isinstance(parts[name], nn.MultiheadAttention):
+            last = next(n for n, part in parts.items() if part is parts[name].out_proj)
+            hooks.append(parts[name].register_forward_hook(partial(_count_last, lines[last])))
+    return hooks
 
 
 def macs(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> int | None:
@@ -86,7 +102,7 @@ def _line(name: str, module: nn.Module, own: list[Stored], used: list[Stored]) -
     return {"layer": name, "type": kind(module), "macs": 0 if known else None,
             "weight_bytes": sum(tensor.size_bytes for tensor in own), "activation_bytes": 0.0,
             "w_bits": _bits(weights or used, a_bits), "a_bits": a_bits,
-            "sparsity": 1 - nonzero / elements if elements else 0.0,
+            "sparsity": 1 - nonzero / elements if elements else 0.0, "dense": 0,
             "weights": (nonzero, elements) if weights else (1, 1)}
 
 
@@ -98,22 +114,61 @@ def _bits(tensors: list[Stored], a_bits: int) -> int:
     return 8 * tensors[0].value.element_size() if small is None else small.bits
 
 
-def _count(line: dict, module: nn.Module, inputs: tuple, output) -> None:
-    """Forward hook: add a call's multiply-accumulates and activation bytes to its line."""
+def _count(line: dict, module: nn.Module, args: tuple, keywords: dict, output) -> None:
+    """Forward hook: add a call's multiply-accumulates and activation bytes to its line. `dense`
+    are those of two activations, which no weight's zeros save."""
     if hasattr(module, "matmuls"):                 # products of two activations
-        products = module.matmuls(*inputs)
-        count = sum(math.prod(p) for p in products)
+        products = module.matmuls(*args, **keywords)
+        count = dense = sum(math.prod(p) for p in products)
         moved = sum(b * (r * i + i * c + r * c) for b, r, i, c in products)
-    elif isinstance(module, TRANSPOSED):           # each input value meets (out / groups)·kh·kw
-        count = inputs[0].numel() * module.weight[0].numel()
-        moved = inputs[0].numel() + output.numel()
-    elif isinstance(module, STRAIGHT):
-        count = output.numel() * module.weight[0].numel()     # (in / groups)·kh·kw for one value
-        moved = inputs[0].numel() + output.numel()
+    elif isinstance(module, nn.MultiheadAttention):
+        count, dense, moved = _attention(module, args, keywords, output[0])
+    elif isinstance(module, RECURRENT):
+        count, dense, moved = _recurrent(module, args, keywords, output)
+    elif isinstance(module, (*LAYERS, *TRANSPOSED)):
+        x = args[0] if args else keywords["input"]
+        # An output value meets (in / groups)·kh·kw weights; transposed, an input value (out / …)
+        served, dense = x if isinstance(module, TRANSPOSED) else output, 0
+        count = served.numel() * module.weight[0].numel()
+        moved = x.numel() + output.numel()
     else:
         return
     line["macs"] += count
+    line["dense"] += dense
     line["activation_bytes"] += moved * line["a_bits"] / 8
+
+
+def _recurrent(module: nn.Module, args: tuple, keywords: dict, output) -> tuple[int, int, int]:
+    """Every weight serves once a step, and no activations are multiplied with each other but
+    element by element."""
+    x = args[0] if args else keywords["input"]
+    y = output if isinstance(output, Tensor) else output[0]
+    x, y = (part.data if isinstance(part, PackedSequence) else part for part in (x, y))
+    weights = [p for key, p in module.named_parameters(recurse=False) if "weight" in key]
+    steps = x.numel() // x.shape[-1]
+    return steps * sum(p.numel() for p in weights), 0, x.numel() + y.numel()
+
+
+def _attention(module: nn.MultiheadAttention, args: tuple, keywords: dict, output: Tensor
+               ) -> tuple[int, int, int]:
+    """Products with weights and of activations, with activations alone, and values moved, without
+    those of the layer that attention ends with."""
+    named = dict(zip(("query", "key", "value"), args, strict=False)) | keywords
+    asking, keys, values = (named[name] for name in ("query", "key", "value"))
+    width = module.embed_dim
+    tokens = keys.numel() // keys.shape[-1]         # of all examples together
+    askers = asking.numel() // asking.shape[-1]
+    batch = 1 if asking.dim() == 2 else asking.shape[0 if module.batch_first else 1]
+    met = tokens // batch + (module.bias_k is not None) + module.add_zero_attn
+    weighted = (askers * width + tokens * (module.kdim + module.vdim)) * width
+    dense = 2 * askers * met * width                # q kᵀ, and the mean of values by it
+    moved = asking.numel() + keys.numel() + values.numel() + output.numel()
+    return weighted + dense, dense, moved
+
+
+def _count_last(line: dict, module: nn.MultiheadAttention, args: tuple, output: tuple) -> None:
+    line["macs"] += output[0].numel() * module.embed_dim
+    line["activation_bytes"] += 2 * output[0].numel() * line["a_bits"] / 8
 
 
 def ptflops_macs(model: nn.Module, inputs: tuple[int, ...]) -> float:

@@ -84,6 +84,8 @@ def bare_copy(model: nn.Module) -> nn.Module:
             vars(module).pop(key, None)
             module.register_parameter(key, nn.Parameter(tensor.value.clone()))
             remember_pruned(module, key)
+        if isinstance(module, nn.RNNBase):      # it calls its weights by a list of its own
+            module._flat_weights = [getattr(module, key) for key in module._flat_weights_names]
     return bare
 
 

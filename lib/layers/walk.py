@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from lib.layers import masks
 from lib.layers.recomputed import recomputed
 from lib.layers.stored import Quantized
 
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)      # the kinds whose weights methods compress
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)      # their inputs meet the weight's rows
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+INSIDE = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)    # several weights, met inside only
 NORMS = (nn.LayerNorm, nn.RMSNorm)              # their weights may have several axes
-# A decoder also needs the inputs' mean and deviation, which nets here keep in buffers that no
-# state_dict holds. Every published size leaves them out, so they count once all rows are redone.
-COUNT_INPUT_STATISTICS = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,15 +79,20 @@ class Stored:
 def stored(model: nn.Module) -> list[Stored]:
     """Every tensor that a decoder needs, in the model's order, shared ones once.
 
-    Recomputed tensors count as what comes out, without what they are made from. ValueError for a
-    layer whose weight some unknown hook makes.
+    Buffers count too, those that no state_dict holds as well: a net's input statistics are needed
+    as much as its weights. Recomputed tensors count as what comes out, without what they are made
+    from. ValueError for a layer whose weight some unknown hook makes, and for one without values.
     """
+    refuse_empty(model)
     found: dict[tuple, Stored] = {}
     for prefix, module in modules(model):
         for key, role, value, identity in _own(prefix, module):
             if identity in found:
                 first = found[identity]
-                found[identity] = replace(first, places=(*first.places, (prefix, key)))
+                small = first.quantized or getattr(module, "compressed", {}).get(key)
+                pruned = first.pruned or key in getattr(module, "pruned", ())
+                found[identity] = replace(first, places=(*first.places, (prefix, key)),
+                                          quantized=small, pruned=pruned)
                 continue
             made = len(identity) > 1            # and so not what its codes say, if it has any
             small = None if made else getattr(module, "compressed", {}).get(key)
@@ -95,14 +101,55 @@ def stored(model: nn.Module) -> list[Stored]:
     return list(found.values())
 
 
+def compressible(module: nn.Module) -> tuple[str, ...]:
+    """The names of the module's own weights that methods compress: those of linear layers, of
+    convolutions of any kind, and of recurrent and attention modules."""
+    if isinstance(module, (*LAYERS, *TRANSPOSED)):
+        return ("weight",)
+    if isinstance(module, INSIDE):
+        return tuple(key for key, _ in module.named_parameters(recurse=False) if "weight" in key)
+    return ()
+
+
 def left_float(model: nn.Module) -> list[str]:
-    """The layers whose weights stay float because no method covers their kind: "encoder (LSTM)"."""
-    names = {}
-    for tensor in stored(model):
-        covered = isinstance(model.get_submodule(tensor.module), LAYERS)
-        if tensor.role == "weight" and tensor.quantized is None and not covered:
-            names[f"{tensor.module} ({tensor.kind})".lstrip()] = None
+    """What stays float in a model of which something was quantized: "words (Embedding)" for a
+    layer's weight, "inputs of encoder (LSTM)" where inputs of others are rounded."""
+    tensors, names = stored(model), {}
+    weights = [tensor for tensor in tensors if tensor.role == "weight"]
+    some_weights = any(tensor.quantized is not None for tensor in tensors)
+    some_inputs = any(getattr(module, "a_bits", None) for module in model.modules())
+    for tensor in weights:
+        name = f"{tensor.module} ({tensor.kind})".lstrip()
+        if some_weights and tensor.quantized is None:
+            names[name] = None
+        module = model.get_submodule(tensor.module)
+        looked_up = isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        if some_inputs and not looked_up and not getattr(module, "a_bits", None):
+            names[f"inputs of {name}"] = None
     return list(names)
+
+
+def check_codes(model: nn.Module) -> None:
+    """ValueError for a layer whose codes do not decode to the weights that it computes with."""
+    for prefix, module in modules(model):
+        for key, small in getattr(module, "compressed", {}).items():
+            value, name = getattr(module, key, None), f"{prefix}.{key}".lstrip(".")
+            means = small.dequantize()
+            if value is None or value.dtype != means.dtype or not torch.equal(
+                    means.reshape(value.shape).to(value.device), value.detach()):
+                raise ValueError(f"{name} was changed after it was quantized, and its codes mean "
+                                 "something else; quantize the model again")
+
+
+def refuse_empty(model: nn.Module) -> None:
+    """ValueError for a model of which some tensor has no values yet."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise ValueError(f"{name} gets its shape from the first input; call the model once "
+                             "before compressing or measuring it")
+        if tensor.is_meta:
+            raise ValueError(f"{name} is a meta tensor, which has no values; load the model's "
+                             "weights first (to_empty and load_state_dict)")
 
 
 def modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -150,6 +197,4 @@ def _role(module: nn.Module, key: str, value: Tensor) -> str:
 
 def _is_needed(module: nn.Module, key: str) -> bool:
     """Whether a decoder needs this buffer: batches counted serve training alone."""
-    if key == "num_batches_tracked" or key in getattr(module, "recomputed", ()):
-        return False
-    return COUNT_INPUT_STATISTICS or key not in module._non_persistent_buffers_set
+    return key != "num_batches_tracked" and key not in getattr(module, "recomputed", ())

@@ -7,6 +7,8 @@ from torch import nn
 
 from lib import energy, train
 from lib.base.setting import Setting
+from lib.layers.fitted import fitting
+from lib.layers.walk import check_codes
 from lib.measure.sizes import size
 from lib.tables import Cost, Row
 
@@ -29,10 +31,14 @@ def measure(model: nn.Module, task, *, setting: Setting | None = None, seed: int
     model: any nn.Module that maps a batch of inputs to (n, outputs); setting: what was asked for;
     examples: only the split's first so many; spent: seconds that making this model took, and by
     what they were measured. Bits, sparsity and bytes are read off the model itself, so that what
-    was asked for and what was reached stay apart.
+    was asked for and what was reached stay apart. ValueError for a layer whose codes do not decode
+    to the weights that it computed with.
     """
-    setting = setting or Setting()
-    result = train.evaluate(model, task, split, examples=examples)
+    setting, sizes = setting or Setting(), size(model)
+    left, _ = sizes.pop("left_float"), sizes.pop("w_bits")
+    with fitting(model):
+        result = train.evaluate(model, task, split, examples=examples)
+    check_codes(model)                      # after the answers: a hook may have made weights anew
     scores, metric = result.scores.numpy(), task.metric
     low, high = metric.interval(scores)
     y = getattr(task, split).y[:len(scores)]
@@ -42,7 +48,7 @@ def measure(model: nn.Module, task, *, setting: Setting | None = None, seed: int
               split=split, n=len(scores), device=device(model), threads=torch.get_num_threads(),
               metric=metric.name, score=result.score, score_low=low, score_high=high,
               metric2=metric2, score2=score2, loss=result.loss, scores=metric.stored(scores),
-              **setting.asked, **size(model), **counted)
+              left_float=", ".join(left), **setting.asked, **sizes, **counted)
     costs = [Cost(row.id, "spent_s", "measured", spent[1], spent[0])] if spent else []
     return Measured(row, costs)
 
@@ -60,7 +66,8 @@ def _macs(model: nn.Module, task) -> dict[str, int | None]:
     """Multiply-accumulates of one example, and those whose weight is not zero."""
     if not any(True for _ in model.parameters()):       # a model of scikit-learn
         return {"macs": None, "macs_nonzero": None}
-    table = energy.layers(model, task.test.batch(slice(1)))
+    with fitting(model):
+        table = energy.layers(model, task.test.batch(slice(1)))
     total = {}
     for column in ("macs", "macs_nonzero"):
         uncounted = table[column].isna().any()

@@ -9,6 +9,8 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from lib.layers.fitted import fitted
+
 WARM_UP = 5
 WINDOW_S = 0.05             # a window holds each variant once, about this long each
 BUSY_CORES = 0.1            # a window is thrown away when others used more
@@ -19,7 +21,8 @@ CANARY = "canary"           # a reference that is timed in every window
 def call(model: nn.Module, task) -> Callable[[], Tensor]:
     """A call of `model` on the task's first test example, without gradients."""
     x = task.test.batch(slice(1))
-    return partial(_answer, model.eval(), x if isinstance(x, tuple) else (x,))
+    inputs = x if isinstance(x, tuple) else (x,)
+    return partial(_answer, model.eval(), tuple(fitted(part, model) for part in inputs))
 
 
 @torch.no_grad()

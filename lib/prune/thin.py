@@ -13,9 +13,10 @@ from torch import nn
 
 from lib.layers.discovery import Found
 from lib.layers.recomputed import bare_copy, remember_pruned
-from lib.layers.walk import Stored, stored
+from lib.layers.walk import Stored, refuse_empty, stored
 
 METHODS: Mapping[str, Callable] = Found("lib.prune", Path(__file__).parent)
+EARLIER = {"l1": "magnitude_l1"}        # names of before
 
 
 def file_of(method: str) -> Path:
@@ -24,6 +25,7 @@ def file_of(method: str) -> Path:
 
 
 def _known(method: str) -> str:
+    method = EARLIER.get(method, method)
     if method not in METHODS:
         raise ValueError(f"there is no pruning {method!r}; choose one of: {', '.join(METHODS)}")
     return method
@@ -44,6 +46,7 @@ def prune(model: nn.Module, method: str = "magnitude_l1", amount: float = 0.5,
     if structure != "unstructured":
         raise ValueError(f"there is no structure {structure!r}: single weights are pruned, so "
                          "choose unstructured")
+    refuse_empty(model)
     thin = bare_copy(model)
     tensors = {tensor.name: tensor for tensor in stored(thin)}
     for name, limit in function(thin, amount).items():
@@ -57,13 +60,17 @@ def _cut(model: nn.Module, tensor: Stored, limit: float) -> None:
     if tensor.quantized is None:
         value[value.abs() <= limit] = 0
     else:
-        small = tensor.quantized.without(limit)
+        try:
+            small = tensor.quantized.without(limit)
+        except ValueError as error:
+            raise ValueError(f"{tensor.name} cannot be pruned as it is stored ({error}); prune "
+                             "before quantizing") from error
         value.copy_(small.dequantize())
     for module, key in tensor.places:
         owner = model.get_submodule(module)
         remember_pruned(owner, key)
         if small is not None:
-            owner.compressed = owner.compressed | {key: small}
+            owner.compressed = getattr(owner, "compressed", {}) | {key: small}
 
 
 def sparsity(model: nn.Module) -> float:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from lib.layers.codes import code_count
 from lib.quant.grid import choose_qparams, fake_quantize
-from lib.quant.layers import layers, run
+from lib.quant.inputs import Inputs, entering, first, run
+from lib.quant.layers import entered, layers, refuse_quantized, users
 
 RANGES = ("mse", "minmax", "percentile", "dynamic")
 MOST_VALUES = 2**20         # of a layer's inputs that its range is chosen from
@@ -52,10 +53,16 @@ class Activation(nn.Module):
             flat, self.base, clip=self.method))
 
     def forward(self, x: Tensor) -> Tensor:
+        dtype = x.dtype
+        # Half floats hold neither the codes of 16 bits nor x/scale: the grid is in 32 bits or more.
+        x = x.to(torch.promote_types(dtype, torch.float32))
         if self.smooth is not None:
             x = x / self.smooth
-        if self.bits is None:
-            return x
+        if self.bits is not None:
+            x = self._rounded(x)
+        return x.to(dtype)
+
+    def _rounded(self, x: Tensor) -> Tensor:
         if self.method == "dynamic":
             flat = x.flatten(1)
             return fake_quantize(flat, *choose_qparams(flat, self.base), self.base).view_as(x)
@@ -70,14 +77,16 @@ class Activation(nn.Module):
         return rounded
 
 
-def _enter(layer: nn.Module, args: tuple) -> tuple:
-    return (layer.activation(args[0]), *args[1:])
+def _enter(layer: nn.Module, args: tuple, keywords: dict) -> tuple[tuple, dict]:
+    if args:
+        return (layer.activation(args[0]), *args[1:]), keywords
+    return (), keywords | {"input": layer.activation(entering(args, keywords))}
 
 
 def attach(layer: nn.Module, activation: Activation) -> None:
     """Let every input of the layer pass `activation` first."""
     if not isinstance(getattr(layer, "activation", None), Activation):
-        layer.register_forward_pre_hook(_enter)
+        layer.register_forward_pre_hook(_enter, with_kwargs=True)
     layer.activation = activation
     if activation.bits is not None:
         layer.a_bits = activation.bits
@@ -89,15 +98,14 @@ def rebuild(model: nn.Module, name: str, arguments: dict) -> None:
     attach(layer, Activation(**arguments))
 
 
-def in_order(model: nn.Module, calibration) -> list[str]:
+def in_order(model: nn.Module, calibration: Inputs) -> list[str]:
     """The names of the layers that the inputs reach, in the order in which they are called."""
     names: dict[str, None] = {}
     hooks = [m.register_forward_pre_hook(lambda m, a, n=name: names.setdefault(n))
-             for name, m in layers(model).items()]
-    first = tuple(x[:1] for x in calibration) if isinstance(calibration, tuple) else calibration[:1]
+             for name, m in entered(model).items()]
     try:
         with torch.no_grad():
-            run(model, first)
+            run(model, first(calibration, 1))
     finally:
         for hook in hooks:
             hook.remove()
@@ -138,20 +146,40 @@ def smooth_inputs(model: nn.Module, calibration, alpha: float = 0.5) -> None:
         raise ValueError(f"smooth={alpha}: choose alpha from 0 to 1")
     if calibration is None:
         raise ValueError("smooth needs calibration=, some hundred inputs of the model")
+    linear = {name: m for name, m in layers(model).items() if isinstance(m, nn.Linear)}
+    for layer, peak in _peaks(linear, model, calibration).items():
+        weight = layer.weight.float().abs().amax(0)
+        s = peak.pow(alpha) / weight.pow(1 - alpha)
+        s = torch.where((peak > 0) & (weight > 0), s, 1.0).clamp(1e-5, 1e5)
+        layer.weight.copy_(layer.weight * s)
+        before = getattr(layer, "activation", None)
+        if before is not None and before.smooth is not None:
+            s = s * before.smooth               # the weight was multiplied by both
+        attach(layer, Activation(smooth=s))
+
+
+def _peaks(linear: dict[str, nn.Linear], model: nn.Module, calibration: Inputs
+           ) -> dict[nn.Module, Tensor]:
+    """For each of these layers the largest absolute value of each of its input's features.
+    ValueError for layers that smoothing would make wrong."""
+    owners = users(model)
+    for name, layer in linear.items():
+        refuse_quantized(layer, name, "smoothing its inputs")
+        if getattr(getattr(layer, "activation", None), "bits", None) is not None:
+            raise ValueError(f"the inputs of {name or 'the model'} are rounded already; smooth the "
+                             "model before rounding anything")
+        if owners[id(layer.weight)] > 1:
+            raise ValueError(f"{name} shares its weight with another layer, whose inputs differ; "
+                             "give each its own before smoothing")
     peaks: dict[nn.Module, Tensor] = {}
 
-    def watch(layer: nn.Module, args: tuple) -> None:
-        peak = args[0].abs().reshape(-1, args[0].shape[-1]).amax(0)
+    def watch(layer: nn.Module, args: tuple, keywords: dict) -> None:
+        x = entering(args, keywords).float()
+        peak = x.abs().reshape(-1, x.shape[-1]).amax(0)
         peaks[layer] = peak.maximum(peaks[layer]) if layer in peaks else peak
 
-    linear = [m for m in layers(model).values() if isinstance(m, nn.Linear)]
-    hooks = [m.register_forward_pre_hook(watch) for m in linear]
+    hooks = [m.register_forward_pre_hook(watch, with_kwargs=True) for m in linear.values()]
     run(model, calibration)
     for hook in hooks:
         hook.remove()
-    for layer, peak in peaks.items():
-        weight = layer.weight.abs().amax(0)
-        s = peak.pow(alpha) / weight.pow(1 - alpha)
-        s = torch.where((peak > 0) & (weight > 0), s, 1.0).clamp(1e-5, 1e5)
-        layer.weight.mul_(s)
-        attach(layer, Activation(smooth=s))
+    return peaks

@@ -8,7 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lib.quant.layers import layers, run
+from lib.quant.inputs import Inputs, answer, gathered, run
+from lib.quant.layers import layers
 from lib.quant.lift import ptq
 
 
@@ -19,23 +20,23 @@ def _distance(outputs: Tensor, target: Tensor, measure: str) -> float:
     return float((p.exp() * (p - outputs.flatten(1).log_softmax(1))).sum(1).mean())
 
 
-def _answers(model: nn.Module, calibration) -> tuple[Tensor, dict[str, int]]:
+def _answers(model: nn.Module, calibration: Inputs) -> tuple[Tensor, dict[str, int]]:
     """The model's outputs, and at how many positions each layer's weight serves an example."""
     positions: dict[str, int] = {}
 
     def count(layer: nn.Module, _, y: Tensor, name: str) -> None:
-        positions[name] = y.numel() // len(y) // len(layer.weight)
+        positions[name] = y.numel() // len(y) // len(layer.weight) + positions.get(name, 0)
 
     hooks = [m.register_forward_hook(lambda m, a, y, n=name: count(m, a, y, n))
              for name, m in layers(model).items()]
-    outputs = run(model, calibration)
+    outputs = answer(run(model, calibration))
     for hook in hooks:
         hook.remove()
     return outputs, positions
 
 
 @torch.no_grad()
-def sensitivity(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
+def sensitivity(model: nn.Module, calibration,
                 bits: Sequence[int] = (2, 3, 4, 6, 8), method: str = "affine",
                 measure: str | None = None,
                 levels: Sequence[int] | None = None, **options) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def sensitivity(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
         raise ValueError(f"there is no measure {measure!r}; choose one of: kl, mse")
     if calibration is None:
         raise ValueError("sensitivity needs calibration, some hundred inputs of the model")
-    training = model.training
+    training, calibration = model.training, gathered(calibration, model)
     target, positions = _answers(model.eval(), calibration)
     measure = measure or ("mse" if target.shape[-1] == 1 else "kl")
     lines = []
@@ -63,7 +64,7 @@ def sensitivity(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
             layer = small.get_submodule(name)
             lines.append({"layer": name, "bits": b, "levels": base,
                           "weights": layer.weight.numel(),
-                          "error": _distance(run(small, calibration), target, measure),
+                          "error": _distance(answer(run(small, calibration)), target, measure),
                           "size_bytes": layer.compressed["weight"].size_bytes,
                           "macs_bits": layer.weight.numel() * places * b})
     model.train(training)

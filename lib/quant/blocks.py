@@ -18,8 +18,9 @@ from lib.layers.stored import layout
 from lib.quant.activations import Activation, attach, in_order, layer_bits
 from lib.quant.fold import fold_batch_norm
 from lib.quant.grid import choose_qparams
-from lib.quant.importance import PIECE, importance, pieces
-from lib.quant.layers import bits_by_layer, layers, run, sharing, store
+from lib.quant.importance import importance
+from lib.quant.inputs import PIECE, Inputs, entering, pieces, run
+from lib.quant.layers import bits_by_layer, layers, store, users
 from lib.quant.rounding import SoftRounding, half_cosine, indecision
 
 NAMES = ("brecq",)
@@ -30,7 +31,7 @@ class _Reached(Exception):
     """Stops a pass through the model where its rest is not needed."""
 
 
-def units(model: nn.Module, calibration) -> list[str]:
+def units(model: nn.Module, calibration: Inputs) -> list[str]:
     """What is reconstructed as one, in the order of calling: modules that say is_block, and every
     layer outside of them."""
     blocks = [n for n, m in model.named_modules() if getattr(m, "is_block", False)]
@@ -42,15 +43,19 @@ def units(model: nn.Module, calibration) -> list[str]:
 
 
 @torch.no_grad()
-def _arriving(model: nn.Module, unit: nn.Module, calibration) -> Tensor:
-    """What enters `unit` when the model sees the calibration inputs, (n, ...)."""
+def _arriving(model: nn.Module, name: str, calibration: Inputs) -> Tensor:
+    """What enters the unit when the model sees the calibration inputs, (n, ...)."""
     seen: list[Tensor] = []
+    unit = model.get_submodule(name)
 
-    def catch(_, args: tuple) -> None:
-        seen.append(args[0].clone())
+    def catch(_, args: tuple, keywords: dict) -> None:
+        if len(args) + len(keywords) != 1:
+            raise ValueError(f"{name} takes several inputs, and brecq reconstructs what has one; "
+                             "take gptq")
+        seen.append(entering(args, keywords, name).clone())
         raise _Reached
 
-    hook = unit.register_forward_pre_hook(catch)
+    hook = unit.register_forward_pre_hook(catch, with_kwargs=True)
     try:
         for piece in pieces(calibration):
             try:
@@ -160,8 +165,8 @@ def brecq(model: nn.Module, bits: int | Mapping[str, int] = 4, a_bits: int | Non
     weights = importance(plain, units(plain, calibration), calibration, generator)
     for name in units(small, calibration):
         unit, original = small.get_submodule(name), plain.get_submodule(name)
-        x, clean = (_arriving(m, u, calibration) for m, u in ((small, unit), (plain, original)))
-        target = _outputs(original, clean)
+        x, clean = (_arriving(net, name, calibration) for net in (small, plain))
+        target = _outputs(original, clean, name)
         inside = [n for n in order if n == name or n.startswith(f"{name}.")]
         for n in filter(a_wanted.get, inside):
             before = getattr(named[n], "activation", None)
@@ -186,17 +191,29 @@ def _bases(bits: dict[str, int], levels: int | Mapping[str, int] | None) -> dict
 
 
 @torch.no_grad()
-def _outputs(unit: nn.Module, x: Tensor) -> Tensor:
-    return torch.cat([unit(part) for part in x.split(PIECE)])
+def _outputs(unit: nn.Module, x: Tensor, name: str) -> Tensor:
+    found = [unit(part) for part in x.split(PIECE)]
+    if not isinstance(found[0], Tensor):
+        raise ValueError(f"{name} puts out a {type(found[0]).__name__}, and brecq reconstructs "
+                         "what puts out one tensor; take gptq")
+    return torch.cat(found)
 
 
 def _refuse(model: nn.Module, chosen: Mapping[str, int], reached: list[str]) -> None:
-    """ValueError for layers that no input reaches, and for those that share a weight."""
-    if shared := [n for n, twins in sharing(model).items() if len(twins) > 1]:
+    """ValueError for layers that no input reaches, for those that share a weight, and for those
+    that compute in other floats than 32-bit ones."""
+    owners = users(model)
+    own = {name: model.get_submodule(name).weight for name in chosen}
+    if shared := [name for name, weight in own.items() if owners[id(weight)] > 1]:
         raise ValueError(f"brecq rounds each layer for itself, but {', '.join(shared)} share a "
                          "weight; take gptq, or give each layer its own")
     if missed := [n for n in chosen if n not in reached]:
         raise ValueError(f"no input reached {', '.join(missed)}; leave them out of bits=")
+    if other := [name for name, weight in own.items() if weight.dtype != torch.float32]:
+        raise ValueError(f"brecq trains in 32-bit floats, and {other[0] or 'the model'} holds "
+                         f"{str(own[other[0]].dtype).removeprefix('torch.')}; pass model.float()")
+    if not chosen:
+        raise ValueError("brecq found no Linear or convolution to quantize; take affine")
 
 
 @torch.no_grad()

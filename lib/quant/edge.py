@@ -111,14 +111,21 @@ def quantize_model(model: nn.Module, method: Callable, bits: Mapping[str, int],
     """Replace, in place, what Edge replaced: every parameter, biases and batch-norm's γ and β too,
     but no running statistics; for multipoint only weights (γ too) and neither the first nor the
     last parameter of the model (the last is a bias: the output layer is quantized). `bits` names
-    the layers to act on; parameters of unnamed modules stay."""
-    order = [name for name, _ in model.named_parameters()]
+    the layers to act on; parameters of unnamed modules stay. A parameter that several modules share
+    is replaced once."""
+    order, done = [name for name, _ in model.named_parameters()], {}
     for prefix, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False))
         if method.__name__ == "edge_multipoint":
             own = {key: p for key, p in own.items() if key != "bias"
                    and f"{prefix}.{key}".lstrip(".") not in (order[0], order[-1])}
-        if not own or prefix not in bits:
+        if prefix not in bits:
+            continue
+        shared_before = {key: done[id(p)] for key, p in own.items() if id(p) in done}
+        if shared_before:
+            module.compressed = getattr(module, "compressed", {}) | shared_before
+        own = {key: p for key, p in own.items() if key not in shared_before}
+        if not own:
             continue
         if method.__name__.startswith(("edge_mid_rise", "edge_multipoint")):
             parts = {key: method(p, bits[prefix], generator=generator) for key, p in own.items()}
@@ -130,6 +137,7 @@ def quantize_model(model: nn.Module, method: Callable, bits: Mapping[str, int],
                      for (key, p), part in zip(own.items(), codes, strict=True)}
         for key, q in parts.items():
             own[key].data.copy_(q.dequantize())
+            done[id(own[key])] = q
         module.compressed = getattr(module, "compressed", {}) | parts
     return model
 

@@ -5,34 +5,20 @@ correction and re-estimated batch-norm repair, from calibration inputs, what rou
 Each returns a new model.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, fx, nn
 
-from lib.quant.layers import LAYERS, bare_copy, layers, run
+from lib.layers.walk import LAYERS
+from lib.quant.graph import Folded, argument, chain, once, only_reader
+from lib.quant.inputs import examples, gathered, pieces, run
+from lib.quant.layers import bare_copy, layers, refuse_quantized
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 # max(c·x) = c·max(x) for c > 0: a channel's scale passes through all of these.
 HOMOGENEOUS = (nn.ReLU, nn.Identity, nn.Dropout, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 HOMOGENEOUS_CALLS = ("relu", "relu_", "dropout", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d")
-
-
-def _chain(model: nn.Module) -> tuple[fx.Graph, dict[str, nn.Module]]:
-    """The model's computation as a graph, and its modules by name."""
-    try:
-        graph = fx.Tracer().trace(model)
-    except Exception as error:
-        raise ValueError(f"{type(model).__name__} cannot be traced ({error}); its forward must not "
-                         "branch on values or shapes") from error
-    return graph, dict(model.named_modules())
-
-
-def _only_reader(node: fx.Node) -> fx.Node | None:
-    return next(iter(node.users)) if len(node.users) == 1 else None
-
-
-def _calls(graph: fx.Graph) -> dict[str, int]:
-    return {t: sum(n.op == "call_module" and n.target == t for n in graph.nodes)
-            for t in {n.target for n in graph.nodes if n.op == "call_module"}}
 
 
 @torch.no_grad()
@@ -40,32 +26,46 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
     """Fold each batch-norm into the layer before it, in evaluation mode exactly:
     w′ = w·γ/√(var + ε), b′ = (b − mean)·γ/√(var + ε) + β. The norm becomes an identity.
 
-    Norms that follow anything but a Linear or convolution used once, with no other reader, stay.
-    ValueError if a model with batch-norm cannot be traced.
+    Norms that follow anything but a Linear or convolution used once, with no other reader, stay,
+    and so do those over another number of channels than the layer puts out. ValueError if a model
+    with batch-norm cannot be traced, and for a layer that is quantized already.
     """
     folded = bare_copy(model)
     if not any(isinstance(m, NORMS) for m in folded.modules()):
         return folded.train(model.training)
-    graph, modules = _chain(folded)
-    calls = _calls(graph)
+    graph, modules = chain(folded)
+    alone = once(folded, graph)
     for node in graph.nodes:
         norm = modules.get(node.target) if node.op == "call_module" else None
-        before = node.args[0] if isinstance(norm, NORMS) else None
+        before = argument(node) if isinstance(norm, NORMS) else None
         if not isinstance(before, fx.Node) or before.op != "call_module" \
-                or not isinstance(modules[before.target], LAYERS) or _only_reader(before) is None \
-                or calls[node.target] > 1 or calls[before.target] > 1 or norm.running_var is None:
+                or not isinstance(modules[before.target], LAYERS) or only_reader(before) is None \
+                or not {node.target, before.target} <= alone or norm.running_var is None \
+                or norm.num_features != len(modules[before.target].weight):
             continue
         layer = modules[before.target]
-        gain = (norm.running_var + norm.eps).rsqrt()                           # (out,)
-        if norm.affine:
-            gain = gain * norm.weight
-        offset = 0 if layer.bias is None else layer.bias
-        shift = (offset - norm.running_mean) * gain + (norm.bias if norm.affine else 0)
-        layer.weight.mul_(gain.view(-1, *[1] * (layer.weight.dim() - 1)))
-        layer.bias = nn.Parameter(shift)
+        refuse_quantized(layer, before.target, "folding a batch-norm into it")
+        refuse_quantized(norm, node.target, "folding it away")
+        _take_over(layer, norm)
         parent, _, name = node.target.rpartition(".")
-        setattr(folded.get_submodule(parent), name, nn.Identity())
+        whole = Folded() if isinstance(layer, nn.Linear) else nn.Identity()
+        setattr(folded.get_submodule(parent), name, whole)
     return folded.train(model.training)
+
+
+def _take_over(layer: nn.Module, norm: nn.Module) -> None:
+    """Let the layer do what the norm after it did, in 32-bit floats at least."""
+    gain = (norm.running_var.to(_wide(norm.running_var)) + norm.eps).rsqrt()   # (out,)
+    if norm.affine:
+        gain = gain * norm.weight
+    offset = 0 if layer.bias is None else layer.bias
+    shift = (offset - norm.running_mean) * gain + (norm.bias if norm.affine else 0)
+    layer.weight.copy_(layer.weight * gain.view(-1, *[1] * (layer.weight.dim() - 1)))
+    layer.bias = nn.Parameter(shift.to(layer.weight.dtype))
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    return torch.promote_types(values.dtype, torch.float32)
 
 
 @torch.no_grad()
@@ -74,21 +74,25 @@ def cross_layer_equalize(model: nn.Module, rounds: int = 10) -> nn.Module:
 
     Output channel i of a layer, divided by s = √(r₁ᵢ/r₂ᵢ), is undone in the next layer's input
     channel i; r are the channel's largest absolute weights on either side. Fold batch-norm first:
-    only layers joined by nothing but ReLU, pooling and identities are paired.
+    only layers joined by nothing but ReLU, pooling and identities are paired. ValueError for a
+    model that cannot be traced, and for a layer that is quantized already.
     """
     equal = bare_copy(model)
-    graph, modules = _chain(equal)
-    calls, pairs = _calls(graph), []
+    graph, modules = chain(equal)
+    alone, pairs = once(equal, graph), []
     for node in graph.nodes:
         first = modules.get(node.target) if node.op == "call_module" else None
-        if not isinstance(first, LAYERS) or calls[node.target] > 1:
+        if not isinstance(first, LAYERS) or node.target not in alone:
             continue
-        reader = _only_reader(node)
+        reader = only_reader(node)
         while reader is not None and _is_homogeneous(reader, modules):
-            reader = _only_reader(reader)
+            reader = only_reader(reader)
         second = modules.get(reader.target) if reader and reader.op == "call_module" else None
-        if type(second) is type(first) and calls[reader.target] == 1 \
+        if type(second) is type(first) and reader.target in alone \
                 and (second.weight.shape[1] == len(first.weight) or _depthwise(second)):
+            for layer, name in ((first, node.target), (second, reader.target)):
+                refuse_quantized(layer, name, "equalizing")
+                _refuse_smoothed(layer, name)
             pairs.append((first, second))
     for _ in range(rounds):
         for first, second in pairs:
@@ -111,47 +115,77 @@ def _is_homogeneous(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 
 
 def _depthwise(layer: nn.Module) -> bool:
-    return getattr(layer, "groups", 1) == len(layer.weight)
+    """Whether each output channel has an input channel of its own: one channel alone is plain."""
+    groups = getattr(layer, "groups", 1)
+    return groups > 1 and groups == layer.in_channels == len(layer.weight)
+
+
+def _refuse_smoothed(layer: nn.Module, name: str) -> None:
+    if getattr(layer, "activation", None) is not None:
+        raise ValueError(f"what enters {name} is smoothed or rounded by its old range; equalize "
+                         "the model before that")
 
 
 @torch.no_grad()
-def correct_bias(model: nn.Module, original: nn.Module,
-                 calibration: Tensor | tuple[Tensor, ...]) -> nn.Module:
+def correct_bias(model: nn.Module, original: nn.Module, calibration) -> nn.Module:
     """Shift the biases so that every layer's mean output, channel by channel, is the original's on
     the calibration inputs (arXiv 1906.04721, measured instead of derived). One pass each; a layer
-    is corrected before the next one sees its output. Layers without a bias get one."""
-    fixed, original = bare_copy(model), bare_copy(original)
-    means: dict[str, Tensor] = {}
-
-    def channels_last(layer: nn.Module, y: Tensor) -> Tensor:
-        return y if isinstance(layer, nn.Linear) else y.movedim(1, -1)
-
-    def record(layer: nn.Module, _, y: Tensor, name: str) -> None:
-        means[name] = channels_last(layer, y).flatten(0, -2).mean(0)
+    is corrected before the next one sees its output. Layers without a bias get one. A layer that is
+    called several times is corrected after the others, by the mean over its calls."""
+    fixed, calibration = bare_copy(model), gathered(calibration, model)
+    means, changed = _mean_outputs(bare_copy(original), calibration), layers(fixed)
+    again = [name for name, (_, calls) in means.items() if calls > 1]
 
     def shift(layer: nn.Module, _, y: Tensor, name: str) -> Tensor:
-        last = channels_last(layer, y)
-        change = means[name] - last.flatten(0, -2).mean(0)
-        layer.bias = nn.Parameter(change if layer.bias is None else layer.bias + change)
-        if "bias" in getattr(layer, "compressed", {}):              # its codes say another one
-            layer.compressed = {k: q for k, q in layer.compressed.items() if k != "bias"}
+        last = _channels_last(layer, y)
+        change = means[name][0] - last.flatten(0, -2).mean(0)
+        _add_to_bias(layer, change)
         return last + change if isinstance(layer, nn.Linear) else (last + change).movedim(-1, 1)
 
-    for net, act in ((original, record), (fixed, shift)):
-        hooks = [layer.register_forward_hook(lambda m, a, y, n=name, act=act: act(m, a, y, n))
-                 for name, layer in layers(net).items()]
-        run(net, calibration)
-        for hook in hooks:
-            hook.remove()
+    hooks = [changed[name].register_forward_hook(partial(shift, name=name))
+             for name in means if name not in again]
+    run(fixed, calibration)
+    for hook in hooks:
+        hook.remove()
+    for name in again:
+        _add_to_bias(changed[name], means[name][0] - _mean_outputs(fixed, calibration)[name][0])
     return fixed.train(model.training)
 
 
+def _channels_last(layer: nn.Module, y: Tensor) -> Tensor:
+    if isinstance(layer, nn.Linear):
+        return y
+    return y.movedim(1 if y.dim() == layer.weight.dim() else 0, -1)
+
+
+def _mean_outputs(model: nn.Module, calibration) -> dict[str, tuple[Tensor, int]]:
+    """Each layer's mean output, (channels,), over all its calls, and how many calls these were."""
+    found: dict[str, tuple[Tensor, int]] = {}
+
+    def record(layer: nn.Module, _, y: Tensor, name: str) -> None:
+        mean = _channels_last(layer, y).flatten(0, -2).mean(0)
+        before, calls = found.get(name, (mean, 0))
+        found[name] = (before + (mean - before) / (calls + 1), calls + 1)
+
+    hooks = [layer.register_forward_hook(partial(record, name=name))
+             for name, layer in layers(model).items()]
+    run(model, calibration)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def _add_to_bias(layer: nn.Module, change: Tensor) -> None:
+    layer.bias = nn.Parameter(change if layer.bias is None else layer.bias + change)
+    if "bias" in getattr(layer, "compressed", {}):                  # its codes say another one
+        layer.compressed = {k: q for k, q in layer.compressed.items() if k != "bias"}
+
+
 @torch.no_grad()
-def reestimate_batch_norm(model: nn.Module, calibration: Tensor | tuple[Tensor, ...],
-                          batch: int = 128) -> nn.Module:
+def reestimate_batch_norm(model: nn.Module, calibration, batch: int = 128) -> nn.Module:
     """Running means and variances measured anew on the calibration inputs, the average over their
     batches: the control that says how much of a repair is nothing but shifted statistics."""
-    fresh = bare_copy(model)
+    fresh, calibration = bare_copy(model), gathered(calibration, model)
     norms = [m for m in fresh.modules() if isinstance(m, NORMS)]
     if not norms:
         return fresh.train(model.training)
@@ -160,10 +194,9 @@ def reestimate_batch_norm(model: nn.Module, calibration: Tensor | tuple[Tensor, 
         norm.reset_running_stats()
         norm.momentum = None                                   # a plain average
         norm.train()
-    parts = calibration if isinstance(calibration, tuple) else (calibration,)
-    pieces = max(1, len(parts[0]) // batch)         # equal ones: one example alone has no variance
-    for part in zip(*(p.chunk(pieces) for p in parts), strict=True):
-        fresh(*part)
+    count = max(1, examples(calibration) // batch)  # equal ones: one example alone has no variance
+    for piece in pieces(calibration, -(-examples(calibration) // count)):
+        run(fresh, piece)
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
     return fresh.train(model.training)

@@ -3,16 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lib.quant.layers import run
-
-PIECE = 128             # examples at a time where nothing is trained
-
-
-def pieces(x) -> list:
-    """Inputs, or a tuple of them, PIECE examples at a time."""
-    if isinstance(x, tuple):
-        return list(zip(*(part.split(PIECE) for part in x), strict=True))
-    return list(x.split(PIECE))
+from lib.quant.inputs import answer, pieces, run
 
 
 @torch.enable_grad()
@@ -35,7 +26,7 @@ def importance(model: nn.Module, names: list[str], calibration,
 
         hooks = [model.get_submodule(n).register_forward_hook(
             lambda m, a, y, n=n, keep=keep: keep(m, a, y, n)) for n in names]
-        z = run(model, piece)
+        z = answer(run(model, piece))
         for hook in hooks:
             hook.remove()
         if not z.isfinite().all():

@@ -9,6 +9,7 @@ that has NAMES and METHODS adds methods; in RANDOM it names those that draw at r
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,18 @@ from torch import Tensor, nn
 from lib.layers.discovery import Found
 from lib.layers.stored import Quantized
 from lib.quant.activations import quantize_activations, smooth_inputs
-from lib.quant.layers import bare_copy, bits_by_layer, input_rows, layers, run, sharing, store
+from lib.quant.inputs import entering, gathered, run
+from lib.quant.layers import (
+    Weight,
+    bare_copy,
+    bits_by_layer,
+    calls,
+    input_rows,
+    layers,
+    sharing,
+    store,
+    weights,
+)
 
 METHODS: Mapping[str, Callable] = Found("lib.quant", Path(__file__).parent)
 
@@ -67,20 +79,23 @@ def _needs_inputs(function: Callable) -> bool:
 @torch.no_grad()
 def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits: int | None = None,
         axis: int | None = 0, group: int | None = None,
-        calibration: Tensor | tuple[Tensor, ...] | None = None,
+        calibration=None,
         generator: torch.Generator | None = None, a_method: str = "mse",
         smooth: float | None = None, **options) -> nn.Module:
     """A copy of `model` with quantized weights, each layer remembering its own: layer.compressed.
 
     bits: for all layers, or {layer: bits}, where layers not named stay float; levels={layer: …}
     takes its place with methods that have levels. Biases and normalisation stay float, except that
-    `edge_*` quantize what Edge did. calibration: inputs of the model, for methods that look at a
-    layer's inputs: in one pass through the copy each layer is quantized as its input arrives, so it
-    sees what the layers before it, already quantized, make of the calibration inputs.
+    `edge_*` quantize what Edge did. calibration: inputs of the model in any form that
+    `inputs.gathered` knows, for methods that look at a layer's inputs: in one pass through the copy
+    each layer is quantized as its last input arrives, so it sees what the layers before it, already
+    quantized, make of the calibration inputs. Where these cannot be seen (recurrent, attention and
+    transposed weights) such methods leave the layer float, as all leave embeddings:
+    `layers.walk.left_float` names them.
     a_bits: what enters the layers is rounded too, simulated: layer.a_bits; a_method: mse, minmax,
     percentile or dynamic; smooth: SmoothQuant's alpha, before anything is rounded.
     """
-    function, small = _find(method), bare_copy(model)
+    function, small, calibration = _find(method), bare_copy(model), gathered(calibration, model)
     if _needs_inputs(function) and calibration is None:
         raise ValueError(f"{method} needs calibration=, some hundred inputs of the model "
                          "(task.calibration)")
@@ -106,28 +121,71 @@ def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits
 def _each_layer(model: nn.Module, function: Callable, bits: int | Mapping[str, int], calibration,
                 options: dict) -> None:
     """Quantize the layers' weights in place, a weight that several layers share once."""
-    named, twins, levels = layers(model), sharing(model), options.get("levels")
-    todo = bits_by_layer(bits, named)
+    todo, twins, levels = _todo(model, function, bits), sharing(model), options.get("levels")
 
-    def quantize_layer(name: str, **more) -> None:
+    def quantize_weight(place: Weight, **more) -> None:
+        name, key = place
         own = {"levels": levels[name]} if isinstance(levels, Mapping) else {}
-        q = function(named[name].weight, bits=todo[name], **options | own | more)
-        for twin in twins[name]:
+        weight = getattr(model.get_submodule(name), key)
+        try:
+            q = function(weight, bits=todo[place], **options | own | more)
+        except ValueError as error:
+            raise ValueError(f"{name or 'the model'}: {error}") from error
+        for twin in twins[place]:
             todo.pop(twin, None)
-            store(named[twin], q)
-
-    def on_input(layer: nn.Module, args: tuple, name: str) -> None:
-        if name in todo:
-            quantize_layer(name, inputs=input_rows(layer, args[0]))
+            store(model.get_submodule(twin[0]), q, twin[1])
 
     if "inputs" in inspect.signature(function).parameters and calibration is not None:
-        hooks = [layer.register_forward_pre_hook(lambda m, a, n=name: on_input(m, a, n))
-                 for name, layer in named.items()]
+        _as_inputs_arrive(model, todo, calibration, quantize_weight)
+        if todo and _needs_inputs(function):
+            names = ", ".join(name or "the model" for name, _ in todo)
+            raise ValueError(f"no input reached {names}; leave them out of bits=")
+    for place in list(todo):
+        if place in todo:
+            quantize_weight(place)
+
+
+def _todo(model: nn.Module, function: Callable, bits: int | Mapping[str, int]) -> dict[Weight, int]:
+    """The weights to quantize, and their bits. ValueError where a layer is asked for whose inputs
+    the method cannot see, and where one shared weight is asked for in two widths."""
+    named = weights(model)
+    wanted = bits_by_layer(bits, named)
+    if _needs_inputs(function):
+        seen = layers(model)
+        unseen = [f"{n} ({type(model.get_submodule(n)).__name__})" for n in wanted if n not in seen]
+        wanted = {name: b for name, b in wanted.items() if name in seen}
+        if unseen and (isinstance(bits, Mapping) or not wanted):
+            raise ValueError(f"{function.__name__} looks at what enters a layer, which is not seen "
+                             f"of {', '.join(unseen)}; leave them out of bits=, or take affine")
+    todo = {(name, key): b for name, b in wanted.items() for key in named[name]}
+    for place, places in sharing(model).items():
+        if len({todo[twin] for twin in places if twin in todo}) > 1:
+            raise ValueError(f"{', '.join(name for name, _ in places)} share {place[1]}, which "
+                             "cannot have several widths; ask for the same bits")
+    return todo
+
+
+def _as_inputs_arrive(model: nn.Module, todo: dict[Weight, int], calibration,
+                      quantize_weight: Callable) -> None:
+    """One pass, in which each weight is quantized when the last of its inputs has come."""
+    left, rows = calls(model, calibration), {}
+
+    def on_input(layer: nn.Module, args: tuple, keywords: dict, name: str) -> None:
+        if (name, "weight") not in todo:
+            return
+        found = rows.setdefault(id(layer.weight), [])
+        found.append(input_rows(layer, entering(args, keywords, name)))
+        left[id(layer.weight)] -= 1
+        if left[id(layer.weight)] <= 0:
+            quantize_weight((name, "weight"), inputs=torch.cat(rows.pop(id(layer.weight)), -2))
+
+    hooks = [layer.register_forward_pre_hook(partial(on_input, name=name), with_kwargs=True)
+             for name, layer in layers(model).items()]
+    try:
         run(model, calibration)
+    finally:
         for hook in hooks:
             hook.remove()
-        if todo and _needs_inputs(function):
-            raise ValueError(f"no input reached {', '.join(todo)}; leave them out of bits=")
-    for name in list(todo):
-        if name in todo:
-            quantize_layer(name)
+    for name, layer in layers(model).items():       # a call less than the first example made
+        if (name, "weight") in todo and id(layer.weight) in rows:
+            quantize_weight((name, "weight"), inputs=torch.cat(rows.pop(id(layer.weight)), -2))

@@ -10,7 +10,7 @@ from lib.layers import files
 from lib.layers.codes import CHUNK, code_bytes, pack, unpack
 from lib.layers.files import build_arguments, save
 from lib.layers.stored import Quantized
-from lib.quant import activations
+from lib.quant import activations, graph
 
 __all__ = ["CHUNK", "build_arguments", "entropy_bound", "load", "pack", "save", "unpack"]
 
@@ -26,4 +26,4 @@ def entropy_bound(q: Quantized) -> int:
 def load(model: nn.Module, path: str | Path) -> nn.Module:
     """A copy of `model`, which must be built as the saved one was, with what the file holds: codes,
     masks, folded norms, and the roundings and smoothings of what enters its layers."""
-    return files.load(model, path, {"Activation": activations.rebuild})
+    return files.load(model, path, {"Activation": activations.rebuild, "Folded": graph.rebuild})

@@ -60,8 +60,15 @@ def _upper_factor(h: Tensor, order: Tensor, damping: float) -> Tensor:
     ridge = (damping * diagonal.mean(1)).clamp(min=1e-12)
     h = (h + torch.diag_embed(ridge[:, None].expand_as(diagonal))).double()
     h = h.gather(1, order[:, :, None].expand_as(h)).gather(2, order[:, None].expand_as(h))
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(h))
-    return torch.linalg.cholesky(inverse, upper=True).float()
+    try:
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(h))
+        factor = torch.linalg.cholesky(inverse, upper=True).float()
+    except torch.linalg.LinAlgError:
+        factor = torch.full((), torch.nan)
+    if not factor.isfinite().all():
+        raise ValueError(f"some inputs of the layer depend on others, so with damping={damping} "
+                         "XᵀX has no inverse; take damping=0.01 or more inputs")
+    return factor
 
 
 def gptq(w: Tensor, inputs: Tensor, bits: int = 4, axis: int | None = 0, group: int | None = None,

@@ -30,6 +30,8 @@ class Lines:
             took = "cached" if cached else f"{seconds:.1f} s"
             numbers = f"{_repeat(trial):<8} {_score(row)} {took:>8} {self._left()}"
             self._print(self._name(trial), numbers)
+            if row.left_float:
+                print(f"  left float: {row.left_float}")
 
     def failed(self, trial: Trial, error: str) -> None:
         """A trial that left nothing, and why."""

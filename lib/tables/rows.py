@@ -26,6 +26,7 @@ class Row(Setting):
     loss: cross-entropy in nats, or mean squared standardised error. bits_per_weight: stored bytes
     of the weights, tables included, × 8 / weights, whatever was asked; a_bits_mean: over layers.
     size_bytes: all a decoder needs. macs: per example; macs_nonzero: those whose weight is not 0.
+    left_float: what was not quantized although others were: "words (Embedding), …".
     `scores` holds one value an example; it is stored apart from the table.
     """
 
@@ -56,6 +57,7 @@ class Row(Setting):
     size_bytes: int | None = None
     macs: int | None = None
     macs_nonzero: int | None = None
+    left_float: str = ""
     scores: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
