@@ -70,14 +70,22 @@ def _parameters(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
         seen += 1
         if seen > MOST_MODULES:
             raise ValueError(f"more than {MOST_MODULES} modules")
-        for name, parameter in module.state["_parameters"].items():
+        for name, parameter in _held(module, "_parameters").items():
             if parameter is not None:
                 found[prefix + name] = _array(archive, parameter)
-        inner = [(f"{prefix}{name}.", child) for name, child in module.state["_modules"].items()]
+        inner = [(f"{prefix}{name}.", child) for name, child in _held(module, "_modules").items()]
         waiting += reversed(inner)
     if not found:
         raise ValueError("no parameter in it")
     return found
+
+
+def _held(module: Any, what: str) -> dict[str, Any]:
+    """The parameters, or the modules, that a saved module holds, by name."""
+    state = module.state if isinstance(module, Stub) else None
+    if not isinstance(state, dict) or not isinstance(state.get(what), dict):
+        raise ValueError("what it holds is not a module")
+    return state[what]
 
 
 def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
