@@ -25,6 +25,8 @@ NAMES = ("edge_mid_rise", "edge_mid_rise_iqr", "edge_nearest_uniform", "edge_nea
          "edge_stochastic_uniform", "edge_stochastic_uniform_iqr", "edge_nearest_histogram",
          "edge_stochastic_histogram", "edge_nearest_normal", "edge_stochastic_normal")
 RANDOM = tuple(name for name in NAMES if name.startswith("edge_stochastic_"))
+APART = ("mid_rise", "multipoint", "edge_own_")     # in the names of those that take each parameter
+                                                    # alone; edge_own_: edge_switched.py
 
 
 def fences(w: Tensor) -> tuple[float, float]:
@@ -77,18 +79,21 @@ def _even_set(name: str, w: Tensor, bits: int, kind: str, iqr: bool, chance: Ten
     return Affine(name, bits, form, base, codes, scale, zero)
 
 
-def _normal_set(name: str, w: Tensor, bits: int, chance: Tensor | float) -> Quantized:
-    """Quantiles i/(2^bits − 1) of N(mean, std) with min and max appended at the end."""
+def normal_set(name: str, w: Tensor, bits: int, chance: Tensor | float, unsorted: bool = True,
+               statistics: Tensor | None = None) -> Normal:
+    """Quantiles i/(2^bits − 1) of N(mean, std) with min and max appended at the end, and left
+    there unless not `unsorted`; statistics: (1, 4), to take in place of those of `w`."""
     form, base, w = layout(w, None), code_count(bits), w.detach().float()
     if w.numel() < 2 or not w.std() > 0:
         raise _nan(name, "a standard deviation of zero")
-    statistics = torch.stack([w.mean(), w.std(), w.min(), w.max()])[None]
+    if statistics is None:
+        statistics = torch.stack([w.mean(), w.std(), w.min(), w.max()])[None]
     levels = normal_levels(statistics, base)[0]
     upper = torch.searchsorted(levels, w.contiguous()).clamp(1, base - 1)
     low, high = levels[upper - 1], levels[upper]
     place = ((w - low) / (high - low).clamp(min=1e-37)).clamp(0, 1)     # 0 at low, 1 at high
     codes = upper - 1 + (place + chance).floor().clamp(0, 1).long()
-    if base > 2:    # the first of the unsorted set, which Edge takes for its lowest
+    if unsorted and base > 2:   # the first of the set, which Edge takes for its lowest
         first = statistics[0, 0] + statistics[0, 1] * torch.special.ndtri(
             torch.tensor(1 / (base - 1), dtype=torch.double))
         codes[w <= levels[0]] = int((statistics[0, 2:] < first).sum())
@@ -102,7 +107,7 @@ def _as_edge(name: str, w: Tensor, bits: int, axis, group, generator: torch.Gene
     # ⌊place + ½⌋ rounds to the nearest, halves up as Edge does; ⌊place + U[0,1)⌋ at random.
     chance = torch.rand(w.shape, generator=generator, device=w.device) if stochastic else 0.5
     if kind == "normal":
-        return _normal_set(name, w, bits, chance)
+        return normal_set(name, w, bits, chance)
     return _even_set(name, w, bits, kind, iqr, chance)
 
 
@@ -127,7 +132,7 @@ def quantize_model(model: nn.Module, method: Callable, bits: Mapping[str, int],
         own = {key: p for key, p in own.items() if key not in shared_before}
         if not own:
             continue
-        if method.__name__.startswith(("edge_mid_rise", "edge_multipoint")):
+        if any(word in method.__name__ for word in APART):
             parts = {key: method(p, bits[prefix], generator=generator) for key, p in own.items()}
         else:
             shared = method(torch.cat([p.detach().flatten() for p in own.values()]), bits[prefix],

@@ -13,6 +13,7 @@ from lib.base import machine, names, paths
 from lib.base.pairs import parsed
 from lib.base.setting import Setting
 from lib.data import Task
+from lib.data.pickled import parameters
 from lib.data.sources import fetch
 from lib.recipes.tables import EDGE, EDGE_EPOCHS, EDGE_NETS, FAMILIES, RECIPES, TABULAR
 from lib.study import cache, keys, weights
@@ -52,6 +53,8 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
         return _classical(task, model, seed)
     if model == AKAMASTER:
         return _akamaster(task)
+    if model in names.EDGE_NETS:
+        return _edge(task, model)
     step, key, sizes, how = _asked(task, model, seed, setting or Setting(), changes)
     entry = cache.cached(step, key, lambda: _built(task, model, seed, step, key, sizes, how),
                          quiet=True)
@@ -157,5 +160,20 @@ def _akamaster(task: Task) -> nn.Module:
     path = paths.reads(fetch("resnet20-12fca82f.th"))
     state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     net.load_state_dict({name.removeprefix("module."): t for name, t in state.items()})
+    net.history, net.trained_s, net.trained_by = pd.DataFrame(), None, ""
+    return net.eval()
+
+
+def _edge(task: Task, model: str) -> nn.Module:
+    """The net that Edge trained for this table, on its rows and with its scaling of inputs."""
+    base, _, variant = task.name.partition("@")
+    if variant != "edge" or base not in EDGE_EPOCHS:
+        raise ValueError(f"{model} was trained by Edge on its own tables, it has no answer for "
+                         f"{task.name}; choose {', '.join(f'{name}@edge' for name in EDGE_EPOCHS)}")
+    file = f"{base}_{model.removeprefix('mlp_').removesuffix('-edge')}.pt"
+    found = parameters(paths.reads(fetch(file)).read_bytes(), file)
+    net = models.build(model, task)
+    net.load_state_dict({name.replace("net.", "layers.", 1): torch.from_numpy(values)
+                         for name, values in found.items()})
     net.history, net.trained_s, net.trained_by = pd.DataFrame(), None, ""
     return net.eval()
