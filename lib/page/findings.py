@@ -63,7 +63,8 @@ def ladder(steps: pd.DataFrame) -> list[str]:
         first = part.iloc[0]
         start = (f"{net} at {bits:g} bits: {text(first.score)} by “{first.rung}”, on "
                  f"{first.n:,.0f} examples")
-        gained = part[(part.gain_low > 0) & ~part.rung.str.startswith(CONTROL)]
+        control = part.rung.str.startswith(CONTROL)     # no setting: a step's own name
+        gained = part[(part.gain_low > 0) & ~control]
         if gained.empty:
             told.append(f"{start}; no repair gains more than its paired interval leaves open")
             continue

@@ -61,7 +61,7 @@ def baseline_table(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
     frame = frame.sort_values(["metric", "task", "score"], ascending=[True, True, False])
     low, high = _scores(frame, "low"), _scores(frame, "high")
     recipes = pd.Series([_recipe(line) for line in frame.itertuples()], frame.index, dtype=object)
-    one_split = " (one split)" * pd.Series(frame.over == "folds").astype(int)
+    one_split = pd.Series(np.where(frame.over == "folds", " (one split)", ""), frame.index)
     return pd.DataFrame({
         "task": frame.task, "model": frame.model,
         "recipe": recipes.where(frame.kind == "net"),
