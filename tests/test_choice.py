@@ -6,6 +6,7 @@ import pytest
 
 from lib import tables
 from lib.base import paths
+from lib.page import findings
 from lib.tables import Row, choice
 
 FOLDS = range(5)
@@ -66,6 +67,12 @@ def test_what_luck_chose_is_read_on_the_folds_that_did_not_choose_it():
     assert (line.alike, line.folds, line.chosen_on) == (1, 5, "other folds")
     sure = chosen.set_index("by").loc["interval"]
     assert sure.technique == "gptq, 4 bits"
+    (task, told), = findings.offers(chosen)
+    assert task == "telescope" and told.endswith(
+        "it loses 0.98 [-1.74, 3.70] points over folds, and 1.06 [-1.61, 3.73] where each fold is "
+        "left out of the choice and read")
+    assert findings.front(chosen).endswith("a rounded one for 1 of 1 nets, a dense one for 0, and "
+                                           "the net itself for 0")
 
 
 def test_the_interval_of_the_other_folds_is_what_chooses_by_the_interval():
@@ -93,6 +100,9 @@ def test_a_net_with_one_split_takes_what_the_others_chose():
     assert line.technique == "gptq, 3 bits"             # though 2 bits lose nothing on its test
     assert line["read"] == pytest.approx(1.5) and line.read_low < 1.5 < line.read_high
     assert line.chosen_on == "other nets" and np.isnan(line.folds)
+    told = findings.offers(chosen)[1][1]
+    assert told.startswith("resnet20: nothing is chosen on its one split; by what other nets chose,"
+                           " gptq, 3 bits, 0.75 KiB for 8, it loses 1.50 [")
 
 
 def test_nothing_is_done_to_a_net_on_which_what_others_chose_was_not_tried():
@@ -110,6 +120,7 @@ def test_where_no_net_has_folds_the_choice_says_that_it_was_read_where_it_was_ma
     line = chosen.set_index("by").loc["mean"]
     assert line.technique == "gptq, 2 bits" and np.isnan(line["read"])
     assert line.chosen_on == "the same test part"
+    assert findings.offers(chosen)[0][1].endswith("read where it was chosen")
     told = " ".join(tables.advice(points, folds, chosen))
     assert "chosen and read on the same test part, which flatters it" in told
     assert "Chosen anew" not in told

@@ -262,23 +262,12 @@ def test_earlier_scores_stand_beside_the_same_model_on_the_same_split():
     earlier = pd.DataFrame([("Edge", "one", "net", "accuracy", 85.65),
                             ("Green", "elsewhere", "net", "accuracy", 77.0)],
                            columns=["study", "task", "model", "metric", "score"])
-    mine = pd.DataFrame([("one", "net", "accuracy", 86.0, 85.0, 87.0, "seeds"),
-                         ("one", "other", "accuracy", 90.0, 89.0, 91.0, "seeds")],
-                        columns=["task", "model", "metric", "score", "low", "high", "over"])
+    mine = pd.DataFrame([("one", "net", "accuracy", 86.0, 85.0, 87.0, "seeds", 5, 2000),
+                         ("one", "other", "accuracy", 90.0, 89.0, 91.0, "seeds", 5, 2000)],
+                        columns=["task", "model", "metric", "score", "low", "high", "over", "runs",
+                                 "n"])
     table = figures.report.earlier_table(mine, earlier)
     assert table.published.tolist() == ["85.65", "77.00"]
     assert table.ours.tolist()[0] == "86.00" and pd.isna(table.ours[1])
     assert table["95 % interval"].tolist()[0] == "85.00 – 87.00"
-
-
-def test_the_answer_says_by_what_each_net_was_chosen():
-    line = {"task": "one", "net": "net", "technique": "gptq, 3 bits", "model": "net", "sizes": "",
-            "KiB": 2.0, "base_KiB": 1059.4, "loss": 0.5, "low": -0.25, "high": 1.25,
-            "over": "folds", "by_mean": True, "by_interval": False}
-    dense = line | {"technique": "dense", "model": "other", "sizes": "width=4",
-                    "by_interval": True}
-    unchosen = line | {"by_mean": False}
-    table = figures.report.answer_table(pd.DataFrame([line, dense, unchosen]))
-    assert table.smallest.tolist() == ["gptq, 3 bits", "dense: other width=4"]
-    assert table.by.tolist() == ["mean", "both"] and table.of.tolist() == ["1,059", "1,059"]
-    assert table["95 % interval"][0] == "-0.25 – 1.25"
+    assert (table.over[0], table.n[0]) == ("seeds (5)", "2,000")

@@ -183,7 +183,7 @@ def test_losses_are_those_of_the_rows():
     again = tables.losses(table("03_ptq"), nets, scores("03_ptq"))
     assert again.attrs["left_out"] == []
     assert (again.technique == written.technique).all()
-    for column in ("loss", "low", "high", "score", "KiB", "base_KiB", "bits_asked"):
+    for column in ("loss", "low", "high", "n", "score", "KiB", "base_KiB", "bits_asked"):
         assert written[column].to_numpy() == pytest.approx(
             again[column].to_numpy(float), rel=2 * ROUNDED, abs=1e-12, nan_ok=True), column
 

@@ -136,3 +136,11 @@ def test_a_net_that_others_trained_is_loaded_as_they_published_it():
     row = measure.measure(net, task, examples=1000)
     assert row.model == "resnet20-akamaster" and row.params == 269_722
     assert row.score > 90.5         # published: 91.73 on all 10 000
+
+
+@pytest.mark.parametrize("record, told", [
+    ({"threads": 2, "processor": "AMD EPYC", "autocast": True},
+     "clock of the training, AMD EPYC, 2 threads, bfloat16"),
+    ({"threads": 1, "device": "cuda"}, "clock of the training, cuda of an earlier run, 1 thread")])
+def test_seconds_say_on_how_many_threads_and_in_which_numbers_they_were_spent(record, told):
+    assert recipes._spent_by(record) == told

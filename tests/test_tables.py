@@ -196,13 +196,14 @@ def test_people_are_scored_alone_and_leads_are_on_the_same_people():
 
 
 def test_trainings_with_epochs_that_took_twice_as_long_as_others_are_named():
-    epochs = [{"task": "cifar10", "model": model, "seed": 0, "epoch": i, "seconds": seconds}
+    epochs = [{"task": "cifar10", "model": model, "seed": 0, "epoch": i, "lr": 0.1 / (i + 1),
+               "seconds": seconds}
               for model, times in (("even", [10, 12, 19]), ("slept", [10, 10, 31]),
                                    ("beside", [5, 10, 5]))
               for i, seconds in enumerate(times)]
     found = tables.uneven(pd.DataFrame(epochs))
     assert list(found.model) == ["slept", "beside"] and list(found.ratio) == [3.1, 2]
-    assert (found.fastest[0], found.slowest[0], found.epochs[0]) == (10, 31, 3)
+    assert (found.fastest[0], found.slowest[0], found.measured[0]) == (10, 31, 3)
     assert tables.uneven(pd.DataFrame(epochs[:3])).empty
     told = findings.uneven(pd.DataFrame(epochs))
     assert told.startswith("In 2 of 3 trainings") and "slept on cifar10, 10 to 31 s" in told

@@ -11,7 +11,7 @@ import numpy as np
 
 DRAWS = 1000            # their 95 % limits then move by about 2 % of their distance
 Z = 1.959964            # of the normal distribution, two-sided
-HELD = 96               # percent of the studentized draws: 95 hold the truth in 93 to 95 % of trials
+HELD = 96               # percent of the studentized draws: 95 hold the truth a little less often
 MOST = 4.0              # standard errors: a draw without any of the tail says nothing of its length
 
 

@@ -4,6 +4,7 @@ import pandas as pd
 
 from lib.base.metric import METRICS
 from lib.tables.ahead import CONTROL
+from lib.tables.choice import OTHER_FOLDS, SAME_TEST
 from lib.tables.history import TRAINING
 from lib.tables.history import uneven as uneven_trainings
 from lib.tables.losses import DENSE, UNTOUCHED
@@ -51,6 +52,31 @@ def front(chosen: pd.DataFrame) -> str:
             f"the net itself for {same}")
 
 
+def offers(chosen: pd.DataFrame) -> list[tuple[str, str]]:
+    """Of each net its task, and a sentence of what is offered by the mean loss: what that loses
+    where it was chosen, and where it was not.
+
+    chosen: as for `front`.
+    """
+    told = []
+    for line in chosen[chosen.by == "mean"].to_dict("records"):
+        loss, read = (f"{line[mean]:z.2f} [{line[low]:z.2f}, {line[high]:z.2f}]" for mean, low, high
+                      in (("loss", "low", "high"), ("read", "read_low", "read_high")))
+        sentence = (f"{line['net']}: the smallest net within a point is {line['technique']}, "
+                    f"{line['KiB']:.3g} KiB for {line['base_KiB']:.3g}; ")
+        if line["chosen_on"] == OTHER_FOLDS:
+            sentence += (f"it loses {loss} points over {line['over']}, and {read} where each fold "
+                         "is left out of the choice and read")
+        elif line["chosen_on"] == SAME_TEST:
+            sentence += f"it loses {loss} points over {line['over']}, read where it was chosen"
+        else:
+            sentence = (f"{line['net']}: nothing is chosen on its one split; by what other nets "
+                        f"chose, {line['technique']}, {line['KiB']:.3g} KiB for "
+                        f"{line['base_KiB']:.3g}, it loses {read} points over {line['over']}")
+        told.append((line["task"], sentence))
+    return told
+
+
 def ladder(steps: pd.DataFrame) -> list[str]:
     """A sentence for each net and number of bits: where it starts, and the repair that gains most,
     if the paired interval of its gain carries one.
@@ -63,7 +89,8 @@ def ladder(steps: pd.DataFrame) -> list[str]:
         first = part.iloc[0]
         start = (f"{net} at {bits:g} bits: {text(first.score)} by “{first.rung}”, on "
                  f"{first.n:,.0f} examples")
-        gained = part[(part.gain_low > 0) & ~part.rung.str.startswith(CONTROL)]
+        control = part.rung.str.startswith(CONTROL)     # no setting: a step's own name
+        gained = part[(part.gain_low > 0) & ~control]
         if gained.empty:
             told.append(f"{start}; no repair gains more than its paired interval leaves open")
             continue

@@ -11,6 +11,7 @@ from torch import nn
 from lib import data, models, train
 from lib.base import machine, names, paths
 from lib.base.pairs import parsed
+from lib.base.said import count
 from lib.base.setting import Setting
 from lib.data import Task
 from lib.data.pickled import parameters
@@ -136,10 +137,12 @@ def _built(task: Task, model: str, seed: int, step: str, key: dict, sizes: dict,
 
 
 def _spent_by(record: dict) -> str:
-    """Where the seconds of a training went: "clock of the training, AMD EPYC, 1 thread"."""
+    """Where the seconds of a training went: "clock of the training, AMD EPYC, 1 thread", and
+    "bfloat16" where it computed in that: seconds are only comparable where all of this is alike."""
     where = record.get("processor") or f"{record.get('device', 'cpu')} of an earlier run"
     threads = record.get("threads", 1)
-    return f"clock of the training, {where}, {threads} thread{'s' if threads > 1 else ''}"
+    told = f"clock of the training, {where}, {count(threads, 'thread')}"
+    return f"{told}, bfloat16" if record.get("autocast") else told
 
 
 def _classical(task: Task, model: str, seed: int) -> nn.Module:

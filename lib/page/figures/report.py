@@ -61,7 +61,7 @@ def baseline_table(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
     frame = frame.sort_values(["metric", "task", "score"], ascending=[True, True, False])
     low, high = _scores(frame, "low"), _scores(frame, "high")
     recipes = pd.Series([_recipe(line) for line in frame.itertuples()], frame.index, dtype=object)
-    one_split = np.where(frame.over == "folds", " (one split)", "")
+    one_split = pd.Series(np.where(frame.over == "folds", " (one split)", ""), frame.index)
     return pd.DataFrame({
         "task": frame.task, "model": frame.model,
         "recipe": recipes.where(frame.kind == "net"),
@@ -129,19 +129,20 @@ def _with_interval(frame: pd.DataFrame, *columns: str) -> pd.Series:
 
 
 def earlier_table(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """What earlier studies published, and the same model of ours on the same split; a dash where
-    there is none.
+    """What earlier studies published, each of one split and seed, and the same model of ours on the
+    same split; a dash where there is none.
 
     summary: as for `baseline_table`, of our recipe; published: study, task, model, metric, score.
     """
-    ours = summary[["task", "model", "metric", "score", "low", "high", "over"]]
+    ours = summary[["task", "model", "metric", "score", "low", "high", "n"]].assign(
+        over=_over(summary))
     both = published.merge(ours, on=["task", "model", "metric"], how="left",
                            suffixes=("_published", ""))
     low, high = _scores(both, "low"), _scores(both, "high")
     return pd.DataFrame({"study": both.study, "task": both.task, "model": both.model,
                          "published": _scores(both, "score_published"),
                          "ours": _scores(both, "score"), "95 % interval": low + " – " + high,
-                         "over": both.over})
+                         "over": both.over, "n": _counts(both.n)})
 
 
 def matrix(losses: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
