@@ -49,7 +49,7 @@ def csv(name: str, fold: int) -> Task:
         holes += 0 if is_text else int(column.values.isna().sum())
     notes += [f"{holes} missing numbers became training means"] if holes else []
     whole = pd.get_dummies(pd.DataFrame(values), columns=texts, dtype=float)
-    return splits.divide(name, "tabular", whole.to_numpy(np.float32), y, rows, classes=classes,
+    return splits.divide(name, "tabular", whole.to_numpy(np.float32, copy=True), y, rows, classes=classes,
                          features=tuple(whole.columns), fold=fold,
                          source="; ".join([f"own file {place}", *notes]))
 
