@@ -33,7 +33,7 @@ FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pick
 
 def table() -> bytes:
     lines = [f"{i};{i * 0.5:.2f};{'ab'[i % 2]};\"t;{i % 3}\"" for i in range(60)]
-    return "n;x;y;t\n".encode() + "\n".join(lines).encode()
+    return b"n;x;y;t\n" + "\n".join(lines).encode()
 
 
 def arrays() -> bytes:
