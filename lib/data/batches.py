@@ -21,9 +21,9 @@ from lib.data.sources import DataError
 LARGEST_IN_MEMORY = 10**9
 AT_A_TIME = 1000        # examples, where a set is read once from end to end
 # By content, whatever a file's name ends in; Pillow would run Ghostscript for an EPS.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 DEEP = ("I;16", "I;16B", "I;16L")       # Pillow's modes of grey with 16 bits
-LARGEST_SIZE = 2**20    # pixels of an image as a net gets it: 512 of these are 6.4 GB of floats
+LARGEST_SIZE = 2**19    # pixels of an image as a net gets it: 512 of these are 3.2 GB of floats
 DECODING = 2            # of what follows; what was counted by another one is counted anew
 
 

@@ -49,8 +49,9 @@ def csv(name: str, fold: int) -> Task:
         holes += 0 if is_text else int(column.values.isna().sum())
     notes += [f"{holes} missing numbers became training means"] if holes else []
     whole = pd.get_dummies(pd.DataFrame(values), columns=texts, dtype=float)
-    return splits.divide(name, "tabular", whole.to_numpy(np.float32), y, rows, classes=classes,
-                         features=tuple(whole.columns), fold=fold,
+    x = whole.to_numpy(np.float32, copy=True)       # pandas gives its own out for reading alone
+    return splits.divide(name, "tabular", x, y, rows, classes=classes, fold=fold,
+                         features=tuple(whole.columns),
                          source="; ".join([f"own file {place}", *notes]))
 
 
@@ -60,8 +61,8 @@ def _answers(written: Written, target: str) -> tuple[np.ndarray, tuple[str, ...]
     missing = np.flatnonzero(found.values.isna())
     if missing.size:
         words = "".join(f"; {word!r} in line {written.lines[row]} was read as missing: write "
-                        f"\"{word}\", in quotes, if it is a class" for word, row
-                        in found.words.items() if found.values.dtype == object)
+                        f'"{word}", in quotes, if it is a class' for word, row in
+                        found.words.items() if found.values.dtype == object)
         raise DataError(f"{written.path} lacks {target!r} in {missing.size} rows (first in line "
                         f"{written.lines[missing[0]]}{words}): fill them or leave them out.")
     return targets(found.values.to_numpy(), f"{written.path}, column {target!r}")

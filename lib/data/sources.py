@@ -26,7 +26,7 @@ MIRROR = "GREENBITS_MIRROR"
 LARGEST = 10**9            # bytes of a file once unpacked; the largest, CIFAR's, have 185 MB
 SETTLED_NS = 2 * 10**9     # ns; a younger file may change again within one tick of its clock
 UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, OSError,
-              RuntimeError, ValueError, LookupError, OverflowError, MemoryError)
+              RuntimeError, ValueError, TypeError, LookupError, OverflowError, MemoryError)
 
 
 class DataError(RuntimeError):

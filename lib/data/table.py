@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from lib.base import separated
+from lib.data import separated
 from lib.data.sources import DataError
 
 LARGEST_FILE = 5 * 10**8        # bytes; read as text it takes some ten times as much memory
@@ -124,14 +125,13 @@ def column(table: Written, place: int, is_target: bool = False) -> Column:
     texts = pd.Series([row[place].strip() for row in table.rows], dtype=object)
     missing = texts.isin(MISSING)
     present = texts[~missing]
-    comma = table.separator != "," and bool(
-        present.str.fullmatch(rf"[+-]?\d+|{DECIMAL_COMMA}").all()) and present.str.contains(
-        ",").any()
+    comma = table.separator != "," and _fit(present, DECIMAL_COMMA).any() and bool(
+        _fit(present, rf"[+-]?\d+|{DECIMAL_COMMA}").all())
     numbers = pd.to_numeric(present.str.replace(",", ".") if comma else present, errors="coerce")
     strange = present[numbers.isna()]
     if not len(strange):
         values = numbers.reindex(texts.index) if missing.any() else numbers
-        mark = "," if comma else "." if present.str.contains(".", regex=False).any() else ""
+        mark = "," if comma else "." if any("." in text for text in present) else ""
         return Column(name, values if values.dtype.kind in "if" else values.astype(float), mark,
                       _words(texts, missing))
     if not is_target and present.isin(TRUTHS).all():
@@ -145,16 +145,22 @@ def column(table: Written, place: int, is_target: bool = False) -> Column:
 def _refuse(table: Written, place: int, present: pd.Series, strange: pd.Series) -> None:
     """DataError if a column, of whose fields the strange ones are no numbers, is no text."""
     where, first = table.where(strange.index[0], place), strange.iloc[0]
-    if strange.str.fullmatch(r"[+-]?[\d.]*,[\d.,]*\d").mean() > 0.5:
+    if _fit(strange, r"[+-]?[\d.]*,[\d.,]*\d").mean() > 0.5:
         raise DataError(f"{where}: {first!r} can be two numbers: write numbers with a decimal "
                         "point and nothing between thousands.")
     numbers = present.index.difference(strange.index)
     if len(numbers) >= len(strange) and not _are_quoted(table, place, numbers):
         raise DataError(f"{where}: {first!r} stands among numbers: write a number, leave the field "
                         "empty if it is missing, or bring texts alone.")
-    if strange.str.fullmatch(DATE).mean() > 0.9:
+    if _fit(strange, DATE).mean() > 0.9:
         raise DataError(f"{where}: {first!r} is a date or a time: replace it by numbers (days "
                         "since the first, the hour of the day), or leave the column out.")
+
+
+def _fit(texts: pd.Series, pattern: str) -> np.ndarray:
+    """Which of the texts are wholly what a pattern says, (n,)."""
+    whole = re.compile(pattern)
+    return np.array([whole.fullmatch(text) is not None for text in texts], bool)
 
 
 def _words(texts: pd.Series, missing: pd.Series) -> dict[str, int]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from lib.base import names, paths, separated
+from lib.base import names, paths
 from lib.base.pairs import parsed
 from lib.base.setting import RECIPES, Setting
 
@@ -113,6 +113,7 @@ def _task(value: Any, near: Path) -> str | None:
         return None
     if not kind:
         return _named(lambda: names.task_name(value))
+    from lib.data import separated  # with numpy, which takes a tenth of a second
     place = _located(path, near)
     try:
         there = place.is_dir() if kind == "imagefolder" else place.is_file()
