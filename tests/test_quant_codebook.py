@@ -1,5 +1,7 @@
 """The earlier studies' quantizers: what the repaired ones promise, and what Edge's really do."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import norm
 
-from lib.quant import quantize
+from lib.quant import clusters, quantize
 from lib.quant.codebook import METHODS as REPAIRED
 from lib.quant.edge import METHODS as EDGE
 
@@ -142,6 +144,52 @@ def test_kmeans_is_exact_where_the_levels_suffice(values, seed):
     w = torch.tensor(values)[torch.randint(len(values), (3, 50), generator=seeded(seed))]
     # Between neighbouring floats there is no edge, so one may stand for the other.
     assert torch.allclose(quantize(w, "kmeans", bits=4).dequantize(), w, rtol=2e-7, atol=0)
+
+
+def square_error(ordered: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+    codes = torch.searchsorted(clusters.middles(levels), ordered)
+    return (ordered - levels.gather(1, codes)).double().square().sum(1)
+
+
+def least_of_all_cuts(values: np.ndarray, count: int) -> float:
+    """The least square error over every way to cut sorted values into `count` intervals."""
+    least = np.inf
+    for inner in combinations(range(1, len(values)), count - 1):
+        parts = np.split(values, inner)
+        least = min(least, sum(((part - part.mean())**2).sum() for part in parts))
+    return least
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=st.lists(st.floats(-1000, 1000, width=16) | st.integers(-3, 3), min_size=5,
+                       max_size=11), count=st.integers(2, 4))
+def test_no_way_to_cut_is_better_than_kmeans(values, count):
+    ordered = torch.tensor(values, dtype=torch.float32).sort().values[None]
+    found = float(square_error(ordered, clusters.best_levels(ordered, count)))
+    least = least_of_all_cuts(ordered[0].double().numpy(), count)
+    scale = float(ordered.double().square().sum()) + 1e-30
+    assert found == pytest.approx(least, rel=1e-4, abs=1e-9 * scale)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 6, 8])
+@pytest.mark.parametrize("draw", ["normal", "heavy", "uniform", "gapped"])
+def test_kmeans_is_nowhere_worse_than_lloyds_algorithm(bits, draw):
+    w = torch.randn(20, 400, generator=seeded(bits))
+    w = {"normal": w, "heavy": w.pow(3), "uniform": w.erf(),
+         "gapped": torch.where(w > 0, w + 10, w * 1e-3)}[draw].sort().values
+    before = square_error(w, clusters.lloyd_levels(w, 2**bits))
+    now = square_error(w, clusters.kmeans_levels(w, 2**bits))
+    assert (now <= before * (1 + 1e-6) + 1e-12 * w.square().sum(1)).all()
+    if bits == 8:
+        assert now.sum() < 0.7 * before.sum()       # where levels are many, by far
+
+
+def test_what_lloyds_algorithm_misses_where_not_all_cuts_are_compared():
+    w = torch.randn(1, 2**16, generator=seeded()).sort().values
+    assert w.shape[1] * 8 > clusters.MOST_COMPARED
+    lloyd, best = (square_error(w, levels(w, 8)) for levels in (
+        clusters.kmeans_levels, clusters.best_levels))
+    assert 1 <= float(lloyd / best) + 1e-6 < 1.001
 
 
 def test_kmeans_looks_at_a_sample_of_a_huge_slice_and_keeps_its_ends_within_reach():

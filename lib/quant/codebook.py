@@ -1,7 +1,8 @@
 """The earlier studies' quantizers, repaired: sets of 2^bits levels, and two ways to round to them.
 
 A set: `mid_rise` and `mid_tread` grids anchored at 0 (0 lies between two levels, or is one),
-`uniform` levels, `histogram` bins' means, `normal` quantiles, `kmeans` (the best possible set).
+`uniform` levels, `histogram` bins' means, `normal` quantiles, `kmeans` (the set of least
+square error: clusters.py).
 A rounding: `nearest`, or `stochastic`: up or down at random so that the mean is the weight.
 A range: min to max, or with `_iqr` Tukey's fences (quartiles ± 1.5 of their distance), beyond which
 weights are clamped. Always exactly 2^bits levels, sorted, every weight within the range half a
@@ -12,10 +13,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from lib.layers.codes import code_count, code_dtype
 from lib.layers.stored import Codebook, Normal, Quantized, ascending, layout, normal_levels
+from lib.quant.clusters import CHUNK, kmeans_levels, middles
 from lib.quant.grid import grid, pack_affine, percentiles, to_codes
 
 NAMES = ("mid_rise", "mid_rise_iqr", "mid_tread", "mid_tread_iqr",
@@ -23,7 +24,6 @@ NAMES = ("mid_rise", "mid_rise_iqr", "mid_tread", "mid_tread_iqr",
          "nearest_histogram", "nearest_histogram_iqr", "stochastic_histogram",
          "stochastic_histogram_iqr", "nearest_normal", "stochastic_normal", "kmeans")
 RANDOM = tuple(name for name in NAMES if name.startswith("stochastic_"))
-CHUNK = 2**20                   # values worked on at a time: 4 MB, so that memory stays small
 MOST_TABLE_ENTRIES = 2**26      # 256 MB: a table far larger than the weights it serves is a mistake
 
 
@@ -53,50 +53,6 @@ def histogram_levels(s: Tensor, low: Tensor, high: Tensor, base: int) -> Tensor:
     levels = low + (torch.arange(base, device=s.device) + mean).float() * width
     levels[:, :1], levels[:, -1:] = low, high
     return ascending(levels)
-
-
-def kmeans_levels(s: Tensor, base: int) -> Tensor:
-    """(slices, base): Lloyd's algorithm (Lloyd 1982, Max 1960), exact when `base` values suffice.
-
-    On sorted values a cluster is an interval, so a round costs a look-up per level in prefix sums.
-    The start has equal shares of ∫ density^(1/3) (Panter and Dite, 1951), which the gaps between
-    sorted values estimate as Σ gap^(2/3): the better the more levels, so that many need few rounds.
-    Of slices beyond 2^20 values, 2^20 drawn ones and both ends are looked at.
-    """
-    if s.shape[1] > CHUNK:
-        draw = torch.randint(s.shape[1], (CHUNK,), generator=torch.Generator().manual_seed(0))
-        s = torch.cat([s[:, draw], s.amin(1, keepdim=True), s.amax(1, keepdim=True)], 1)
-    ordered = ascending(s)                                                     # (slices, n)
-    n = ordered.shape[1]
-    gaps = ordered.diff(dim=1)
-    rank = pad(gaps.ne(0).cumsum(1, dtype=torch.int32), (1, 0))
-    few = rank[:, -1:] < base                                    # slices with few distinct values
-    exact = ordered[:, -1:].repeat(1, base)
-    exact.scatter_(1, rank.clamp_(max=base - 1).long(), ordered)
-    if few.all():
-        return exact
-    share = gaps.pow_(2 / 3).cumsum(1, dtype=torch.double)                     # (slices, n − 1)
-    wanted = share[:, -1:] * torch.arange(1, base, device=s.device) / base
-    cut = torch.searchsorted(share, wanted).add_(1).clamp_(max=n)  # the first value above each cut
-    # Sums of deviations from the middle value keep the digits that a mean far from 0 would cost.
-    middle = ordered[:, n // 2, None].double()
-    sums = pad((ordered - middle).cumsum(1, dtype=torch.double), (1, 0))
-    for _ in range(max(4, 800 // base)):
-        ends = pad(pad(cut, (1, 0)), (0, 1), value=n)                          # (slices, base + 1)
-        count = ends.diff(dim=1)
-        mean = sums.gather(1, ends).diff(dim=1).div_(count.clamp(min=1)).add_(middle).float()
-        # An empty cluster takes the value at its cut, and so one of its neighbours' members.
-        spare = ordered.gather(1, ends[:, :-1].clamp(max=n - 1))
-        levels = ascending(torch.where(count > 0, mean, spare))
-        before, cut = cut, torch.searchsorted(ordered, middles(levels), right=True)
-        if torch.equal(before, cut):
-            break
-    return torch.where(few, exact, levels)
-
-
-def middles(levels: Tensor) -> Tensor:
-    """(slices, base − 1): where the nearest level changes."""
-    return (levels[:, 1:].double() + levels[:, :-1]).div_(2).float()
 
 
 def round_to(levels: Tensor, s: Tensor, stochastic: bool,
