@@ -53,7 +53,7 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
         return _classical(task, model, seed)
     if model == AKAMASTER:
         return _akamaster(task)
-    if model in names.EDGE_NETS:
+    if model in names.BY_EDGE:
         return _edge(task, model)
     step, key, sizes, how = _asked(task, model, seed, setting or Setting(), changes)
     entry = cache.cached(step, key, lambda: _built(task, model, seed, step, key, sizes, how),
