@@ -159,3 +159,15 @@ def test_edges_nets_score_on_its_test_set_as_it_published(name):
 def test_edges_nets_answer_for_its_tables_alone():
     with pytest.raises(ValueError, match="no answer for breast_cancer; choose churn@edge"):
         recipes.trained("breast_cancer", "mlp_simple-edge")
+
+
+def test_a_trial_of_a_net_that_others_trained_rests_on_its_files_content():
+    from lib.study.trials import Trial, recipe_of
+    try:
+        told = recipe_of(Trial("churn@edge", "mlp_simple-edge"))
+    except DataError as error:
+        pytest.skip(str(error))
+    assert told == {"weights": "a32b8e7d1d442caeb1bcd09524b56e060532e0c6724708f2e2b402e5252728c4"}
+    assert recipe_of(Trial("churn@edge", "hgb")) == {}
+    with pytest.raises(ValueError, match="no answer for churn; choose churn@edge"):
+        recipe_of(Trial("churn", "mlp_simple-edge"))

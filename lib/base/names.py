@@ -21,10 +21,10 @@ VARIANTS = {
 USER_TASKS = ("csv:PATH#TARGET", "imagefolder:PATH", "npz:PATH")
 
 CLASSICAL = ("majority", "knn", "svm", "hgb")
-EDGE_NETS = ("mlp_simple-edge", "mlp_complex-edge")     # that Edge trained: its tables only
-WITHOUT_RECIPE = (*CLASSICAL, "resnet20-akamaster", *EDGE_NETS)     # not trained here
+BY_EDGE = ("mlp_simple-edge", "mlp_complex-edge")     # that Edge trained: its tables only
+WITHOUT_RECIPE = (*CLASSICAL, "resnet20-akamaster", *BY_EDGE)     # not trained here
 MODELS = (
-    "mlp_simple", "mlp_complex", *EDGE_NETS, "cnn_edge", "resnet9",
+    "mlp_simple", "mlp_complex", *BY_EDGE, "cnn_edge", "resnet9",
     "resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56",
     "resnet20-akamaster",                               # trained by others: cifar10 only
     "resnet18", "resnet34", "resnet50", "vgg16",

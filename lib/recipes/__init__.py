@@ -54,7 +54,7 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
         return _classical(task, model, seed)
     if model == AKAMASTER:
         return _akamaster(task)
-    if model in names.EDGE_NETS:
+    if model in names.BY_EDGE:
         return _edge(task, model)
     step, key, sizes, how = _asked(task, model, seed, setting or Setting(), changes)
     entry = cache.cached(step, key, lambda: _built(task, model, seed, step, key, sizes, how),
@@ -67,6 +67,22 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
     net.trained_s = float(net.history["seconds"].sum())
     net.trained_by = _spent_by(entry.record)
     return net.eval()
+
+
+def published(task: str, model: str) -> str | None:
+    """The file, of sources.toml, with the weights of a net that others trained; None for a model
+    that is trained here. ValueError for a task that it was not trained for."""
+    base, _, variant = task.partition("@")
+    if model == AKAMASTER:
+        if task != "cifar10":
+            raise ValueError(f"{AKAMASTER} was trained on cifar10, it has no answer for {task}")
+        return "resnet20-12fca82f.th"
+    if model not in names.BY_EDGE:
+        return None
+    if variant != "edge" or base not in EDGE_EPOCHS:
+        raise ValueError(f"{model} was trained by Edge on its own tables, it has no answer for "
+                         f"{task}; choose {', '.join(f'{name}@edge' for name in EDGE_EPOCHS)}")
+    return f"{base}_{model.removeprefix('mlp_').removesuffix('-edge')}.pt"
 
 
 def rivals(pairs: list[str], classical: list[str]) -> list[str]:
@@ -155,12 +171,10 @@ def _classical(task: Task, model: str, seed: int) -> nn.Module:
 def _akamaster(task: Task) -> nn.Module:
     """The CIFAR-10 ResNet-20 that akamaster trained, which expects ImageNet's mean and deviation.
     Its training saw all 50 000 images, so `task.val` is no clean part for it."""
-    if task.name != "cifar10":
-        raise ValueError(f"{AKAMASTER} was trained on cifar10, it has no answer for {task.name}")
+    path = paths.reads(fetch(published(task.name, AKAMASTER)))
     scaled = replace(task, mean=torch.tensor([0.485, 0.456, 0.406]),
                      std=torch.tensor([0.229, 0.224, 0.225]))
     net = models.build(AKAMASTER, scaled)
-    path = paths.reads(fetch("resnet20-12fca82f.th"))
     state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     net.load_state_dict({name.removeprefix("module."): t for name, t in state.items()})
     net.history, net.trained_s, net.trained_by = pd.DataFrame(), None, ""
@@ -169,11 +183,7 @@ def _akamaster(task: Task) -> nn.Module:
 
 def _edge(task: Task, model: str) -> nn.Module:
     """The net that Edge trained for this table, on its rows and with its scaling of inputs."""
-    base, _, variant = task.name.partition("@")
-    if variant != "edge" or base not in EDGE_EPOCHS:
-        raise ValueError(f"{model} was trained by Edge on its own tables, it has no answer for "
-                         f"{task.name}; choose {', '.join(f'{name}@edge' for name in EDGE_EPOCHS)}")
-    file = f"{base}_{model.removeprefix('mlp_').removesuffix('-edge')}.pt"
+    file = published(task.name, model)
     found = parameters(paths.reads(fetch(file)).read_bytes(), file)
     net = models.build(model, task)
     net.load_state_dict({name.replace("net.", "layers.", 1): torch.from_numpy(values)

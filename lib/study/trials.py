@@ -127,10 +127,12 @@ def code_of(trial: Trial) -> list[str]:
 
 
 def recipe_of(trial: Trial) -> dict[str, Any]:
-    """How a trial's net is trained, as plain values; empty for a net without a recipe here."""
+    """How a trial's net is trained, as plain values; of one that others trained the file's hash."""
     from lib import recipes
+    from lib.data import sources
     if trial.model in names.WITHOUT_RECIPE:
-        return {}
+        file = recipes.published(trial.task, trial.model)
+        return {"weights": sources.digest(file)} if file else {}
     return recipes.recipe(trial.task, trial.model, trial.setting.recipe or "ours")
 
 

@@ -132,8 +132,8 @@ def _reach(low: float, high: float, cell) -> float:
 
 
 def _cause(cell, net: str, on: Weights, found: dict) -> str:
-    """What, switched off alone, moves the score out of the interval and by more than a point (a
-    hundredth of R²), or, where Edge's number is missed, lets it come back; "" for nothing."""
+    """What, switched off alone, moves the score by more than a point (a hundredth of R²) and out
+    of the interval, or, where Edge's number is missed, to that number; "" for nothing."""
     if cell.metric == "mse":
         margin = METRICS["r2"].tolerance * cell.chance
     else:
@@ -147,12 +147,10 @@ def _cause(cell, net: str, on: Weights, found: dict) -> str:
         if not len(switched):
             continue
         middle = _middle(switched, cell)
-        if found["verdict"] == on.yes and not low <= middle <= high:
+        ends = _interval(switched, cell)
+        there = ends[0] <= cell.score <= ends[1] and _reach(*ends, cell) <= WIDEST
+        if not low <= middle <= high and (there or found["verdict"] == on.yes):
             causes.append(f"{said} (without: {middle:.4g})")
-        elif found["verdict"] == on.no:
-            ends = _interval(switched, cell)
-            if ends[0] <= cell.score <= ends[1]:
-                causes.append(f"only without: {said}")
     return "; ".join(causes)
 
 

@@ -9,7 +9,7 @@ Edge's: each "holds" or "does not hold".
 
 import pandas as pd
 
-from lib.base.names import EDGE_NETS
+from lib.base.names import BY_EDGE
 from lib.tables import cells as cell_by_cell
 from lib.tables import conclusions
 
@@ -33,7 +33,7 @@ def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     cells = cells.reset_index(drop=True)
     tested = rows[(rows.split == "test") & _as_edge_rounded(rows)]
     tested = tested.assign(mse=tested.score2.where(tested.metric2 == "rmse")**2)
-    published = tested[tested.model.isin(EDGE_NETS)]
+    published = tested[tested.model.isin(BY_EDGE)]
     own = cell_by_cell.weights(published.assign(
         net=published.task + "/" + published.model.str.removesuffix("-edge"),
         repeat=published.draw.fillna(0)), "draws", "reproduced", "not reproduced")
@@ -50,19 +50,24 @@ def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
 def by_verdict(judged: pd.DataFrame) -> pd.DataFrame:
     """How many claims got which kind of verdict: a line for the conclusions, for each task of the
-    cells and for the patterns on each kind of weights, a column a verdict, with all of them last.
+    cells and for the patterns on each kind of weights, a column a verdict, then all of them, and
+    the mean percentage of Edge's other numbers of the same net that lay in the intervals.
 
-    "reproduced by a bug" is counted apart from "reproduced"."""
+    What was reproduced and has a cause is counted apart. On Edge's weights there are no lines of
+    what no row tests, for Edge kept none of its nets for images."""
     about = judged.task.where(judged.kind == "cell", judged.kind + "s")
     own = judged.own_verdict.map(word)
-    by_a_bug = (own == "reproduced") & (judged.cause != "")
-    parts = [pd.DataFrame({"Edge on": about, "nets": OWN,
-                           "verdict": own.where(~by_a_bug, "reproduced by a bug")}),
-             pd.DataFrame({"Edge on": about, "nets": RETRAINED,
-                           "verdict": judged.verdict.map(word)})]
-    both = pd.concat(parts)
-    counts = pd.crosstab([both["Edge on"], both.nets], both.verdict)
+    caused = (own == "reproduced") & (judged.cause != "")
+    here = pd.DataFrame({"Edge on": about, "nets": OWN, "others": judged.own_others,
+                         "verdict": own.where(~caused, "reproduced, cause found")})
+    here = here[judged.own_rows.groupby(about).transform("sum") > 0]
+    anew = pd.DataFrame({"Edge on": about, "nets": RETRAINED, "others": judged.others,
+                         "verdict": judged.verdict.map(word)})
+    both = pd.concat([here, anew])
+    by = [both["Edge on"], both.nets]
+    counts = pd.crosstab(by, both.verdict)
     counts["all"] = counts.sum(axis=1)
+    counts["others inside, %"] = 100 * both.others.groupby(by).mean()
     return counts.reset_index().rename_axis(columns=None)
 
 

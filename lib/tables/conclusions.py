@@ -80,7 +80,7 @@ def _normal(on: Weights, wanted: set[str], cells: pd.DataFrame) -> tuple:
     """Is the normal set behind the uniform one? Ours: by how many ranks, as Edge ran them. An
     artefact if it is as Edge left it, and not if it is sorted and nothing else is changed."""
     rows = _several(on)
-    mended = rows[rows.quantizer.str.startswith("edge_sorted_")]
+    mended = rows[rows.quantizer.isin([f"edge_sorted_{r}_normal" for r in ROUNDINGS])]
     if len(mended):
         rows = rows[rows.bits.isin(mended.bits)]            # both by the same numbers of bits
     left = _behind(rows, [f"edge_{r}_normal" for r in ROUNDINGS])
