@@ -1,5 +1,5 @@
-"""Faults on purpose: a study that is killed, starved or spoilt ends with the right rows, or with one
-sentence that says why it did not. `--drill` runs the long ones.
+"""Faults on purpose: a study that is killed, starved or spoilt ends with the right rows, or with
+one sentence that says why it did not. `--drill` runs the long ones.
 """
 
 import os
