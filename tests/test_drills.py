@@ -220,7 +220,7 @@ def last_word(said: str) -> str:
 
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root may mount")
 @pytest.mark.parametrize("size", ["64k", *(pytest.param(size, marks=pytest.mark.drill)
-                                            for size in ("24k", "160k", "320k"))])
+                                            for size in ("24k", "160k"))])
 def test_a_full_disk_is_the_last_word_and_then_it_goes_on(whole, tmp_path, size):
     project = small(tmp_path / "project")
     for folder in ("cache", "runs"):
