@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
+
+from lib.study import stamps
 
 from .conftest import copy
 
@@ -178,6 +181,142 @@ def test_run_all_knows_its_commands(toy, arguments, status):
     told = subprocess.run([toy.root / "run_all.sh", *arguments], capture_output=True, text=True,
                           check=False)
     assert told.returncode == status and "run_all.sh" in told.stdout + told.stderr
+
+
+def last_word(said: str) -> str:
+    return said.strip().splitlines()[-1]
+
+
+def test_a_damaged_stamp_counts_as_none(toy):
+    toy.run("quick")
+    stamp = toy.root / "data/runs/quick/02_two.stamp.json"
+    whole = stamp.read_text()
+    assert stamps.read(stamp)["seconds"] > 0
+    for text in ("", "{", "{}", '{"read": [], "made": 3}', "\0" * 9, whole[:-9], "null",
+                 whole.replace('"longest"', '"shortest"')):
+        stamp.write_text(text)
+        assert stamps.read(stamp) is None, text
+    stamp.write_text("[]")
+    told = toy.run("quick")
+    assert told.status == 0 and executed(told.said) == ["02_two"], told.said
+
+
+@pytest.mark.parametrize("content", ["", '{"cells": []}', "no notebook"])
+def test_a_broken_notebook_is_one_sentence(toy, content):
+    (toy.root / "notebooks/05_broken.ipynb").write_text(content)
+    told = toy.run("quick")
+    assert told.status == 2 and told.said.count("\n") == 1 and "05_broken.ipynb" in told.said
+
+
+@pytest.mark.parametrize("place", ["data", "data/runs", "data/cache", "figures",
+                                   "data/runs/quick/notebooks"])
+def test_a_file_where_a_folder_belongs_is_one_sentence(toy, place):
+    path = toy.root / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("in the way")
+    told = toy.run("quick")
+    assert told.status == 1 and "Traceback" not in told.said
+    assert place in last_word(told.said) and "move it" in last_word(told.said)
+    assert path.read_text() == "in the way"
+
+
+def test_a_kernel_that_dies_at_its_start_is_one_sentence(toy):
+    """ipykernel is shadowed by one that ends at once."""
+    (toy.root / "ipykernel_launcher.py").write_text("raise SystemExit(3)\n")
+    told = toy.run("quick")
+    assert told.status == 1 and "Traceback" not in told.said, told.said
+    assert "01_one was not run: its Python process did not start" in last_word(told.said)
+
+
+def test_a_kernel_that_dies_is_one_sentence(toy):
+    toy.notebook("02_two", "import os; os._exit(9)")
+    told = toy.run("quick")
+    assert told.status == 1 and "Traceback" not in told.said
+    assert "02_two failed: its Python process died" in told.said
+
+
+def test_the_last_word_is_the_trial_that_failed_not_the_cell_that_missed_it(toy):
+    toy.notebook("02_two", "print('3/7 churn majority  s0  FAILED\\n  OSError: no space')",
+                 "{}['majority']")
+    told = toy.run("quick")
+    assert "02_two failed in cell [4] with KeyError: 'majority'" in told.said
+    assert last_word(told.said) == "A trial had failed before: OSError: no space"
+
+
+def listens(process, number=signal.SIGTERM) -> bool:
+    """Has the process said what it does on this signal? Python itself does so for SIGINT alone."""
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells")
+@pytest.mark.parametrize("later", [0.0, 0.03, 0.1, 0.3])
+def test_an_interrupt_at_the_start_is_one_sentence(toy, later):
+    """From the first line of the command on, before anything is imported."""
+    process = toy.start("quick")
+    while not listens(process):
+        time.sleep(0.001)
+    time.sleep(later)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Interrupted" in last_word(said), said
+    assert "Traceback" not in said
+
+
+def test_whoever_stops_reading_hears_no_traceback(toy):
+    (toy.root / "data/cache").mkdir(parents=True)
+    for command in ("status", "quick"):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lib.study.commands", command], cwd=toy.root, text=True,
+            env={**os.environ, "PYTHONPATH": str(toy.root)}, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE)
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(60) == 1 and "Traceback" not in said and "Exception" not in said, said
+        assert "Whoever read the output has gone" in said
+
+
+def test_a_stream_of_ascii_gets_what_it_can_hold(toy):
+    process = toy.start("quick", env={"PYTHONIOENCODING": "ascii"})
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0 and "[1/3] 01_one ? quick" in said
+
+
+def test_clean_refuses_while_a_study_runs(toy):
+    toy.parameters("quick/02_two.yaml", "wait: 60.0\n")
+    study = toy.start("quick")
+    wait_for(toy.root / "data/runs/quick/notebooks/02_two.running.ipynb")
+    told = toy.run("clean")
+    assert told.status == 1 and f"process {study.pid}" in last_word(told.said)
+    assert (toy.root / "data/runs/quick/01_one.csv").exists()
+    study.send_signal(signal.SIGINT)
+    study.communicate(timeout=30)
+    assert toy.run("clean").status == 0 and not (toy.root / "data/runs").exists()
+
+
+def test_a_users_own_settings_stay_outside(toy, tmp_path):
+    """Of IPython, matplotlib, kernels, and what Python runs at its start; and no git on PATH."""
+    home = tmp_path / "home"
+    for name, text in ((".ipython/profile_default/startup/00.py", "LEAK = 'startup'"),
+                       (".ipython/profile_default/ipython_config.py", "c = 1 / 0"),
+                       (".config/matplotlib/matplotlibrc", "savefig.dpi: 7"),
+                       (".local/share/jupyter/kernels/python3/kernel.json",
+                        '{"argv": ["/bin/false"], "display_name": "x", "language": "python"}'),
+                       ("start.py", "LEAK = 'start'")):
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    toy.notebook("02_two", "print('leaks:', 'LEAK' in globals())",
+                 "import sys, matplotlib",
+                 "print(matplotlib.rcParams['savefig.dpi'], sys.executable)")
+    process = toy.start("quick", env={
+        "HOME": str(home), "PYTHONSTARTUP": str(home / "start.py"), "MPLBACKEND": "TkAgg",
+        "PATH": "/nowhere", "PYTHONOPTIMIZE": "2"})
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert f"leaks: False\nfigure {sys.executable}\n" in said
 
 
 def test_second_quick_run_takes_under_20_seconds(quick):

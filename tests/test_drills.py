@@ -1,5 +1,5 @@
-"""Faults on purpose: a study that is killed, starved or spoilt ends with the right rows, or with one
-sentence that says why it did not. `--drill` runs the long ones.
+"""Faults on purpose: a study that is killed, starved or spoilt ends with the right rows, or with
+one sentence that says why it did not. `--drill` runs the long ones.
 """
 
 import os
@@ -220,7 +220,7 @@ def last_word(said: str) -> str:
 
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root may mount")
 @pytest.mark.parametrize("size", ["64k", *(pytest.param(size, marks=pytest.mark.drill)
-                                            for size in ("24k", "160k", "320k"))])
+                                            for size in ("24k", "160k"))])
 def test_a_full_disk_is_the_last_word_and_then_it_goes_on(whole, tmp_path, size):
     project = small(tmp_path / "project")
     for folder in ("cache", "runs"):
