@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from safetensors import safe_open
 
 from lib import tables
 from lib.base import paths
@@ -162,6 +163,20 @@ def test_trainings_and_timings_have_their_costs():
     timed = table("02_train")[table("02_train")["id"].isin(
         costs["id"][costs.quantity == "latency_s"])]
     assert sorted(timed.task + "/" + timed.model) == sorted(asked["pairs"])
+
+
+def test_a_training_on_two_threads_says_two():
+    """What was trained says in its own file on how many threads that was."""
+    costs = tables.load_costs("02_train").query("quantity == 'spent_s'").set_index("id").source
+    several = 0
+    for row in table("02_train").itertuples():
+        path = cache.committed(compare.training(row))
+        if row.split == "test" and path.exists():
+            with safe_open(path, framework="numpy") as file:
+                threads = cache.header(file)["record"].get("threads", 1)
+            assert f"{threads} thread" in costs[row.id], compare.training(row)
+            several += threads > 1
+    assert several >= 1
 
 
 @pytest.mark.parametrize("path", sorted(paths.RESULTS.glob("*.csv")), ids=lambda path: path.stem)
