@@ -63,6 +63,8 @@ def _read(name: str, file: str) -> tuple[pd.DataFrame, np.ndarray]:
         table, y = _churn(text) if name == "churn" else _keel(name, text)
         # as floats now, for a text among them would be found far from its file
         table, y = table.astype(float), y.astype(int if SETS[name] else float)
+        if not isinstance(table.index, pd.RangeIndex):      # pandas' way with a surplus field
+            raise ValueError("rows have more fields than there are names")
         whole = (table.shape[1] == INPUTS[name] and np.isfinite(table.to_numpy()).all()
                  and len(y) >= FEWEST_ROWS)
     except (ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
