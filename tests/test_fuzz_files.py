@@ -1,4 +1,4 @@
-"""Files of compressed models, damaged in every way: a sentence, and no more memory than they need."""
+"""Files of compressed models, damaged in every way: one sentence, in bounded memory."""
 
 import os
 import subprocess

@@ -126,7 +126,8 @@ def decode(entry: Entry, data: Tensor) -> tuple[Tensor, Quantized | None]:
 def _check_tables(code: Code, layout: Layout) -> None:
     """ValueError unless the tables are those of the codes: a table of another shape would spread
     to a tensor far larger than the file."""
-    slices, points = layout.slices, code.shape[0] if code.shape else 0
+    row, points = math.prod(layout.shape[1:]), code.shape[0] if code.shape else 0
+    slices = 1 if layout.axis is None else layout.shape[0] * -(-row // max(1, layout.length))
     shapes = {"Affine": {"scale": {(1, 1), (slices, 1)}, "zero": {(1, 1), (slices, 1)}},
               "Codebook": {"table": {(slices, code.base)}},
               "Normal": {"statistics": {(slices, 4)}},

@@ -32,14 +32,6 @@ class Layout:
         row = numel if self.axis is None else numel // self.shape[0]
         return min(self.group or row, row)
 
-    @property
-    def slices(self) -> int:
-        """How many slices there are."""
-        if self.axis is None:
-            return 1
-        row = math.prod(self.shape[1:])
-        return self.shape[0] * -(-row // self.length) if row else self.shape[0]
-
     def split(self, w: Tensor) -> Tensor:
         """(slices, n). A row that groups do not divide has its last group's values repeated in
         turn, so that no range, mean or set of values is changed by the filling."""
