@@ -341,7 +341,11 @@ def field(index: int, value, code: bool = False):
     field(4, 2**60), field(4, True), field(5, []),
     field(0, "Module", code=True), field(3, 1, code=True), field(3, 2**50, code=True),
     field(4, 1, code=True), field(5, "x", code=True), field(6, [2**30], code=True),
-    field(7, [["scale", "float32", [2**35, 1]]], code=True), field(7, [["x"]], code=True)])
+    field(7, [["scale", "float32", [2**35, 1]]], code=True), field(7, [["x"]], code=True),
+    field(0, "Normal", code=True), field(0, "Codebook", code=True),
+    field(7, [["scale", "float32", [1, 4]], ["zero", "uint8", [4, 1]]], code=True),
+    lambda header, payload: header["added"].append(["conv1", "Folded", {}]) or payload,
+    lambda header, payload: header["added"].append(["bn1", "Activation", {}]) or payload])
 def test_damaged_files_are_refused_in_a_sentence(change, tmp_path):
     path = tmp_path / "model.safetensors"
     packing.save(quant.ptq(prune.prune(net(), amount=0.5), "affine", bits=8), path)

@@ -45,7 +45,9 @@ def raw(stem: str) -> pd.DataFrame:
 @pytest.mark.parametrize("stem", STEMS)
 def test_columns_ids_keys_and_order(stem):
     written, found = raw(stem), table(stem)
-    assert list(written) == list(tables.COLUMNS)
+    later = ["left_float"]                  # a column that tables of before do not have yet
+    assert list(written) in (list(tables.COLUMNS),
+                             [name for name in tables.COLUMNS if name not in later])
     keys = [tuple(line[1:]) for line in found[["id", *tables.KEY]].itertuples(index=False)]
     assert [tables.identify(key) for key in keys] == list(written["id"])
     assert written["id"].is_unique

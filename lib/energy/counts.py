@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from lib.layers.fitted import fitted
 from lib.layers.walk import LAYERS, TRANSPOSED, Stored, kind, modules, stored
 
 COLUMNS = ["layer", "type", "macs", "macs_nonzero", "weight_bytes", "activation_bytes", "w_bits",
@@ -32,6 +33,7 @@ def layers(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> pd.DataFra
     another batch size.
     """
     inputs = example if isinstance(example, tuple) else (example,)
+    inputs = tuple(fitted(part, model) for part in inputs)
     if len(inputs[0]) != 1:
         raise ValueError(f"layers counts for a batch of one example, got {len(inputs[0])}; "
                          "pass x[:1]")

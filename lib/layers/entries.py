@@ -12,6 +12,7 @@ from lib.layers.stored import Affine, Codebook, Layout, Normal, Points, Quantize
 from lib.layers.walk import Stored
 
 CLASSES = {c.__name__: c for c in (Affine, Codebook, Normal, Points)}
+MOST_LEVELS = 2**26         # 256 MB of levels that no file holds, as they follow from four numbers
 DTYPES = {str(d).removeprefix("torch."): d for d in (
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
     torch.int16, torch.int8, torch.uint8, torch.bool)}
@@ -104,6 +105,7 @@ def decode(entry: Entry, data: Tensor) -> tuple[Tensor, Quantized | None]:
     if len(codes) and int(codes.max()) >= code.base:
         raise ValueError(f"{entry.name} holds codes of {code.base} or more")
     layout = Layout(entry.shape or (1,), DTYPES[entry.dtype], code.axis, code.group)
+    _check_tables(code, layout)
     own = {key: from_bytes(part, DTYPES[dtype]).reshape(shape)
            for part, (key, dtype, shape) in zip(tables, code.tables, strict=True)}
     blank = torch.zeros(code.shape, dtype=codes.dtype)
@@ -119,6 +121,26 @@ def decode(entry: Entry, data: Tensor) -> tuple[Tensor, Quantized | None]:
         where = masks.unpack_places(entry.form, places, entry.count, entry.kept)
         q = quantized(all_codes.masked_scatter_(where, codes).reshape(code.shape))
     return q.dequantize().reshape(entry.shape), q
+
+
+def _check_tables(code: Code, layout: Layout) -> None:
+    """ValueError unless the tables are those of the codes: a table of another shape would spread
+    to a tensor far larger than the file."""
+    row, points = math.prod(layout.shape[1:]), code.shape[0] if code.shape else 0
+    slices = 1 if layout.axis is None else layout.shape[0] * -(-row // max(1, layout.length))
+    shapes = {"Affine": {"scale": {(1, 1), (slices, 1)}, "zero": {(1, 1), (slices, 1)}},
+              "Codebook": {"table": {(slices, code.base)}},
+              "Normal": {"statistics": {(slices, 4)}},
+              "Points": {"coefficient": {(points, 1)}, "count": {(slices,)}, "zero": {(1,)}}}
+    found = {key: shape for key, _, shape in code.tables}
+    wanted = shapes[code.name]
+    if set(found) != set(wanted) or any(shape not in wanted[key] for key, shape in found.items()):
+        raise ValueError(f"tables of {found} are not those of {code.name} for {slices} slices")
+    if code.name == "Normal" and slices * code.base > MOST_LEVELS:
+        raise ValueError(f"{slices} tables of {code.base} levels outweigh what they are for")
+    if code.name == "Points" and (dict((key, dtype) for key, dtype, _ in code.tables)["count"]
+                                  != "uint8" or code.shape != (points, layout.length)):
+        raise ValueError(f"codes of shape {code.shape} are not the points of {slices} slices")
 
 
 def as_bytes(t: Tensor) -> Tensor:

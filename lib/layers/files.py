@@ -82,7 +82,7 @@ def load(model: nn.Module, path: str | Path, rebuild: Rebuild | None = None) -> 
     for entry, data in zip(entries, payload.split(sizes), strict=True):
         try:
             value, q = decode(entry, data)
-        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        except (IndexError, OverflowError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged at {entry.name}: {error}") from error
         for module, key in places[entry.name]:
             _put(model.get_submodule(module), key, value, q, entry.form)
@@ -97,7 +97,11 @@ def _read(path: str | Path) -> tuple[dict, Tensor]:
             if about.get("format") != FORMAT:
                 raise ValueError(f"{path} is no file of a compressed model; write one with save")
             payload, header = file.get_tensor("payload"), json.loads(about["model"])
-    except (SafetensorError, KeyError, json.JSONDecodeError, RecursionError) as error:
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, KeyError, OSError, ValueError, RecursionError) as error:
+        if str(error).startswith(str(path)):
+            raise
         raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
     kinds = {"tensors": list, "added": list, "identities": list, "build": dict | None}
     if payload.dtype != torch.uint8 or payload.dim() != 1 or not isinstance(header, dict) or any(

@@ -66,8 +66,7 @@ def _macs(model: nn.Module, task) -> dict[str, int | None]:
     """Multiply-accumulates of one example, and those whose weight is not zero."""
     if not any(True for _ in model.parameters()):       # a model of scikit-learn
         return {"macs": None, "macs_nonzero": None}
-    with fitting(model):
-        table = energy.layers(model, task.test.batch(slice(1)))
+    table = energy.layers(model, task.test.batch(slice(1)))
     total = {}
     for column in ("macs", "macs_nonzero"):
         uncounted = table[column].isna().any()

@@ -94,7 +94,10 @@ def attach(layer: nn.Module, activation: Activation) -> None:
 
 def rebuild(model: nn.Module, name: str, arguments: dict) -> None:
     """Attach an empty Activation to the layer of which a file names one, `layer.activation`."""
-    layer = model.get_submodule(name.removesuffix("activation").rstrip("."))
+    owner, _, key = name.rpartition(".")
+    if key != "activation" or owner not in entered(model):
+        raise ValueError(f"{name} is no place for what rounds a layer's inputs")
+    layer = model.get_submodule(owner)
     attach(layer, Activation(**arguments))
 
 

@@ -26,6 +26,8 @@ class Folded(nn.Identity):
 def rebuild(model: nn.Module, name: str, arguments: dict) -> None:
     """Put the identity where a file says that a norm was folded into a Linear."""
     owner, _, key = name.rpartition(".")
+    if not isinstance(model.get_submodule(name), nn.Identity) or arguments:
+        raise ValueError(f"{name} is no norm that was folded")
     setattr(model.get_submodule(owner), key, Folded())
 
 

@@ -149,6 +149,9 @@ def _todo(model: nn.Module, function: Callable, bits: int | Mapping[str, int]) -
     """The weights to quantize, and their bits. ValueError where a layer is asked for whose inputs
     the method cannot see, and where one shared weight is asked for in two widths."""
     named = weights(model)
+    if not named and not isinstance(bits, Mapping):
+        raise ValueError(f"{type(model).__name__} has no layer whose weights are quantized: no "
+                         "Linear, convolution, recurrent or attention module of torch")
     wanted = bits_by_layer(bits, named)
     if _needs_inputs(function):
         seen = layers(model)

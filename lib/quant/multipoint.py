@@ -159,7 +159,10 @@ def edge_multipoint(w: Tensor, bits: int = 4, axis: int | None = None, group: in
     for _ in range(points or bits + 1):
         size = rest.abs()
         gaps = size.unique().diff()
-        gap = gaps.min().item() if len(gaps) else torch.inf
+        if not len(gaps):
+            raise ValueError("edge_multipoint: weights of one magnitude have no gap between them, "
+                             "for which Edge's γ is infinite; multipoint has no such case")
+        gap = gaps.min().item()
         gamma = max(gap / 2 / (2 ** (bits - 1) - 1), 2**-9)
         multiples = int((2**bits - 2) * size.max().item()) + 1
         tries = (torch.randperm(multiples, generator=generator)[:100] + 1) * gamma
