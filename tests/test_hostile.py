@@ -61,7 +61,8 @@ def quoted(text: str) -> str:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     project = copy(paths.ROOT, tmp_path_factory.mktemp("hostile") / "greenbits")
-    data = project.root / "mine" / FOLDER
+    mine = project.root.parent / "mine"                     # outside of the project
+    data = mine / FOLDER
     data.mkdir(parents=True)
     table(data / f"{SCRIPT} {CODE}.csv")
     images(data / HANDLER)
@@ -69,7 +70,7 @@ def site(tmp_path_factory):
              "images": f"imagefolder:{FOLDER}/{HANDLER}"}
     pairs = {"table_pair": named["table"] + "/mlp_simple/epochs=1",
              "image_pair": named["images"] + "/resnet8/width=2 epochs=1"}
-    study = project.root / "mine" / "hostile.yaml"
+    study = mine / "hostile.yaml"
     study.write_text(STUDY.format(**{name: quoted(text) for name, text in (named | pairs).items()}))
     finished = project.run("study", str(study))
     assert finished.status == 0, finished.said
@@ -96,7 +97,7 @@ def test_a_hostile_study_runs_nothing_and_shows_its_names(site):
             words += tab.evaluate("document.body.textContent")
         browser.close()
     assert len(pages) == 3
-    for name in (SCRIPT, LINK, CODE, HANDLER):
+    for name in (SCRIPT, LINK, CODE, HANDLER, f"csv:hostile/{SCRIPT} {CODE}.csv#{LINK}"):
         assert name in words, name
 
 

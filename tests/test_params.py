@@ -228,11 +228,26 @@ def test_the_report_is_always_among_the_chosen(toy):
     assert list(study(toy, "notebooks: 02_train\n").given) == ["02_train", "10_report"]
 
 
-def test_own_data_is_found_beside_the_file_and_given_whole(toy):
+def test_own_data_within_the_project_go_by_their_path(toy):
     (toy / "mine.csv").write_text("a;label\n1;2\n")
     plan = study(toy, "tasks: ['csv:mine.csv#label']\npairs: ['csv:mine.csv#label/mlp_simple']")
-    assert plan.given["02_train"]["tasks"] == [f"csv:{toy}/mine.csv#label"]
-    assert plan.given["02_train"]["pairs"] == [f"csv:{toy}/mine.csv#label/mlp_simple"]
+    assert plan.given["02_train"]["tasks"] == ["csv:mine.csv#label"]
+    assert plan.given["02_train"]["pairs"] == ["csv:mine.csv#label/mlp_simple"]
+    assert plan.own == {}
+
+
+def test_own_data_from_elsewhere_tell_no_folder(toy, tmp_path_factory):
+    other, third = tmp_path_factory.mktemp("other"), tmp_path_factory.mktemp("third")
+    for folder in (other, third):
+        (folder / "wine #1.csv").write_text("a,label\n1,2\n")
+    (other / "mine.yaml").write_text(
+        f"tasks: ['csv:wine #1.csv#label', 'csv:{third}/wine #1.csv#label']\n"
+        "pairs: ['csv:wine #1.csv#label/mlp_simple/hidden=4']\n")
+    plan = parameters.study_plan(other / "mine.yaml")
+    names = ["mine/wine #1.csv", f"mine/{third.name}/wine #1.csv"]
+    assert plan.own == {names[0]: other / "wine #1.csv", names[1]: third / "wine #1.csv"}
+    assert plan.given["02_train"]["tasks"] == [f"csv:{name}#label" for name in names]
+    assert plan.given["02_train"]["pairs"] == [f"csv:{names[0]}#label/mlp_simple/hidden=4"]
 
 
 @pytest.mark.parametrize("kind", ["npz", "imagefolder"])
@@ -240,11 +255,10 @@ def test_own_data_of_a_net_of_another_size_is_found_as_well(toy, kind):
     place = toy / "own" / "set"
     place.mkdir(parents=True)
     if kind == "npz":
-        place = place / "a=b.npz"
+        place = place / "a=b#c.npz"
         place.touch()
     pair = f"{kind}:{place.relative_to(toy)}/resnet8/width=4"
-    assert study(toy, f"pairs: ['{pair}']").given["02_train"]["pairs"] == [
-        f"{kind}:{place}/resnet8/width=4"]
+    assert study(toy, f"pairs: ['{pair}']").given["02_train"]["pairs"] == [pair]
 
 
 def folder(toy, **files):

@@ -126,14 +126,16 @@ def split_file(name: str) -> Path | None:
 
 
 def place(name: str) -> Path:
-    """Where a reader's own data lie; a relative path counts from the project's root."""
+    """Where a reader's own data lie; a relative path counts from the project's root, or names what
+    a study linked in data/cache/own."""
     own, _, path = name.partition(":")
     if own == "csv":
         path = path.rpartition("#")[0]
         if not path:
             raise ValueError(f"{name} does not say what is to be predicted: "
                              "write csv:PATH#COLUMN.")
-    return paths.ROOT / Path(path).expanduser()
+    found, linked = paths.ROOT / Path(path).expanduser(), paths.CACHE / "own" / path
+    return linked if linked.exists() and not found.exists() else found
 
 
 def images(root: Path) -> list[Path]:

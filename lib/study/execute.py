@@ -31,11 +31,22 @@ def study(plan: Plan) -> dict[str, str]:
 
     Stopped: a notebook failed; those before it are finished.
     """
+    _link(plan.own)
     took = {}
     for place, stem in enumerate(plan.given, 1):
         head = f"[{place}/{len(plan.given)}] {stem} · {plan.profile}"
         took[stem] = _finished(plan, stem, head)
     return took
+
+
+def _link(own: dict[str, Path]) -> None:
+    """Put a user's data where `lib.data` finds them by their names."""
+    for name, place in own.items():
+        link = paths.CACHE / "own" / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink() or link.readlink() != place:
+            link.unlink(missing_ok=True)
+            link.symlink_to(place)
 
 
 @contextmanager

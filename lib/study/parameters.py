@@ -8,7 +8,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,14 @@ class Given:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study runs: for each notebook, in order, the parameters its files give it."""
+    """What a study runs: for each notebook, in order, the parameters its files give it.
+
+    own: names of a user's data outside of the project -> where they lie.
+    """
 
     profile: str
     given: dict[str, dict[str, Any]]
+    own: dict[str, Path] = field(default_factory=dict)
 
     def resolved(self, stem: str) -> dict[str, Any]:
         """All parameters of a notebook as they will be: its own cell, overridden by files."""
@@ -148,17 +152,18 @@ def _plan(profile: str, chosen: list[str], given: list[Given], found: list[str])
     """What all files say, later ones overriding; Mistakes, if `found` or anything else is wrong."""
     cells = {stem: cell(notebook(stem)) for stem in notebooks()}
     merged: dict[str, dict[str, Any]] = {stem: {} for stem in chosen}
+    own: dict[str, Path] = {}
     for one in given:
         found += _misfits(one, profile, cells)
         for stem in one.stems:
             if stem in merged:
-                merged[stem] |= {key: values.absolute(value, one.path.parent)
+                merged[stem] |= {key: values.named(value, one.path.parent, profile, own)
                                  for key, value in one.keys.items() if key in cells[stem]}
-    plan = Plan(profile, {stem: keys | {"profile": profile} for stem, keys in merged.items()})
+    plan = Plan(profile, {stem: keys | {"profile": profile} for stem, keys in merged.items()}, own)
     for stem in [] if found else chosen:    # a default that someone edited can be wrong as well
         for key, value in plan.resolved(stem).items():
             found += [f"{paths.shown(notebook(stem))}: {problem}"
-                      for problem in values.problems(key, value)]
+                      for problem in values.problems(key, value) if key not in merged[stem]]
     if found:
         raise Mistakes(found)
     return plan

@@ -72,17 +72,27 @@ def allowed(name: str, known: Iterable[str]) -> str:
             ) + ", ".join(known)
 
 
-def absolute(value: Any, near: Path) -> Any:
-    """A user's own data by its absolute path: notebooks run in a folder of their own."""
+def named(value: Any, near: Path, study: str, own: dict[str, Path]) -> Any:
+    """A user's own data by a name that tells no folder of this machine: the path within the
+    project, or the study's name and the file's. own: such a name -> where the file lies."""
     if isinstance(value, list):
-        return [absolute(one, near) for one in value]
+        return [named(one, near, study, own) for one in value]
     kind, path, rest = _user_data(value)
     if not kind or UNPRINTABLE.search(value):
         return value
     while kind != "csv" and "/" in path and not _located(path, near).exists():
         path, _, last = path.rpartition("/")        # of a pair: the task's path, then /model/sizes
         rest = f"/{last}{rest}"
-    return f"{kind}:{_located(path, near)}{rest}"
+    return f"{kind}:{_name(_located(path, near), study, own)}{rest}"
+
+
+def _name(place: Path, study: str, own: dict[str, Path]) -> str:
+    if place.is_relative_to(paths.ROOT):
+        return place.relative_to(paths.ROOT).as_posix()
+    for name in (f"{study}/{place.name}", f"{study}/{place.parent.name}/{place.name}"):
+        if not (paths.ROOT / name).exists() and own.setdefault(name, place) == place:
+            return name
+    return str(place)
 
 
 def _user_data(value: Any) -> tuple[str, str, str]:
