@@ -415,3 +415,14 @@ def test_dependent_inputs_without_damping_are_refused():
         quant.quantize(torch.randn(4, 16), "gptq", bits=4, inputs=x, damping=0.0)
     q = quant.quantize(torch.randn(4, 16), "gptq", bits=4, inputs=x)
     assert q.dequantize().isfinite().all()
+
+
+def test_ternary_weights_are_stored_five_to_a_byte():
+    net = quant.ptq(nn.Sequential(nn.Linear(4095, 64, bias=False)), "affine", bits=2, levels=3,
+                    axis=None)
+    assert measure.size(net)["bits_per_weight"] == pytest.approx(1.6, abs=0.001)
+
+
+def test_a_model_without_any_such_layer_is_refused():
+    with pytest.raises(ValueError, match="Embedding has no layer whose weights are quantized"):
+        quant.ptq(nn.Embedding(9, 4), "affine", bits=4)
