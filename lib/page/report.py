@@ -6,6 +6,7 @@ page's own: nothing is fetched and no script runs, whatever a notebook printed.
 
 import os
 import re
+from html import escape
 from pathlib import Path
 
 import nbformat
@@ -103,7 +104,9 @@ def _html(notebook: nbformat.NotebookNode, stem: str, pages: dict[str, Path],
             link["href"] = links[other]
         else:
             link.unwrap()                       # a chapter that this study left out
-    return markup.CONTROL.sub("\ufffd", formulas.back(str(soup)))
+    # A warning says which file of lib it comes from, but not where on this machine that lies.
+    page = formulas.back(str(soup)).replace(escape(f"{paths.ROOT}/", quote=False), "")
+    return markup.CONTROL.sub("\ufffd", page)
 
 
 def _page(stem: str, pages: dict[str, Path], titles: dict[str, str]) -> dict:

@@ -1,5 +1,7 @@
 """The house style: sizes, colours that read on light and on dark ground, and panels."""
 
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -28,6 +30,8 @@ sns.set_theme(context="paper", style="whitegrid", palette=SERIES, rc={
     "text.parse_math": False,           # a column may be named $x$
     "svg.fonttype": "none",             # text stays text
     "svg.hashsalt": "greenbits"})       # the same figure is the same file
+# A name from data may hold any sign; a reader's fonts have it, where matplotlib's own has not.
+warnings.filterwarnings("ignore", "Glyph .* missing")
 
 
 def panels(count: int, height: float = 2.4, columns: int = 2, **options) -> tuple[Figure, list]:
