@@ -28,7 +28,7 @@ def csv(name: str, fold: int) -> Task:
     if it is not a number or has at most 20 whole values. `source` says what was done.
     DataError for a table that cannot be used, ValueError for a column that is not there."""
     path = catalogue.existing(catalogue.place(name))
-    place, _, target = name.removeprefix("csv:").rpartition("#")
+    target = name.rpartition("#")[2]
     paths.reads(path)
     written = table.read(path, sources.hashed(path))
     if target not in written.header:
@@ -52,7 +52,7 @@ def csv(name: str, fold: int) -> Task:
     x = whole.to_numpy(np.float32, copy=True)       # pandas gives its own out for reading alone
     return splits.divide(name, "tabular", x, y, rows, classes=classes, fold=fold,
                          features=tuple(whole.columns),
-                         source="; ".join([f"own file {place}", *notes]))
+                         source="; ".join([f"own file {path.name}", *notes]))
 
 
 def _answers(written: Written, target: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -101,7 +101,6 @@ def imagefolder(name: str, fold: int) -> Task:
     the median width and height; grey stays grey only if all are. `source` says of how many that
     is true. A folder whose pixels do not fit in memory stays on disk, and its images are decoded
     batch by batch. DataError for a file that is no such image."""
-    place = name.removeprefix("imagefolder:")
     root = catalogue.place(name)
     hashes = catalogue.image_hashes(root)
     paths.inputs(catalogue.inputs(name))
@@ -112,7 +111,7 @@ def imagefolder(name: str, fold: int) -> Task:
     if others := catalogue.left_out(root):
         notes = [*notes, f"{count(others, 'other file')} left out"]
     return splits.divide(name, "image", x, y, rows, classes=classes, fold=fold,
-                         source="; ".join([f"own images {place}", *notes]))
+                         source="; ".join([f"own images {root.name}", *notes]))
 
 
 # The last set is kept while the process lives, under its content: five folds, one decoding.
@@ -140,7 +139,7 @@ def npz(name: str, fold: int) -> Task:
         group = np.unique(group, return_inverse=True)[1]
     part = splits.stratified(y if classes else np.zeros(len(y))) if group is None else \
         splits.grouped(group)
-    source = "; ".join([f"own file {name.removeprefix('npz:')}", *notes])
+    source = "; ".join([f"own file {path.name}", *notes])
     return splits.divide(name, "image" if x.ndim == 4 else "series", x, y,
                          splits.of_fold(part, fold), classes=classes, group=group, fold=fold,
                          source=source)
