@@ -4,6 +4,7 @@ python tests/fuzz_files.py SECONDS SEED: the reader must return a model or raise
 one sentence, with no more than 1 GB of memory beyond the start. It prints how many were tried.
 """
 
+import copy
 import json
 import random
 import resource
@@ -73,7 +74,7 @@ def replace(tree: object, chance: random.Random) -> None:
         if isinstance(tree[place], dict | list) and tree[place] and chance.random() < 0.9:
             tree = tree[place]
             continue
-        tree[place] = chance.choice(NASTY)
+        tree[place] = copy.deepcopy(chance.choice(NASTY))       # or it may come to hold itself
         return
 
 

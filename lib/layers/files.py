@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lib.layers.entries import Entry, decode, encode, parse
+from lib.layers.entries import DTYPES, Entry, decode, encode, parse
 from lib.layers.recomputed import bare_copy, remember_pruned
 from lib.layers.walk import modules, stored
 
@@ -128,15 +128,18 @@ def _places(model: nn.Module, entries: list[Entry], path) -> dict[str, tuple[tup
     wrong = sorted(set(here) - {entry.name for entry in entries})
     for entry in entries:
         module, _, key = entry.name.rpartition(".")
+        floats = DTYPES[entry.dtype].is_floating_point
         if entry.name in here:
-            wrong += [entry.name] if here[entry.name].value.shape != entry.shape else []
-        elif _is_vacant(model, module, key) and entry.form == "dense":
+            value = here[entry.name].value
+            fits = value.shape == entry.shape and value.is_floating_point() == floats
+            wrong += [] if fits else [entry.name]
+        elif _is_vacant(model, module, key) and entry.form == "dense" and floats:
             places[entry.name] = ((module, key),)       # a bias from folding, an input's scale
         else:
             wrong.append(entry.name)
     if wrong or len(places) != len(entries):
         raise ValueError(f"{path} was saved from another model: {', '.join(wrong[:9])} are in one "
-                         "and not the other, or of another shape; build the model as it was")
+                         "and not the other, or of another shape or kind; build the model as it was")
     return places
 
 

@@ -209,7 +209,7 @@ RULES: tuple[tuple[str, Check], ...] = (
     ("tasks?", _task),
     ("models?", _model),
     ("classical", _one_of(lambda: names.CLASSICAL, "model of scikit-learn")),
-    ("pairs?|controls", _pair),
+    ("pairs?|controls|edge_own", _pair),
     ("active$", _active),
     ("quantizers?|methods?|mixed_learned", _one_of(lambda: names.methods("quant"), "quantizer")),
     ("pruners?", _one_of(lambda: names.methods("prune"), "pruner")),
