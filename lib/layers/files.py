@@ -139,7 +139,7 @@ def _places(model: nn.Module, entries: list[Entry], path) -> dict[str, tuple[tup
             wrong.append(entry.name)
     if wrong or len(places) != len(entries):
         raise ValueError(f"{path} was saved from another model: {', '.join(wrong[:9])} are in one "
-                         "and not the other, or of another shape or kind; build the model as it was")
+                         "and not the other, or of another shape or kind; build it as it was")
     return places
 
 
