@@ -139,6 +139,9 @@ def _built(task: Task, model: str, seed: int, step: str, key: dict, sizes: dict,
     slug, lasting = re.sub(r"\W+", "-", step), "version" in key
     checkpoint = paths.CACHE / f"{slug}-{cache.digest(key)[:12]}.pt" if lasting else None
     device = "cuda" if lasting and torch.cuda.is_available() else "cpu"
+    unfit = models.misfit(model, task, **sizes)
+    if unfit:
+        raise ValueError(unfit)
     net = models.build(model, task, seed=seed, **sizes)
     history = train.fit(net, task, seed=seed, device=device, checkpoint=checkpoint,
                         report=print if lasting else None, **how)
