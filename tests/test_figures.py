@@ -227,7 +227,8 @@ def test_the_answers_say_what_was_read_where_it_was_not_chosen():
     assert table.loss[0] == "0.50 [-1.00, 2.00]" and table.KiB[0] == "6 of 100"
     assert table["chosen on"].tolist() == [
         "other folds: 4 of 5 alike", "other nets", "the same test part"]
-    assert table.over.tolist() == ["folds (5)", "examples", "examples"] and table.n[0] == "2,000"
+    assert table.over.tolist() == ["folds (5), n 2,000", "examples, n 2,000",
+                                   "examples, n 2,000"]
     assert table.smallest.tolist()[1] == "dense: width=4"
     assert table.by.tolist() == ["mean", "interval", "both"]
 

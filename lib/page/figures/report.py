@@ -113,9 +113,9 @@ def answer_table(chosen: pd.DataFrame) -> pd.DataFrame:
     alike = chosen.alike.map("{:.0f}".format) + " of " + chosen.folds.map("{:.0f} alike".format)
     on = chosen.chosen_on + (": " + alike).where(chosen.alike.notna(), "")
     table = pd.DataFrame({
-        "task": chosen.task, "net": chosen.net, "smallest": told, "by": chosen.by, "KiB": size,
-        "loss": _with_interval(chosen, "loss", "low", "high"), "over": _over(chosen),
-        "n": _counts(chosen.n), "chosen on": on,
+        "net": chosen.task + " " + chosen.net, "smallest": told, "by": chosen.by, "KiB": size,
+        "loss": _with_interval(chosen, "loss", "low", "high"),
+        "over": _over(chosen) + ", n " + _counts(chosen.n), "chosen on": on,
         "read": _with_interval(chosen, "read", "read_low", "read_high")})
     same = table.duplicated([name for name in table if name != "by"], keep=False)
     return table.assign(by=table.by.where(~same, "both")).drop_duplicates(ignore_index=True)
