@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 sys.modules.setdefault("rfc3987_syntax", None)      # type: ignore[arg-type]
 
 
-
 def main(arguments: list[str] | None = None) -> int:
     """One command of run_all.sh; returns the exit status. The last word is one sentence."""
     asked = _parser().parse_args(arguments)

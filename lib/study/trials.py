@@ -200,8 +200,6 @@ def _sensitivity(task: "Task", trial: Trial) -> "pd.DataFrame":
     return pd.DataFrame(entry.record)
 
 
-
-
 def recorded(said: dict[str, Any]) -> "cache.Built":
     """What a trial leaves in the cache: its rows and costs as plain values, scores as arrays.
 
