@@ -14,7 +14,6 @@ from lib.data import separated
 from lib.data.sources import DataError
 
 LARGEST_FILE = 5 * 10**8        # bytes; read as text it takes some ten times as much memory
-LARGEST_NUMBER = 1e18           # its square is still finite in float32, in which nets compute
 # What pandas and R write for a missing value.
 MISSING = frozenset(("", "#N/A", "#NA", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
                      "NULL", "NaN", "None", "n/a", "nan", "null"))
