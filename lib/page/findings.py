@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lib.base.metric import METRICS
-from lib.tables.ahead import CONTROL
+from lib.tables.ahead import largest_gain
 from lib.tables.choice import OTHER_FOLDS, SAME_TEST
 from lib.tables.history import TRAINING
 from lib.tables.history import uneven as uneven_trainings
@@ -89,12 +89,10 @@ def ladder(steps: pd.DataFrame) -> list[str]:
         first = part.iloc[0]
         start = (f"{net} at {bits:g} bits: {text(first.score)} by “{first.rung}”, on "
                  f"{first.n:,.0f} examples")
-        control = part.rung.str.startswith(CONTROL)     # no setting: a step's own name
-        gained = part[(part.gain_low > 0) & ~control]
-        if gained.empty:
+        best = largest_gain(part)
+        if best is None:
             told.append(f"{start}; no repair gains more than its paired interval leaves open")
             continue
-        best = gained.loc[gained.gain.idxmax()]
         told.append(f"{start}; the largest gain of one repair, {text(best.gain)} "
                     f"[{text(best.gain_low)}, {text(best.gain_high)}] over {best.gain_over}, is by "
                     f"“{best.rung}”")

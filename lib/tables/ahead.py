@@ -58,6 +58,14 @@ def climb(steps: pd.DataFrame, rows: pd.DataFrame, scores: dict[str, np.ndarray]
     return steps.join(gains)
 
 
+def largest_gain(steps: pd.DataFrame) -> pd.Series | None:
+    """Of the steps of one net and number of bits, as `climb` gives them, the one that gains most
+    on the step above it; None where the paired interval carries no gain. A control repairs nothing.
+    """
+    carried = (steps.gain_low > 0) & ~steps.rung.str.startswith(CONTROL)
+    return steps.loc[steps.gain[carried].idxmax()] if carried.any() else None
+
+
 def _alike(rows: pd.DataFrame, asked: pd.Series) -> pd.Series:
     same = pd.Series(True, index=rows.index)
     for name, value in asked.items():

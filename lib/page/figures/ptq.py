@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from lib.base.metric import METRICS, Metric
 from lib.page import style
+from lib.tables.ahead import CONTROL, largest_gain
 from lib.tables.losses import DENSE, UNTOUCHED
 
 LABELS = 3                          # lines that a panel names without crowding
@@ -157,26 +158,12 @@ def sensitivity(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def largest_gain(steps: pd.DataFrame) -> tuple[str, float]:
-    """The rung that gains most over the rung before it, and how much; controls are no rungs.
-
-    steps: rung, score, from top to bottom, of one net and one number of bits.
-    """
-    kept = steps[~_control(steps)]
-    gain = kept.score.diff()
-    place = gain.to_numpy()[1:].argmax() + 1
-    return str(kept.rung.iloc[place]), float(gain.iloc[place])
-
-
-def _control(steps: pd.DataFrame) -> pd.Series:
-    return steps.rung.str.startswith("control")     # no setting: a rung's own name
-
-
 def ladder(steps: pd.DataFrame, whole: pd.Series) -> Figure:
     """Scores of repairs in their order, from top to bottom, a panel a net, with the largest gain.
 
-    steps: net, rung, bits, score, low, high, metric; whole: score as trained, by net. Rungs whose
-    name begins with "control" repair nothing: they stand aside, hollow, and are never a gain.
+    steps: `tables.climb(…)` of net, rung, bits, score, low, high, metric; whole: score as trained,
+    by net. Rungs whose name begins with "control" repair nothing: they stand aside, hollow, and are
+    never a gain.
     """
     rungs = list(dict.fromkeys(steps.rung))
     metric = METRICS[steps.metric.iloc[0]]
@@ -198,17 +185,13 @@ def ladder(steps: pd.DataFrame, whole: pd.Series) -> Figure:
 
 
 def _climb(axis: Axes, part: pd.DataFrame, y: pd.Series, color: str, metric: Metric) -> None:
-    """One line of the ladder: rungs joined, controls hollow beside it, the largest gain written
-    where the score before it lies below its interval."""
-    kept = ~_control(part)
+    """One line of the ladder: rungs joined, controls hollow beside it, and the largest gain that
+    its paired interval carries, in figures."""
+    kept = ~part.rung.str.startswith(CONTROL)       # no setting: a rung's own name
     axis.plot(part.score[kept], y[kept], "-o", color=color, linewidth=1, markersize=4)
     axis.plot(part.score[~kept], y[~kept], "o", color=color, markerfacecolor="none", markersize=4)
     axis.hlines(y, part.low, part.high, color=color, linewidth=2.2, alpha=0.45)
-    if kept.sum() < 2:
-        return
-    rung, gain = largest_gain(part)
-    place = part.index[part.rung == rung][0]
-    before = part[kept].score.shift()[place]
-    if part.low[place] > before:                # else the interval does not carry it
-        axis.annotate(f"+{metric.text(gain)}", (part.score[place], y[place]), (-5, 4), ha="right",
+    best = largest_gain(part)
+    if best is not None:
+        axis.annotate(f"+{metric.text(best.gain)}", (best.score, y[best.name]), (-5, 4), ha="right",
                       textcoords="offset points", color=color, fontsize=8)
