@@ -77,12 +77,20 @@ def test_what_was_reached_is_measured():
 
 
 def test_what_is_wrong_is_said():
-    with pytest.raises(ValueError, match="no pruning 'l7'; choose one of: edge, magnitude_l1"):
+    with pytest.raises(ValueError, match="no pruning 'l7'; choose one of: random, edge, magnit"):
         prune.prune(net(), "l7")
     with pytest.raises(ValueError, match="amount=1: choose a share"):
         prune.prune(net(), "magnitude_l1", 1)
-    with pytest.raises(ValueError, match="no structure '2:4'"):
-        prune.prune(net(), "magnitude_l1", 0.5, structure="2:4")
+    with pytest.raises(ValueError, match="no structure '4:8'; choose unstructured, 2:4, channel"):
+        prune.prune(net(), "magnitude_l1", 0.5, structure="4:8")
+    with pytest.raises(ValueError, match="amount=0.3: 2:4 takes half"):
+        prune.prune(net(), "magnitude_l1", 0.3, structure="2:4")
+    with pytest.raises(ValueError, match="edge prunes single weights"):
+        prune.prune(net(), "edge", 0.5, structure="2:4")
+    with pytest.raises(ValueError, match="wanda needs calibration="):
+        prune.prune(net(), "wanda", 0.5)
+    with pytest.raises(ValueError, match="taylor needs losses="):
+        prune.prune(net(), "taylor", 0.5)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])

@@ -8,9 +8,9 @@ from torch import nn
 
 from lib import prune, quant
 from lib.base.setting import Setting
+from lib.layers.inputs import Inputs, first, gathered
 from lib.layers.recomputed import bare_copy
 from lib.quant import allocate, fold
-from lib.quant.inputs import Inputs, first, gathered
 
 SMOOTHING = 0.5             # SmoothQuant's alpha, as its authors take it (arXiv 2211.10438)
 # Mixed precision: who rounds the one layer whose sensitivity is looked at, to how many values, on

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lib.layers import masks
 from lib.layers.codes import code_bytes, pack, unpack
-from lib.layers.stored import Affine, Codebook, Layout, Normal, Points, Quantized
+from lib.layers.layout import Layout
+from lib.layers.stored import Affine, Codebook, Normal, Points, Quantized
 from lib.layers.walk import Stored
 
 CLASSES = {c.__name__: c for c in (Affine, Codebook, Normal, Points)}

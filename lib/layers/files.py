@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lib.layers.entries import DTYPES, Entry, decode, encode, parse
 from lib.layers.recomputed import bare_copy, remember_pruned
 from lib.layers.walk import modules, stored
+from lib.layers.widths import narrow, widths
 
 FORMAT = "greenbits model 1"
 Rebuild = Mapping[str, Callable[[nn.Module, str, dict], None]]
@@ -28,21 +29,28 @@ def save(model: nn.Module, path: str | Path) -> int:
 
     ValueError for a tensor that is compressed to something else than a Quantized.
     """
+    header, payload = described(model)
+    save_file({"payload": payload}, path,
+              {"format": FORMAT, "model": json.dumps(header, separators=(",", ":"))})
+    return payload.numel()
+
+
+def described(model: nn.Module) -> tuple[dict, Tensor]:
+    """A model as it is stored: what says how to read it, JSON-able, and its bytes, uint8."""
+    tensors = stored(model)
     lines, chunks = [], [torch.zeros(0, dtype=torch.uint8)]
-    for tensor in stored(model):
+    for tensor in tensors:
         entry, written = encode(tensor)
         lines.append(entry.as_list())
         chunks += written
-    payload = torch.cat(chunks)
     inner = {name: module for name, module in modules(model) if name}
     header = {
         "tensors": lines, "build": getattr(model, "build_arguments", None),
         "added": [[name, type(module).__name__, module.build_arguments]
                   for name, module in inner.items() if hasattr(module, "build_arguments")],
-        "identities": [name for name, m in inner.items() if isinstance(m, nn.Identity)]}
-    save_file({"payload": payload}, path,
-              {"format": FORMAT, "model": json.dumps(header, separators=(",", ":"))})
-    return payload.numel()
+        "identities": [name for name, m in inner.items() if isinstance(m, nn.Identity)],
+        "narrowed": widths(model), "pruned": [t.name for t in tensors if t.pruned]}
+    return header, torch.cat(chunks)
 
 
 def build_arguments(path: str | Path) -> dict | None:
@@ -61,17 +69,25 @@ def load(model: nn.Module, path: str | Path, rebuild: Rebuild | None = None) -> 
     that adds one. What was folded in the file is folded in the copy. ValueError for a file of
     another model, a damaged one, or one that `save` did not write.
     """
-    header, payload = _read(path)
+    return restored(model, *_read(path), rebuild, path)
+
+
+def restored(model: nn.Module, header: Mapping, payload: Tensor, rebuild: Rebuild | None = None,
+             path: str | Path = "what was stored") -> nn.Module:
+    """A copy of `model`, built as the described one was, with what `described` gave; path: what an
+    error calls it. ValueError: as of `load`."""
     model = bare_copy(model)
     for module in model.modules():
         for name in ("compressed", "pruned"):
             vars(module).pop(name, None)
     try:
         _fold(model, header["identities"])
+        narrow(model, header.get("narrowed", {}))       # files of before have none
         for name, kind, arguments in header["added"]:
             if kind not in (rebuild or {}):
                 raise ValueError(f"nothing is given to rebuild the {kind} {name!r}")
             rebuild[kind](model, name, arguments)
+        pruned = {str(name) for name in header.get("pruned", [])}
         entries = [parse(line) for line in header["tensors"]]
         sizes = [sum(entry.part_bytes) for entry in entries]
         if sum(sizes) != payload.numel():
@@ -85,7 +101,8 @@ def load(model: nn.Module, path: str | Path, rebuild: Rebuild | None = None) -> 
         except (IndexError, OverflowError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged at {entry.name}: {error}") from error
         for module, key in places[entry.name]:
-            _put(model.get_submodule(module), key, value, q, entry.form)
+            _put(model.get_submodule(module), key, value, q,
+                 pruned=entry.form != "dense" or entry.name in pruned)
     return model
 
 
@@ -153,7 +170,7 @@ def _is_vacant(model: nn.Module, module: str, key: str) -> bool:
     return key in own and own[key] is None
 
 
-def _put(owner: nn.Module, key: str, value: Tensor, q, form: str) -> None:
+def _put(owner: nn.Module, key: str, value: Tensor, q, pruned: bool) -> None:
     present = getattr(owner, key)
     if present is not None:
         present.data = value.to(present.device)
@@ -163,5 +180,5 @@ def _put(owner: nn.Module, key: str, value: Tensor, q, form: str) -> None:
         setattr(owner, key, nn.Parameter(value))
     if q is not None:
         owner.compressed = getattr(owner, "compressed", {}) | {key: q}
-    if form != "dense":
+    if pruned:
         remember_pruned(owner, key)

@@ -1,8 +1,7 @@
 """Quantized: one weight as a decoder receives it: codes, and the tables that turn them to values.
 
-A weight (out, ...) is seen as (out, in·kh·kw) and cut into slices, each with its own table:
-axis=None one slice, axis=0 one per output, group=g every row in runs of g. Whatever is stored is
-stored in the dtype it has here, so `size_bytes` and `dequantize` can never disagree.
+Whatever is stored is stored in the dtype it has here, so `size_bytes` and `dequantize` can never
+disagree.
 """
 
 import math
@@ -14,55 +13,7 @@ from torch import Tensor
 
 from lib.layers import masks
 from lib.layers.codes import code_bytes, code_dtype
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a weight of `shape` and `dtype` is cut into slices (slices, n)."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    axis: int | None = 0
-    group: int | None = None
-
-    @property
-    def length(self) -> int:
-        """n, the values in a slice. A group longer than its row is the row."""
-        numel = math.prod(self.shape)
-        row = numel if self.axis is None else numel // self.shape[0]
-        return min(self.group or row, row)
-
-    def split(self, w: Tensor) -> Tensor:
-        """(slices, n). A row that groups do not divide has its last group's values repeated in
-        turn, so that no range, mean or set of values is changed by the filling."""
-        if self.axis is None:
-            return w.reshape(1, -1)
-        rows, g = w.reshape(self.shape[0], -1), self.length      # (out, in·kh·kw)
-        rest = rows.shape[1] % g
-        if rest:
-            fill = torch.arange(g - rest, device=w.device) % rest + rows.shape[1] - rest
-            rows = torch.cat([rows, rows[:, fill]], 1)
-        return rows.reshape(-1, g)
-
-    def join(self, slices: Tensor) -> Tensor:
-        """The inverse of `split`: a tensor of `shape`, of the slices' dtype."""
-        if self.axis is None:
-            return slices.reshape(self.shape)
-        columns = math.prod(self.shape[1:])
-        return slices.reshape(self.shape[0], -1)[:, :columns].reshape(self.shape)
-
-
-def layout(w: Tensor, axis: int | None = 0, group: int | None = None) -> Layout:
-    """Check that `w` can be quantized so, and say how. ValueError for anything that cannot."""
-    if not isinstance(w, Tensor) or not w.is_floating_point():
-        raise ValueError(f"weights must be a floating-point tensor, not {getattr(w, 'dtype', w)!r}")
-    if w.numel() == 0:
-        raise ValueError(f"a tensor of shape {tuple(w.shape)} has no values to quantize")
-    if not w.detach().float().isfinite().all():
-        raise ValueError("the weights hold NaN or infinite values; look for where training failed")
-    if axis not in (None, 0) or (group is not None and (axis is None or group < 1)):
-        raise ValueError(f"axis={axis}, group={group}: axis is None or 0, a group needs 0")
-    return Layout(tuple(w.shape) or (1,), w.dtype, axis, group)
+from lib.layers.layout import Layout
 
 
 def narrow(values: Tensor) -> Tensor:
@@ -102,12 +53,19 @@ class Quantized:
         """What each code means, (slices, base) float32, where that is a table."""
         raise ValueError(f"{self.method} has no table of levels: its weights are sums")
 
-    def without(self, limit: float) -> "Quantized":
-        """The same weights, but those of magnitude `limit` or less, as the model computes with
-        them, are 0."""
-        table = self.table_of_levels()
-        table = table.where(table.to(self.layout.dtype).abs() > limit, 0)
-        return Codebook(self.method, self.bits, self.layout, self.base, self.codes, narrow(table))
+    def without(self, gone: Tensor) -> "Quantized":
+        """The same weights, but 0 where `gone`, booleans of the weight's shape. A level that no
+        other weight uses becomes 0. ValueError for a slice where no level can mean 0."""
+        table, codes = self.table_of_levels(), self.layout.split(self.codes).long()
+        away = self.layout.split(gone)
+        used = torch.zeros_like(table).scatter_add_(1, codes, (~away).to(table.dtype)) > 0
+        table = table.where(used, 0)
+        zeros = table == 0
+        if not zeros.any(1)[away.any(1)].all():
+            raise ValueError("no level means 0, and each is that of a weight which stays")
+        codes = torch.where(away, zeros.int().argmax(1, keepdim=True), codes)
+        return Codebook(self.method, self.bits, self.layout, self.base, self.layout.join(codes),
+                        narrow(table))
 
     def dequantize(self) -> Tensor:
         """A tensor of the weight's shape and dtype."""
@@ -178,13 +136,12 @@ class Affine(Quantized):
         codes = self.zero.float().round().clamp(0, self.base - 1).to(self.codes.dtype)
         return codes.expand(len(self.layout.split(self.codes)), 1)
 
-    def without(self, limit: float) -> Quantized:
+    def without(self, gone: Tensor) -> Quantized:
         zero = self.zero.float()
         if not ((zero == zero.round()) & (zero >= 0) & (zero < self.base)).all():
-            return super().without(limit)                       # no code means 0: a table is due
+            return super().without(gone)                        # no code means 0: a table is due
         codes = self.layout.split(self.codes)
-        stays = self.values().to(self.layout.dtype).abs() > limit
-        codes = torch.where(stays, codes, zero.to(codes.dtype))
+        codes = torch.where(self.layout.split(gone), zero.to(codes.dtype), codes)
         return replace(self, codes=self.layout.join(codes))
 
 

@@ -1,28 +1,26 @@
-"""The weights nearest to zero, of all layers together."""
+"""The weights nearest to zero.
 
-import torch
-from torch import nn
+Single weights fall in one order by |w| and by w². Only where weights go together, as channels do,
+the two differ: a sum of squares counts a few large weights for more. With `_layer` each layer loses
+the same share, without it one threshold is taken for all layers (global magnitude).
+"""
 
-from lib.layers.walk import compressible, stored
+from torch import Tensor
 
-NAMES = ("magnitude_l1",)
+from lib.prune.ranking import Ranking
 
-
-def magnitude_l1(model: nn.Module, amount: float) -> dict[str, float]:
-    """One threshold for the weights of all layers that methods compress (global magnitude).
-    ValueError for weights that are not finite."""
-    weights = {tensor.name: tensor.value for tensor in stored(model) if any(
-        key in compressible(model.get_submodule(module)) for module, key in tensor.places)}
-    if not weights:
-        return {}
-    for name, weight in weights.items():
-        if not weight.isfinite().all():
-            raise ValueError(f"{name} holds NaN or infinite values; look for where training failed")
-    sizes = torch.cat([w.abs().flatten().to(torch.promote_types(w.dtype, torch.float32))
-                       for w in weights.values()])
-    count = round(amount * len(sizes))
-    limit = float(sizes.kthvalue(count).values) if count else -1.0
-    return dict.fromkeys(weights, limit)
+NAMES = ("magnitude_l1", "magnitude_l2", "magnitude_l1_layer", "magnitude_l2_layer")
 
 
-METHODS = {"magnitude_l1": magnitude_l1}
+def magnitude_l1(w: Tensor) -> Tensor:
+    return w.abs()
+
+
+def magnitude_l2(w: Tensor) -> Tensor:
+    return w.square()
+
+
+METHODS = {"magnitude_l1": Ranking(magnitude_l1, "model"),
+           "magnitude_l2": Ranking(magnitude_l2, "model"),
+           "magnitude_l1_layer": Ranking(magnitude_l1, "layer"),
+           "magnitude_l2_layer": Ranking(magnitude_l2, "layer")}

@@ -6,7 +6,8 @@ inputs (rows, in·kh·kw) multiply the rows of w seen as (out, in·kh·kw), and 
 in·kh·kw / groups) for a grouped convolution. `ptq` lifts one to a model.
 """
 
-from lib.layers.stored import Affine, Codebook, Layout, Normal, Points, Quantized
+from lib.layers.layout import Layout
+from lib.layers.stored import Affine, Codebook, Normal, Points, Quantized
 from lib.quant.lift import METHODS, file_of, is_random, ptq, quantize
 
 __all__ = ["Affine", "Codebook", "Layout", "METHODS", "Normal", "Points", "Quantized", "file_of",

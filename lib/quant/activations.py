@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lib.layers.codes import code_count
+from lib.layers.inputs import Inputs, entering, first, run
 from lib.quant.grid import choose_qparams, fake_quantize
-from lib.quant.inputs import Inputs, entering, first, run
 from lib.quant.layers import entered, layers, refuse_quantized, users
 
 RANGES = ("mse", "minmax", "percentile", "dynamic")

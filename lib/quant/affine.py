@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from lib.layers.codes import code_count
-from lib.layers.stored import Affine, layout
+from lib.layers.layout import layout
+from lib.layers.stored import Affine
 from lib.quant.grid import choose_qparams, pack_affine, to_codes
 
 NAMES = ("affine", "hqq")

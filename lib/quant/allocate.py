@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lib.quant.inputs import Inputs, answer, gathered, run
+from lib.layers.inputs import Inputs, answer, gathered, run
 from lib.quant.layers import layers
 from lib.quant.lift import ptq
 

@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lib.layers.codes import code_count
-from lib.layers.stored import layout
+from lib.layers.inputs import PIECE, Inputs, entering, pieces, run
+from lib.layers.layout import layout
 from lib.quant.activations import Activation, attach, in_order, layer_bits
 from lib.quant.fold import fold_batch_norm
 from lib.quant.grid import choose_qparams
 from lib.quant.importance import importance
-from lib.quant.inputs import PIECE, Inputs, entering, pieces, run
 from lib.quant.layers import bits_by_layer, layers, store, users
 from lib.quant.rounding import SoftRounding, half_cosine, indecision
+from lib.quant.zeros import gone
 
 NAMES = ("brecq",)
 RANDOM = NAMES          # it picks its batches at random
@@ -71,7 +72,7 @@ def _soften(layer: nn.Module, base: int, axis: int | None, group: int | None, cl
     """Let the layer compute with a SoftRounding of its weight, and give it a bias to train."""
     form = layout(layer.weight, axis, group)
     scale, zero = choose_qparams(form.split(layer.weight.detach()).float(), base, clip=clip)
-    soft = SoftRounding(layer.weight, form, base, scale, zero)
+    soft = SoftRounding(layer.weight, form, base, scale, zero, gone(layer))
     parametrize.register_parametrization(layer, "weight", soft, unsafe=True)
     if layer.bias is None:
         layer.bias = nn.Parameter(torch.zeros(form.shape[0]))

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from lib.layers.codes import code_count, code_dtype
-from lib.layers.stored import Codebook, Normal, Quantized, ascending, layout, normal_levels
+from lib.layers.layout import layout
+from lib.layers.stored import Codebook, Normal, Quantized, ascending, normal_levels
 from lib.quant.clusters import CHUNK, kmeans_levels, middles
 from lib.quant.grid import grid, pack_affine, percentiles, to_codes
 

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from lib.layers.codes import code_count
-from lib.layers.stored import Affine, Codebook, Normal, Quantized, layout, normal_levels
+from lib.layers.layout import layout
+from lib.layers.stored import Affine, Codebook, Normal, Quantized, normal_levels
 from lib.quant.codebook import methods
 from lib.quant.grid import grid
 

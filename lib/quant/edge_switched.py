@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from lib.layers.codes import code_count
-from lib.layers.stored import Affine, Codebook, Normal, Quantized, layout
+from lib.layers.layout import layout
+from lib.layers.stored import Affine, Codebook, Normal, Quantized
 from lib.quant import edge
 
 NAMES = ("edge_sorted_nearest_normal", "edge_sorted_stochastic_normal",

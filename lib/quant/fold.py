@@ -10,9 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor, fx, nn
 
+from lib.layers.inputs import examples, gathered, pieces, run
 from lib.layers.walk import LAYERS
 from lib.quant.graph import Folded, argument, chain, once, only_reader
-from lib.quant.inputs import examples, gathered, pieces, run
 from lib.quant.layers import bare_copy, layers, refuse_quantized
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lib.quant.inputs import answer, pieces, run
+from lib.layers.inputs import answer, pieces, run
 
 
 @torch.enable_grad()

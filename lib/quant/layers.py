@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from lib.layers import recomputed
+from lib.layers.inputs import Inputs, first, run
 from lib.layers.stored import Quantized
 from lib.layers.walk import LAYERS, TRANSPOSED, compressible, refuse_empty
-from lib.quant.inputs import Inputs, first, run
 
 MOST_ROWS = 2**16       # of a layer's inputs: 128 positions of each of 512 images
 Weight = tuple[str, str]        # the layer's name, and its weight's: ("encoder", "weight_hh_l0")

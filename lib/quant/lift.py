@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from lib.layers.discovery import Found
+from lib.layers.inputs import entering, gathered, run
 from lib.layers.stored import Quantized
+from lib.quant import zeros
 from lib.quant.activations import quantize_activations, smooth_inputs
-from lib.quant.inputs import entering, gathered, run
 from lib.quant.layers import (
     Weight,
     bare_copy,
@@ -78,8 +79,7 @@ def _needs_inputs(function: Callable) -> bool:
 
 @torch.no_grad()
 def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits: int | None = None,
-        axis: int | None = 0, group: int | None = None,
-        calibration=None,
+        axis: int | None = 0, group: int | None = None, calibration=None,
         generator: torch.Generator | None = None, a_method: str = "mse",
         smooth: float | None = None, **options) -> nn.Module:
     """A copy of `model` with quantized weights, each layer remembering its own: layer.compressed.
@@ -92,6 +92,8 @@ def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits
     quantized, make of the calibration inputs. Where these cannot be seen (recurrent, attention and
     transposed weights) such methods leave the layer float, as all leave embeddings:
     `layers.walk.left_float` names them.
+    Zeros that a pruning chose stay zeros (`zeros.with_zeros`), but under `edge_*`, whose code knows
+    of none.
     a_bits: what enters the layers is rounded too, simulated: layer.a_bits; a_method: mse, minmax,
     percentile or dynamic; smooth: SmoothQuant's alpha, before anything is rounded.
     """
@@ -127,8 +129,12 @@ def _each_layer(model: nn.Module, function: Callable, bits: int | Mapping[str, i
         name, key = place
         own = {"levels": levels[name]} if isinstance(levels, Mapping) else {}
         weight = getattr(model.get_submodule(name), key)
+        away = zeros.gone(model.get_submodule(name), key)
+        if away is not None and "away" in inspect.signature(function).parameters:
+            own["away"] = away
         try:
             q = function(weight, bits=todo[place], **options | own | more)
+            q = q if away is None else zeros.with_zeros(q, weight, away)
         except ValueError as error:
             raise ValueError(f"{name or 'the model'}: {error}") from error
         for twin in twins[place]:

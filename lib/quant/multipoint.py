@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from lib.layers.codes import code_count, code_dtype
-from lib.layers.stored import Points, layout, narrow
+from lib.layers.layout import layout
+from lib.layers.stored import Points, narrow
 from lib.quant.edge import quantize_model
 from lib.quant.rounding import output_error, second_moment
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from lib.layers.codes import code_count
-from lib.layers.stored import Affine, Layout, layout, narrow
+from lib.layers.layout import Layout, layout
+from lib.layers.stored import Affine, narrow
 from lib.quant.grid import choose_qparams, fake_quantize, pack_affine
 
 NAMES = ("gptq", "adaround")
@@ -74,12 +75,13 @@ def _upper_factor(h: Tensor, order: Tensor, damping: float) -> Tensor:
 def gptq(w: Tensor, inputs: Tensor, bits: int = 4, axis: int | None = 0, group: int | None = None,
          generator: torch.Generator | None = None, levels: int | None = None,
          symmetric: bool = False, clip: str = "mse", act_order: bool = False,
-         damping: float = 0.01, block: int = 128) -> Affine:
+         damping: float = 0.01, block: int = 128, away: Tensor | None = None) -> Affine:
     """Round column by column, each error passed on to the columns not yet rounded.
 
     w[:, j:] −= (w_j − q_j)/U_jj · U[j, j:], U the upper Cholesky factor of (H + damping·mean
     diag(H)·1)⁻¹; the columns beyond a `block` are updated once a block. act_order takes the columns
-    with the largest inputs first. Frantar et al. 2022, arXiv 2210.17323.
+    with the largest inputs first. away: booleans of w's shape, of weights that were pruned: they
+    take no error, and stay 0. Frantar et al. 2022, arXiv 2210.17323.
     """
     form, base, h, s, scale, zero = _start(w, inputs, bits, axis, group, levels, symmetric, clip)
     groups, n = len(h), h.shape[1]
@@ -94,19 +96,21 @@ def gptq(w: Tensor, inputs: Tensor, bits: int = 4, axis: int | None = 0, group: 
     factor = _upper_factor(h, order, damping)
     rest, step, centre = (ordered(v) for v in (
         w.detach().float().reshape(len(w), -1), _rows(scale, form), _rows(zero, form)))
+    pruned = None if away is None else ordered(away.reshape(len(w), -1))
     codes = torch.empty_like(rest)
     for begin in range(0, n, block):
         end = min(begin + block, n)
         errors = torch.zeros_like(rest[:, :, begin:end])
         for j in range(begin, end):
             code = (rest[:, :, j] / step[:, :, j] + centre[:, :, j]).round().clamp(0, base - 1)
+            if pruned is not None:
+                code = torch.where(pruned[:, :, j], centre[:, :, j], code)
             error = rest[:, :, j] - (code - centre[:, :, j]) * step[:, :, j]
             error = error / factor[:, j, j, None]
             rest[:, :, j:end] -= error[:, :, None] * factor[:, None, j, j:end]
             codes[:, :, j], errors[:, :, j - begin] = code, error
         rest[:, :, end:] -= errors @ factor[:, begin:end, end:]
-    back = order.argsort(1)
-    codes = codes.gather(2, back[:, None].expand_as(codes)).reshape(form.shape)
+    codes = codes.gather(2, order.argsort(1)[:, None].expand_as(codes)).reshape(form.shape)
     return pack_affine("gptq", bits, form, form.split(codes), scale, zero, base)
 
 
@@ -115,13 +119,19 @@ class SoftRounding(nn.Module):
 
     code = floor + h, h = clamp(1.2·sigmoid(v) − 0.1, 0, 1), starting where the weight is, or for
     weights beyond the grid at its end; value = scale·eᵍ·(code − zero − o). v, g and o are trained.
+    away: booleans of w's shape, of weights that were pruned: their code stays `zero`, and o stays
+    0, so that it means 0.
     """
 
-    def __init__(self, w: Tensor, form: Layout, base: int, scale: Tensor, zero: Tensor) -> None:
+    def __init__(self, w: Tensor, form: Layout, base: int, scale: Tensor, zero: Tensor,
+                 away: Tensor | None = None) -> None:
         super().__init__()
         self.form, self.base, self.hard = form, base, False
         place = form.split(w.detach()).float() / scale + zero
         floor = place.floor().clamp(0, base - 2)
+        self.stays = None if away is None else ~form.split(away)
+        if away is not None:
+            floor = torch.where(self.stays, floor, zero)
         self.v = nn.Parameter(torch.logit(
             ((place - floor).clamp(0, 1) + STRETCH) / (1 + 2 * STRETCH)))
         self.g = nn.Parameter(torch.zeros_like(scale))
@@ -131,12 +141,18 @@ class SoftRounding(nn.Module):
 
     def h(self) -> Tensor:
         if self.hard:
-            return (self.v >= 0).to(self.v)
-        return (self.v.sigmoid() * (1 + 2 * STRETCH) - STRETCH).clamp(0, 1)
+            h = (self.v >= 0).to(self.v)
+        else:
+            h = (self.v.sigmoid() * (1 + 2 * STRETCH) - STRETCH).clamp(0, 1)
+        return h if self.stays is None else h * self.stays
+
+    def shift(self) -> Tensor:
+        """o, (slices, 1): how far 0 lies beside its code; not at all, if pruned weights are 0."""
+        return self.o if self.stays is None else 0 * self.o
 
     def values(self) -> Tensor:
         """(slices, n)."""
-        return (self.floor + self.h() - self.zero - self.o) * (self.scale * self.g.exp())
+        return (self.floor + self.h() - self.zero - self.shift()) * (self.scale * self.g.exp())
 
     def forward(self, w: Tensor) -> Tensor:
         return self.form.join(self.values())
@@ -144,9 +160,10 @@ class SoftRounding(nn.Module):
     @torch.no_grad()
     def quantized(self, method: str, bits: int) -> Affine:
         """With hard codes, and tables in 16 bits where that costs less than 0.1 % of a step."""
-        scale, zero = (_compact(t) for t in (self.scale * self.g.exp(), self.zero + self.o))
-        codes = self.floor + (self.v >= 0)
-        codes = self.form.join(codes)
+        tables = self.scale * self.g.exp(), self.zero + self.shift()
+        scale, zero = (_compact(t) for t in tables)
+        up = self.v >= 0
+        codes = self.form.join(self.floor + (up if self.stays is None else up & self.stays))
         return Affine(method, bits, self.form, self.base, codes, scale, zero)
 
 

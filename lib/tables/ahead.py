@@ -62,7 +62,8 @@ def largest_gain(steps: pd.DataFrame) -> pd.Series | None:
     """Of the steps of one net and number of bits, as `climb` gives them, the one that gains most
     on the step above it; None where the paired interval carries no gain. A control repairs nothing.
     """
-    carried = (steps.gain_low > 0) & ~steps.rung.str.startswith(CONTROL)
+    control = steps.rung.str.startswith(CONTROL)        # no setting: a step's own name
+    carried = (steps.gain_low > 0) & ~control
     return steps.loc[steps.gain[carried].idxmax()] if carried.any() else None
 
 
