@@ -48,7 +48,7 @@ def change(path, before, after):
 
 @pytest.mark.parametrize("name, before, after, asked", [
     ("quant/affine.py", "base - 1", "base - 2", AFFINE),                        # a helper
-    ("recipes/__init__.py", "trained on cifar10", "trained upon cifar10", {}),
+    ("recipes/training.py", "trained on cifar10", "trained upon cifar10", {}),
     ("train/optimizers.py", "lambda t: 1.0", "lambda t: 0.9", {}),                # a lambda
     ("train/augment.py", "pad: int = 4", "pad: int = 3", {}),
     ("compress/steps.py", "SMOOTHING = 0.5", "SMOOTHING = 0.6", AFFINE),        # a constant
@@ -124,7 +124,7 @@ def test_an_image_in_a_folder_counts(tmp_path):
 
 def test_a_recipe_counts_for_its_own_nets_alone(monkeypatch):
     was = {model: key("breast_cancer", model) for model in ("mlp_simple", "mlp_complex")}
-    monkeypatch.setitem(recipes.RECIPES, ("breast_cancer", "mlp_simple"), {"epochs": 1})
+    monkeypatch.setitem(recipes.training.RECIPES, ("breast_cancer", "mlp_simple"), {"epochs": 1})
     assert key("breast_cancer", "mlp_simple") != was["mlp_simple"]
     assert key("breast_cancer", "mlp_complex") == was["mlp_complex"]
 

@@ -143,4 +143,4 @@ def test_a_net_that_others_trained_is_loaded_as_they_published_it():
      "clock of the training, AMD EPYC, 2 threads, bfloat16"),
     ({"threads": 1, "device": "cuda"}, "clock of the training, cuda of an earlier run, 1 thread")])
 def test_seconds_say_on_how_many_threads_and_in_which_numbers_they_were_spent(record, told):
-    assert recipes._spent_by(record) == told
+    assert recipes.training.spent_by(record) == told

@@ -25,7 +25,13 @@ def test_nothing_asked_is_the_net_as_trained():
     ({"pruner": "magnitude_l1", "amount": 0.5}, "magnitude_l1 50 %"),
     ({"pruner": "edge", "amount": 0.2, "quantizer": "affine", "bits": 8,
       "order": "quantize prune"}, "affine, 8 bits, edge 20 %, quantize prune"),
-    ({"epochs": 3, "batch_size": 64, "lr": 0.01}, "3 epochs, rate 0.01, batches of 64")])
+    ({"epochs": 3, "batch_size": 64, "lr": 0.01}, "3 epochs, rate 0.01, batches of 64"),
+    ({"pruner": "wanda", "amount": 0.9, "schedule": "cubic", "tuned": "finetune", "epochs": 12},
+     "wanda 90 %, cubic, finetune, 12 epochs"),
+    ({"pruner": "magnitude_l1", "amount": 0.5, "structure": "channel-16", "tuned": "rewind",
+      "quantizer": "gptq", "bits": 4}, "magnitude_l1 50 %, channel-16, rewind, gptq, 4 bits"),
+    ({"tuned": "finetune+distill", "teacher": "resnet56"},
+     "finetune+distill, taught by resnet56")])
 def test_a_setting_reads_as_a_person_would_say_it(asked, said):
     assert str(Setting(**asked)) == said
 
@@ -51,6 +57,15 @@ def test_one_thing_has_one_spelling():
     ({"a_bits": 8}, "without a quantizer of the weights"),
     ({"repairs": "smooth"}, "smooth without a quantizer"),
     ({"recipe": "mine"}, "ours, edge, plan"),
+    ({"tuned": "longer"}, "choose one of finetune, rewind, or distill"),
+    ({"tuned": "distill+finetune", "teacher": "resnet56"}, "finetune\\+distill"),
+    ({"tuned": "finetune+rewind"}, "choose one of finetune, rewind"),
+    ({"tuned": "distill"}, "needs a teacher"),
+    ({"tuned": "finetune", "teacher": "resnet56"}, "needs a teacher"),
+    ({"pruner": "wanda", "amount": 0.5, "structure": "channel", "schedule": "cubic"},
+     "take one-shot"),
+    ({"pruner": "wanda", "amount": 0.5, "quantizer": "affine", "bits": 4, "tuned": "finetune",
+      "order": "quantize prune"}, "take order 'prune quantize'"),
     ({"sizes": "wide"}, "width=8")])
 def test_what_cannot_be_is_said(asked, sentence):
     with pytest.raises(ValueError, match=sentence):
@@ -68,6 +83,22 @@ def test_what_is_asked_of_the_net_stands_apart():
     assert asked.net == Setting(recipe="edge", epochs=3)
     assert Setting(quantizer="gptq", budget="mean 2 bits, greedy").allocation == (2, "greedy")
     assert Setting(quantizer="gptq", bits=3, granularity="group-64").group == 64
+
+
+def test_what_a_training_does_stands_apart_from_what_comes_after_it():
+    asked = Setting(recipe="edge", sizes="width=16", pruner="wanda", amount=0.5, schedule="cubic",
+                    tuned="finetune+distill", teacher="resnet56", epochs=12, lr=0.1,
+                    quantizer="gptq", bits=3, repairs="folded")
+    assert asked.trains and asked.stage == "finetune"
+    assert asked.net == Setting(recipe="edge", sizes="width=16")    # its epochs are the tuning's
+    assert asked.training == Setting(
+        recipe="edge", sizes="width=16", pruner="wanda", amount=0.5, schedule="cubic",
+        tuned="finetune+distill", teacher="resnet56", epochs=12, lr=0.1)
+    assert asked.afterwards == Setting(quantizer="gptq", bits=3, repairs="folded")
+    plain = Setting(pruner="wanda", amount=0.5)
+    assert not plain.trains and plain.training == plain.afterwards == plain
+    during = Setting(pruner="wanda", amount=0.5, schedule="every-5")
+    assert during.trains and not during.stage
 
 
 def test_fields_are_plain_values():

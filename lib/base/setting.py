@@ -8,6 +8,10 @@ from typing import Any
 REPAIRS = ("folded", "equalized", "corrected", "reestimated", "smooth")
 RECIPES = ("", "ours", "edge", "plan")
 OF_THE_NET = ("recipe", "sizes", "epochs", "lr", "batch_size")
+OF_QUANTIZATION = ("quantizer", "bits", "levels", "a_bits", "a_quantizer", "granularity", "repairs",
+                   "steps", "budget")
+STAGES = ("finetune", "rewind")         # what is done with a trained net: words of `tuned`
+BESIDE = ("distill",)                   # and what is asked of the training beside it
 ORDERS = ("", "prune quantize", "quantize prune")
 BUDGET = re.compile(r"mean (\d+) bits, (exact|greedy)")
 SIZE = re.compile(r"([a-z_]+)=(\d+(?:,\d+)*)")
@@ -25,8 +29,10 @@ class Setting:
     repairs (words of REPAIRS in their order), steps (of a quantizer that learns), budget ("mean 2
     bits, exact": layers get their bits under a budget of bytes).
     Of pruning: pruner, amount (the share of weights asked to go), structure, schedule; order, where
-    a net is pruned and quantized. Of training again: tuned, teacher. Of running it: deploy, policy,
-    trace.
+    a net is pruned and quantized. Of training: tuned (a word of STAGES, of BESIDE, or both joined
+    by +; without a stage the net is trained so from the beginning), teacher (the model that
+    "distill" learns from); where a training is asked for so, epochs, lr and batch_size are its own.
+    Of running it: deploy, policy, trace.
     ValueError for a value that cannot be.
     """
 
@@ -105,9 +111,24 @@ class Setting:
             found.append(f"amount {self.amount}; choose a share from 0 to below 1")
         if bool(self.pruner) != (self.amount is not None):
             found.append("a pruner needs an amount, and an amount a pruner; give both")
+        if self.narrows and self.schedule != "one-shot":
+            found.append(f"channels that go by schedule {self.schedule!r}; take one-shot")
+        found += self._problems_of_training()
         if not all(SIZE.fullmatch(size) for size in self.sizes.split()):
             found.append(f"sizes {self.sizes!r}; write them as in 'width=8' or 'hidden=18,11'")
         return found
+
+    def _problems_of_training(self) -> list[str]:
+        words = self.tuned.split("+") if self.tuned else []
+        ordered = [word for word in (*STAGES, *BESIDE) if word in words]
+        if words != ordered or sum(word in STAGES for word in words) > 1:
+            return [f"tuned {self.tuned!r}; choose one of {', '.join(STAGES)}, or {BESIDE[0]}, or "
+                    f"join them as in 'finetune+{BESIDE[0]}'"]
+        if self.trains and self.order == "quantize prune":
+            return ["a training after what was quantized first; take order 'prune quantize'"]
+        if bool(self.teacher) != ("distill" in words):
+            return ["'distill' needs a teacher, and a teacher 'distill'; give both"]
+        return []
 
     @property
     def setting(self) -> "Setting":
@@ -123,7 +144,37 @@ class Setting:
     @property
     def net(self) -> "Setting":
         """What is asked of the net alone, before anything is taken from it."""
-        return Setting(**{name: getattr(self, name) for name in OF_THE_NET})
+        names = ("recipe", "sizes") if self.trains else OF_THE_NET
+        return Setting(**{name: getattr(self, name) for name in names})
+
+    @property
+    def trains(self) -> bool:
+        """Does it ask for a training of its own, beyond that of the plain net?"""
+        return bool(self.tuned) or self.schedule not in ("", "one-shot")
+
+    @property
+    def stage(self) -> str:
+        """What is done with a trained net; "" where the net is trained so from the beginning."""
+        return next((word for word in self.tuned.split("+") if word in STAGES), "")
+
+    @property
+    def narrows(self) -> bool:
+        """Does it take whole channels?"""
+        return self.structure.startswith("channel")
+
+    @property
+    def training(self) -> "Setting":
+        """What the training that it asks for has to do with: all but what is done afterwards."""
+        return self if not self.trains else self._without(*OF_QUANTIZATION, "order")
+
+    @property
+    def afterwards(self) -> "Setting":
+        """What is left to do with a net when that training is over."""
+        done = ("tuned", "teacher", "pruner", "amount", "structure", "schedule", "order")
+        return self if not self.trains else self._without(*done, *OF_THE_NET)
+
+    def _without(self, *names: str) -> "Setting":
+        return Setting(**{name: value for name, value in self.asked.items() if name not in names})
 
     @property
     def build_arguments(self) -> dict[str, int | tuple[int, ...]]:
@@ -149,15 +200,18 @@ class Setting:
 
     def __str__(self) -> str:
         """For people: "gptq, 3 bits, folded"; nothing parses it."""
-        words = [*self._of_the_net(), *self._of_quantization(), *self._of_pruning(), self.order,
-                 self.tuned, self.teacher and f"taught by {self.teacher}", self.deploy, self.policy,
-                 self.trace]
+        net = ["Edge's recipe" if self.recipe == "edge" else
+               f"recipe {self.recipe}" if self.recipe not in ("", "ours") else "", self.sizes]
+        if self.trains:
+            words = [*net, *self._of_pruning(), *self._of_training(), *self._of_quantization()]
+        else:
+            words = [*net, *self._of_training(), *self._of_quantization(), *self._of_pruning(),
+                     self.order]
+        words += [self.deploy, self.policy, self.trace]
         return ", ".join(word for word in words if word) or "as trained"
 
-    def _of_the_net(self) -> list[str]:
-        return ["Edge's recipe" if self.recipe == "edge" else
-                f"recipe {self.recipe}" if self.recipe not in ("", "ours") else "",
-                self.sizes,
+    def _of_training(self) -> list[str]:
+        return [self.tuned, self.teacher and f"taught by {self.teacher}",
                 f"{self.epochs} epochs" if self.epochs else "",
                 f"rate {self.lr:g}" if self.lr else "",
                 f"batches of {self.batch_size}" if self.batch_size else ""]

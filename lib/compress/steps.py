@@ -10,6 +10,7 @@ from lib import prune, quant
 from lib.base.setting import Setting
 from lib.layers.inputs import Inputs, first, gathered
 from lib.layers.recomputed import bare_copy
+from lib.prune.seen import Losses
 from lib.quant import allocate, fold
 
 SMOOTHING = 0.5             # SmoothQuant's alpha, as its authors take it (arXiv 2211.10438)
@@ -22,13 +23,15 @@ SENSITIVITY_INPUTS = 256
 
 def apply(model: nn.Module, setting: Setting, calibration: Inputs | None = None,
           generator: torch.Generator | None = None,
-          sensitivity: Callable[[], pd.DataFrame] | None = None) -> nn.Module:
+          sensitivity: Callable[[], pd.DataFrame] | None = None, losses: Losses | None = None
+          ) -> nn.Module:
     """A copy of `model` with what `setting` asks of weights and activations.
 
     In order: batch-norm folded, layers equalized; pruned and quantized, in the setting's order
     (smoothed first, if asked); biases corrected, batch-norm's statistics measured anew.
     calibration: some hundred inputs, for what looks at inputs; generator: for what draws at random;
-    sensitivity: gives the table that a budget is spent by, where it is at hand already.
+    sensitivity: gives the table that a budget is spent by, where it is at hand already; losses: a
+    model's loss on each of some batches, for what looks at gradients.
     ValueError: what the methods refuse.
     """
     repairs, calibration = setting.repairs.split(), gathered(calibration, model)
@@ -38,7 +41,7 @@ def apply(model: nn.Module, setting: Setting, calibration: Inputs | None = None,
     if "equalized" in repairs:
         small = fold.cross_layer_equalize(small)
     whole = small
-    steps = {"prune": lambda net: _pruned(net, setting),
+    steps = {"prune": lambda net: _pruned(net, setting, calibration, generator, losses),
              "quantize": lambda net: _quantized(net, setting, calibration, generator, sensitivity)}
     for step in (setting.order or "prune quantize").split():
         small = steps[step](small)
@@ -54,10 +57,12 @@ def asked(setting: Setting) -> bool:
     return bool(setting.quantizer or setting.a_bits or setting.pruner or setting.repairs)
 
 
-def _pruned(model: nn.Module, setting: Setting) -> nn.Module:
+def _pruned(model: nn.Module, setting: Setting, calibration: Inputs | None,
+            generator: torch.Generator | None, losses: Losses | None) -> nn.Module:
     if not setting.pruner:
         return model
-    return prune.prune(model, setting.pruner, setting.amount, structure=setting.structure)
+    return prune.prune(model, setting.pruner, setting.amount, setting.structure, calibration,
+                       losses, generator)
 
 
 def _quantized(model: nn.Module, setting: Setting, calibration: Inputs | None,

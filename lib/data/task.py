@@ -84,8 +84,13 @@ class Task:
     @property
     def calibration(self) -> Tensor | tuple[Tensor, ...]:
         """512 fixed training inputs (all, if there are fewer), drawn once without replacement."""
+        return self.train.batch(self.calibrating)
+
+    @property
+    def calibrating(self) -> Tensor:
+        """The numbers of these inputs among the training part's."""
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(0))
-        return self.train.batch(order[:512])
+        return order[:512]
 
     @property
     def scale(self) -> tuple[float, float]:

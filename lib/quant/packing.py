@@ -4,15 +4,17 @@ import math
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lib.layers import files
 from lib.layers.codes import CHUNK, code_bytes, pack, unpack
-from lib.layers.files import build_arguments, save
+from lib.layers.files import build_arguments, described, save
 from lib.layers.stored import Quantized
 from lib.quant import activations, graph
 
-__all__ = ["CHUNK", "build_arguments", "entropy_bound", "load", "pack", "save", "unpack"]
+__all__ = ["CHUNK", "build_arguments", "described", "entropy_bound", "load", "pack", "restored",
+           "save", "unpack"]
+REBUILD = {"Activation": activations.rebuild, "Folded": graph.rebuild}
 
 
 def entropy_bound(q: Quantized) -> int:
@@ -26,4 +28,9 @@ def entropy_bound(q: Quantized) -> int:
 def load(model: nn.Module, path: str | Path) -> nn.Module:
     """A copy of `model`, which must be built as the saved one was, with what the file holds: codes,
     masks, folded norms, and the roundings and smoothings of what enters its layers."""
-    return files.load(model, path, {"Activation": activations.rebuild, "Folded": graph.rebuild})
+    return files.load(model, path, REBUILD)
+
+
+def restored(model: nn.Module, header: dict, payload: Tensor) -> nn.Module:
+    """The same from what `described` gave, without a file."""
+    return files.restored(model, header, payload, REBUILD)

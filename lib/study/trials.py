@@ -107,10 +107,10 @@ def _settings(model: str, said: dict[str, Any], asked: dict[str, Any]) -> list[S
 
 
 def _draws(setting: Setting, draws: int) -> list[int | None]:
-    from lib import quant
-    if setting.quantizer and quant.is_random(setting.quantizer):
-        return list(range(draws))
-    return [None]
+    from lib import prune, quant
+    rounds = bool(setting.quantizer) and quant.is_random(setting.quantizer)
+    picks = bool(setting.pruner) and not setting.trains and prune.is_random(setting.pruner)
+    return list(range(draws)) if rounds or picks else [None]
 
 
 def code_of(trial: Trial) -> list[str]:
@@ -127,13 +127,24 @@ def code_of(trial: Trial) -> list[str]:
 
 
 def recipe_of(trial: Trial) -> dict[str, Any]:
-    """How a trial's net is trained, as plain values; of one that others trained the file's hash."""
+    """How a trial's net is trained, and trained on, as plain values; of a net that others trained
+    the file's hash."""
+    from lib import recipes
+    net, setting = _recipe(trial.task, trial.model, trial.setting.recipe), trial.setting
+    if not setting.trains:
+        return net
+    teacher = _recipe(trial.task, setting.teacher) if setting.teacher else None
+    tuning = recipes.tuning(trial.task, trial.model, setting)
+    return {"net": net, "tuning": tuning, "teacher": teacher}
+
+
+def _recipe(task: str, model: str, name: str = "") -> dict[str, Any]:
     from lib import recipes
     from lib.data import sources
-    if trial.model in names.WITHOUT_RECIPE:
-        file = recipes.published(trial.task, trial.model)
+    if model in names.WITHOUT_RECIPE:
+        file = recipes.published(task, model)
         return {"weights": sources.digest(file)} if file else {}
-    return recipes.recipe(trial.task, trial.model, trial.setting.recipe or "ours")
+    return recipes.recipe(task, model, name or "ours")
 
 
 def measured(trial: Trial) -> "Measured":
@@ -152,15 +163,17 @@ def made(trial: Trial) -> "tuple[Task, nn.Module, tuple[float, str] | None]":
     import torch
 
     from lib import compress, data, recipes
-    task = data.load(trial.task, fold=trial.fold)
-    model = recipes.trained(task, trial.model, trial.seed, setting=trial.setting)
-    if not compress.asked(trial.setting):
+    task, setting = data.load(trial.task, fold=trial.fold), trial.setting
+    make = recipes.tuned if setting.trains else recipes.trained
+    model = make(task, trial.model, trial.seed, setting=setting)
+    if not compress.asked(setting.afterwards):
         known = model.trained_s is not None
         return task, model, (model.trained_s, model.trained_by) if known else None
     began = time.perf_counter()
     generator = torch.Generator().manual_seed(trial.draw or 0)
-    small = compress.apply(model, trial.setting, task.calibration, generator,
-                           sensitivity=lambda: _sensitivity(task, trial))
+    small = compress.apply(model, setting.afterwards, task.calibration, generator,
+                           sensitivity=lambda: _sensitivity(task, trial),
+                           losses=recipes.losses(task))
     threads = count(torch.get_num_threads(), "thread")
     source = f"clock, other trials beside it, {machine.processor()}, {threads}"
     return task, small, (time.perf_counter() - began, source)

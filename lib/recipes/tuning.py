@@ -1,0 +1,97 @@
+"""Trained nets that are trained on: while weights go, behind a quantizer, with a teacher."""
+
+import pandas as pd
+import torch
+from torch import nn
+
+from lib import compress, data, models
+from lib.base.setting import Setting
+from lib.data import Task, catalogue
+from lib.recipes.tables import TUNING_EPOCHS, TUNING_RATE, TUNING_VERSION
+from lib.recipes.training import asked, fitted, fitting, identity, recipe, spent_by, trained
+from lib.study import cache, keys, weights
+from lib.train.losses import distillation
+from lib.train.losses import on_calibration as losses
+
+
+def tuning(task: str, model: str, setting: Setting) -> dict:
+    """Arguments of `fit` of the training that `setting` asks for: of a trained net ("finetune" and
+    its like), or else in place of the net's own training."""
+    base = recipe(task, model, setting.recipe or "ours")
+    lasting = base.pop("version", None)
+    for name in ("sizes", "store"):
+        base.pop(name, None)
+    how = base | {"keep": "last"}           # the best epoch may be one of before weights went
+    if setting.stage:
+        how["epochs"] = TUNING_EPOCHS[catalogue.kind(task)]
+    if setting.stage == "finetune":
+        how |= {"lr": TUNING_RATE * base["lr"], "schedule": "cosine"}
+    if lasting:
+        how["version"] = TUNING_VERSION
+    replaced = {name: getattr(setting, name) for name in ("epochs", "lr", "batch_size")}
+    return how | {name: value for name, value in replaced.items() if value is not None}
+
+
+def tuned(task: str | Task, model: str, seed: int = 0, fold: int | None = None,
+          setting: Setting | None = None) -> nn.Module:
+    """The model that `setting.tuned`, or a schedule of pruning, makes of a net: from the cache, the
+    committed weights, or by training. It carries what `recipes.trained` gives its models, of this
+    last training alone.
+
+    setting: a pruner with its amount, structure and schedule, whose masks the training keeps; a
+    teacher; epochs, lr and batch_size of this training. What quantizes afterwards is not done here
+    (`setting.afterwards`). ValueError: a setting that asks for no such training.
+    """
+    task = task if isinstance(task, Task) else data.load(task, fold=fold)
+    setting = (setting or Setting()).training
+    if not setting.trains:
+        raise ValueError(f"{setting} asks for no training of its own; take recipes.trained")
+    step, key, how = _plan(task, model, seed, setting)
+    entry = cache.cached(step, key, lambda: _built(task, model, seed, setting, step, key, how),
+                         quiet=True)
+    net = compress.unpacked(_untrained(task, model, seed, setting), entry.record["model"],
+                            torch.from_numpy(entry.arrays["payload"]))
+    net.history = pd.DataFrame(entry.record["history"])
+    net.trained_s = float(net.history["seconds"].sum())
+    net.trained_by = spent_by(entry.record)
+    return net.eval()
+
+
+def _plan(task: Task, model: str, seed: int, setting: Setting) -> tuple[str, dict, dict]:
+    """The step's name, its key, and the arguments of `fit`."""
+    how = fitting(tuning(task.name, model, setting), task)
+    version = how.pop("version", None)
+    code = ("lib.train", "lib.recipes.tuning", f"lib.models.{models.file_of(model).stem}",
+            *compress.code_of(setting))
+    rests_on = {"version": version} if version else {"code": keys.code(*code)}
+    teacher = identity(task, setting.teacher, 0, Setting()) if setting.teacher else None
+    key = {"net": identity(task, model, seed, setting.net), "setting": setting.asked, "fit": how,
+           "seed": seed, "teacher": teacher, **rests_on}
+    words = [f"train {task.name} {model} {setting}", f"seed {seed}",
+             "" if task.fold is None else f"fold {task.fold}"]
+    return " ".join(word for word in words if word), key, how
+
+
+def _built(task: Task, model: str, seed: int, setting: Setting, step: str, key: dict, how: dict
+           ) -> cache.Built:
+    published = weights.published(step, key)
+    if published:
+        return published
+    net = trained(task, model, seed, setting=setting.net) if setting.stage else _untrained(
+        task, model, seed, setting)
+    loss = None
+    if setting.teacher:
+        loss = distillation(task, trained(task, setting.teacher),
+                            label_smoothing=how.get("label_smoothing", 0.0))
+    steps = max(1, len(task.train) // how["batch_size"])
+    net, after_step = compress.prepared(net, setting, how["epochs"], steps, task.calibration,
+                                        losses(task), torch.Generator().manual_seed(seed))
+    record = fitted(net, task, seed, step, key, how, loss=loss, after_step=after_step)
+    header, payload = compress.packed(net)
+    return {"payload": payload.numpy()}, record | {"model": header}
+
+
+def _untrained(task: Task, model: str, seed: int, setting: Setting) -> nn.Module:
+    """The net as it is built, of the sizes that its training has."""
+    sizes = asked(task, model, seed, setting.net, {})[2]
+    return models.build(model, task, seed=seed, **sizes)
