@@ -43,6 +43,40 @@ def test_a_loss_is_taken_pair_by_pair_over_folds():
     assert (itself.loss, itself.low, itself.high, itself.KiB) == (0, 0, 0, 8)
 
 
+PRUNED = {"pruner": "magnitude_l1", "amount": 0.5, "tuned": "finetune", "epochs": 12,
+          "size_bytes": 5000, "sparsity": 0.5}
+
+
+def test_a_training_that_comes_with_a_technique_does_not_count_as_its_gain():
+    """The dense net gains 1 by as long a training; pruned, it gains 0.4 and so loses 0.6."""
+    longer = swept(-1.0, tuned="finetune", epochs=12)
+    table = losses(*base(), *swept(-0.4, **PRUNED), *longer).set_index("technique")
+    pruned = "magnitude_l1 50 %, finetune, 12 epochs"
+    assert list(table.loc[["as trained", pruned, "finetune, 12 epochs"]].loss) == pytest.approx(
+        [0.9, 0.6, 0])
+    assert set(table.against) == {"finetune, 12 epochs"}
+    line = table.loc[pruned]
+    assert (line.low, line.high, line.sparsity) == pytest.approx((0.6, 0.6, 0.5))
+    assert line.base_KiB == 8
+
+
+def test_a_longer_training_counts_only_where_it_is_better_and_dense_and_whole():
+    worse = swept(0.2, tuned="finetune", epochs=12)
+    taught = swept(-2.0, tuned="finetune+distill", teacher="resnet56")
+    lacking = swept(-2.0, tuned="finetune")[:2]
+    table = losses(*base(), *swept(-0.4, **PRUNED), *worse, *taught, *lacking)
+    assert set(table.against) == {"as trained"}
+    assert table.set_index("technique").loc["finetune, 12 epochs"].loss == pytest.approx(0.3)
+    assert "tuned='finetune'" not in str(table.technique) and len(table.attrs["left_out"]) == 1
+
+
+def test_losses_on_the_validation_part_stand_apart():
+    val = [row(BASE[fold] + 1, fold, split="val") for fold in FOLDS]
+    val += [row(BASE[fold] - 2, fold, split="val", **PRUNED) for fold in FOLDS]
+    table = losses(*base(), *swept(0.5, **PRUNED), *val, split="val")
+    assert list(table.loss) == pytest.approx([0, 3])
+
+
 def test_draws_are_averaged_within_a_fold_and_count_alone_where_nothing_else_varies():
     asked = {"quantizer": "stochastic_uniform", "bits": 3}
     folds = [row(BASE[fold] - lost, fold, draw=draw, **asked)

@@ -60,7 +60,8 @@ def test_every_column_keeps_its_own_type():
 
 
 def test_numbers_that_are_names_stay_text():
-    digits = Row(task="0123", model="7", recipe="ours", teacher="20", metric="accuracy")
+    digits = Row(task="0123", model="7", recipe="ours", tuned="distill",
+                 teacher="20", metric="accuracy")
     tables.save("02_train", [digits], [], {})
     table = tables.load("02_train")
     assert (table.task[0], table.model[0], table.teacher[0]) == ("0123", "7", "20")
@@ -121,9 +122,10 @@ def test_a_table_without_a_column_of_today_or_with_one_of_tomorrow_loads(folder)
 
 
 def test_settings_in_other_tables_stay_text():
-    tables.save_table("03_losses", tables.frame([row(teacher="20")])[["model", *FIELDS]])
+    kept = tables.frame([row(tuned="distill", teacher="20")])[["model", *FIELDS]]
+    tables.save_table("03_losses", kept)
     line = tables.load_table("03_losses").iloc[0]
-    assert tables.setting_of(line) == row(teacher="20").setting
+    assert tables.setting_of(line) == row(tuned="distill", teacher="20").setting
     assert len(tables.load_table("03_nothing")) == 0
 
 

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from lib.base.wording import worded
+
 REPAIRS = ("folded", "equalized", "corrected", "reestimated", "smooth")
 RECIPES = ("", "ours", "edge", "plan")
 OF_THE_NET = ("recipe", "sizes", "epochs", "lr", "batch_size")
@@ -144,8 +146,17 @@ class Setting:
     @property
     def net(self) -> "Setting":
         """What is asked of the net alone, before anything is taken from it."""
-        names = ("recipe", "sizes") if self.trains else OF_THE_NET
-        return Setting(**{name: getattr(self, name) for name in names})
+        return Setting(**{name: getattr(self, name) for name in self._of_the_net})
+
+    @property
+    def technique(self) -> "Setting":
+        """What is asked beyond that."""
+        return self._without(*self._of_the_net)
+
+    @property
+    def _of_the_net(self) -> tuple[str, ...]:
+        """Where a training is asked for, epochs, rate and batches are its own, not the net's."""
+        return ("recipe", "sizes") if self.trains else OF_THE_NET
 
     @property
     def trains(self) -> bool:
@@ -200,42 +211,7 @@ class Setting:
 
     def __str__(self) -> str:
         """For people: "gptq, 3 bits, folded"; nothing parses it."""
-        net = ["Edge's recipe" if self.recipe == "edge" else
-               f"recipe {self.recipe}" if self.recipe not in ("", "ours") else "", self.sizes]
-        if self.trains:
-            words = [*net, *self._of_pruning(), *self._of_training(), *self._of_quantization()]
-        else:
-            words = [*net, *self._of_training(), *self._of_quantization(), *self._of_pruning(),
-                     self.order]
-        words += [self.deploy, self.policy, self.trace]
-        return ", ".join(word for word in words if word) or "as trained"
-
-    def _of_training(self) -> list[str]:
-        return [self.tuned, self.teacher and f"taught by {self.teacher}",
-                f"{self.epochs} epochs" if self.epochs else "",
-                f"rate {self.lr:g}" if self.lr else "",
-                f"batches of {self.batch_size}" if self.batch_size else ""]
-
-    def _of_quantization(self) -> list[str]:
-        if not self.quantizer and not self.a_bits:
-            return [self.repairs]
-        usual = "tensor" if self.quantizer.startswith("edge_") else "channel"
-        return [self.quantizer,
-                f"{self.levels} levels" if self.levels else
-                f"{self.bits} bits" if self.bits else "",
-                self.budget,
-                f"activations in {self.a_bits} bits" if self.a_bits else "",
-                self.a_quantizer if self.a_quantizer not in ("", "mse") else "",
-                f"one range a {self.granularity}" if self.granularity != usual else "",
-                self.repairs,
-                f"{self.steps} steps" if self.steps else ""]
-
-    def _of_pruning(self) -> list[str]:
-        if not self.pruner:
-            return []
-        return [f"{self.pruner} {100 * self.amount:g} %",
-                self.structure if self.structure != "unstructured" else "",
-                self.schedule if self.schedule != "one-shot" else ""]
+        return worded(self)
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Setting))

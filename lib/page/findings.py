@@ -99,6 +99,28 @@ def ladder(steps: pd.DataFrame) -> list[str]:
     return told
 
 
+def knees(table: pd.DataFrame) -> list[str]:
+    """A sentence a net: how much of it can go, what that loses, and what a dense net loses.
+
+    table: as `tables.knees` gives it.
+    """
+    told = []
+    for knee in table.itertuples():
+        net = f"{knee.task} {knee.net}"
+        if not knee.amount:
+            told.append(f"{net} loses more than a point on validation at the least share tried")
+            continue
+        over = f"{knee.n:,.0f} examples" if knee.over == "examples" else f"{knee.runs:.0f} runs"
+        sentence = (f"{net} can lose {100 * knee.amount:g} % of its weights: chosen on validation, "
+                    f"{knee.loss:z.2f} [{knee.low:z.2f}, {knee.high:z.2f}] points over {over} on "
+                    f"test, in {knee.KiB:.3g} KiB")
+        if isinstance(knee.dense, str):
+            sentence += (f"; {knee.dense}, trained from scratch in {knee.dense_KiB:.3g} KiB, loses "
+                         f"{knee.dense_loss:z.2f}")
+        told.append(sentence)
+    return told
+
+
 def uneven(history: pd.DataFrame) -> str:
     """How many trainings had epochs that took twice as long as others, and the worst of them."""
     found = uneven_trainings(history)

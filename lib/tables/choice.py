@@ -29,11 +29,12 @@ def by_fold(points: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """
     names = ["task", "model", *FIELDS]
     numbers = {name: float for name in FIELDS if pd.api.types.is_numeric_dtype(rows[name])}
-    lines = points[["net", "technique", *names]].astype(numbers).assign(line=points.index)
+    lines = points[["net", "technique", *names]].astype(numbers).assign(
+        line=points.index, against=points.get("against", UNTOUCHED))    # tables of before: none
     tested = rows[(rows.split == "test") & rows.score.notna() & rows.fold.notna()]
     scored = lines.merge(tested[[*names, "seed", "fold", "n", "metric", "score"]], on=names)
     pair = ["task", "net", "seed", "fold", "n"]
-    whole = scored[scored.technique == UNTOUCHED][[*pair, "score"]]
+    whole = scored[scored.technique == scored.against][[*pair, "score"]]
     pairs = scored.merge(whole, on=pair, suffixes=("", "_whole"))
     tolerance = pairs.metric.map(lambda name: METRICS[name].tolerance).astype(float)
     pairs["loss"] = (pairs.score_whole - pairs.score) / tolerance

@@ -4,48 +4,52 @@ Doing nothing, and dense nets that were small from the start, stand among the ca
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from lib.base.metric import METRICS
-from lib.base.setting import FIELDS, OF_THE_NET, TEXT_FIELDS, Setting
+from lib.base.setting import FIELDS, OF_THE_NET, TEXT_FIELDS
 from lib.tables.intervals import repeats, t_interval
 from lib.tables.rows import bits_asked, setting_of
 
 UNTOUCHED, DENSE = "as trained", "dense"        # what stands under `technique` beside techniques
 REPEAT = ["seed", "fold", "n"]                  # what two rows of a pair have in common
 OF_TECHNIQUES = tuple(name for name in FIELDS if name not in OF_THE_NET)
-COLUMNS = ("task", "net", "model", *FIELDS, "technique", "metric", "loss", "low", "high", "over",
-           "runs", "n", "score", "KiB", "base_KiB", "bits_asked")
+COLUMNS = ("task", "net", "model", *FIELDS, "technique", "against", "metric", "loss", "low", "high",
+           "over", "runs", "n", "score", "KiB", "base_KiB", "bits_asked", "sparsity", "macs")
+LONGER = "finetune"             # dense nets trained for longer: by this alone, at whatever rate
 EQUAL = 1e-9                                    # of a loss, beside the tolerance: rounding
 POINT = 1.0 + EQUAL                             # a net that loses no more counts as kept
 
 
 def losses(rows: pd.DataFrame, nets: Iterable[str], scores: Mapping[str, np.ndarray],
-           recipe: str = "ours") -> pd.DataFrame:
-    """What each candidate loses on the test part against its net as trained.
+           recipe: str = "ours", split: str = "test") -> pd.DataFrame:
+    """What each candidate loses on one part against its net as trained, or trained for longer.
 
     nets: "task/model"; recipe: by which these were trained; scores: row id -> value per example.
-    Candidates of a net: itself (loss 0), itself by each technique, and every smaller untouched net
-    of its task, whoever's recipe. loss = score of the net as trained - candidate's, in the metric's
-    unit, from pairs of the same seed, fold and examples, draws averaged. [low, high] is its 95 %
+    Candidates of a net: itself, itself by each technique, and every smaller untouched net of its
+    task, whoever's recipe. Against: the net as trained; or, where there are rows of the dense net
+    trained on ("finetune") and they score higher in the mean, these, so that no technique gains by
+    the training that comes with it. loss = score of that net - candidate's, in the metric's unit,
+    from pairs of the same seed, fold and examples, draws averaged. [low, high] is its 95 %
     interval over folds where there are several, else seeds, else draws (t), else over test examples
     (`Metric.paired_interval`; missing where no scores per example are kept). A candidate that
     lacks one of the net's folds (or seeds, of a task with one split), or whose partner is missing,
     is left out, and named in `.attrs["left_out"]`.
-    Columns: COLUMNS; net: the model of the net as trained.
+    Columns: COLUMNS; net: the model of the net as trained; against: the technique of the net that
+    loses nothing.
     ValueError for a net without a row as trained.
     """
     lines, left_out = [], []
-    tested = rows[(rows.split == "test") & rows.score.notna()]
+    tested = rows[(rows.split == split) & rows.score.notna()]
     for net in nets:
         task, _, model = net.rpartition("/")
         own = tested[tested.task == task]
-        base = _as_trained(own, net, model, recipe)
-        for candidate in _candidates(own, base):
-            line = _line(candidate, base, scores)
+        whole = _as_trained(own, net, model, recipe)
+        base = _better(own, whole)
+        for candidate in _candidates(own, whole):
+            line = _line(candidate, base, whole, scores)
             if line is None:
                 left_out.append(f"{net}: {candidate.model.iloc[0]}, "
                                 f"{setting_of(candidate.iloc[0])}")
@@ -86,7 +90,7 @@ def offered(losses: pd.DataFrame) -> pd.DataFrame:
 def plain(losses: pd.DataFrame) -> pd.DataFrame:
     """The lines of nets whose weights alone were rounded, a range a channel, and nothing else."""
     same = losses.granularity.isin(["", "channel"]) & losses.a_bits.isna()
-    for name in ("repairs", "pruner", "budget"):
+    for name in ("repairs", "pruner", "budget", "tuned"):
         same &= losses[name] == ""
     return losses[same & losses.bits_asked.notna()]
 
@@ -136,6 +140,19 @@ def _as_trained(own: pd.DataFrame, net: str, model: str, recipe: str) -> pd.Data
     return found[_same_net(found, first)]
 
 
+def _better(own: pd.DataFrame, whole: pd.DataFrame) -> pd.DataFrame:
+    """The net as trained, or trained for longer, whichever scores higher on the same repeats."""
+    same = own[(own.model == whole.model.iloc[0]) & _same_net(own, whole.iloc[0])]
+    best, most = whole, whole.score.mean()
+    for _, longer in same[same.tuned == LONGER].groupby(list(FIELDS), dropna=False, sort=False):
+        asked = setting_of(longer.iloc[0])
+        dense = set(asked.asked) - {*OF_THE_NET, "tuned"} == set()
+        repeated = len(longer.merge(whole[REPEAT], on=REPEAT)) == len(whole) == len(longer)
+        if dense and repeated and longer.score.mean() > most:
+            best, most = longer, longer.score.mean()
+    return best
+
+
 def _candidates(own: pd.DataFrame, base: pd.DataFrame) -> list[pd.DataFrame]:
     """The rows of one task, a frame a candidate."""
     net = base.iloc[0]
@@ -146,14 +163,20 @@ def _candidates(own: pd.DataFrame, base: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _same_net(rows: pd.DataFrame, net: pd.Series) -> pd.Series:
-    same = pd.Series(True, index=rows.index)
+    """Which rows are of the very net; epochs and rate of a further training are none of its own."""
+    same, further = pd.Series(True, index=rows.index), _trained_further(rows)
     for name in OF_THE_NET:
-        same &= rows[name].isna() if pd.isna(net[name]) else rows[name] == net[name]
+        alike = rows[name].isna() if pd.isna(net[name]) else rows[name] == net[name]
+        same &= alike if name in ("recipe", "sizes") else alike | further
     return same
 
 
-def _line(candidate: pd.DataFrame, base: pd.DataFrame, scores: Mapping[str, np.ndarray]
-          ) -> dict | None:
+def _trained_further(rows: pd.DataFrame) -> pd.Series:
+    return (rows.tuned != "") | ~rows.schedule.isin(["", "one-shot"])
+
+
+def _line(candidate: pd.DataFrame, base: pd.DataFrame, whole: pd.DataFrame,
+          scores: Mapping[str, np.ndarray]) -> dict | None:
     """A candidate's line; None where pairs are missing."""
     pairs = candidate.merge(base[[*REPEAT, "id", "score"]], on=REPEAT, suffixes=("", "_base"))
     over = repeats(base) or "fold"
@@ -163,22 +186,21 @@ def _line(candidate: pd.DataFrame, base: pd.DataFrame, scores: Mapping[str, np.n
     first = candidate.iloc[0]
     loss, low, high, over = _interval(pairs, scores)
     return {"model": first.model, **{name: first[name] for name in FIELDS},
-            "technique": _technique(first, base), "metric": first.metric, "loss": loss, "low": low,
-            "high": high, "over": over, "runs": len(pairs), "n": candidate.n.median(),
-            "score": pairs.score.mean(),
+            "technique": _technique(first, whole), "against": _technique(base.iloc[0], whole),
+            "metric": first.metric, "loss": loss, "low": low, "high": high, "over": over,
+            "runs": len(pairs), "n": candidate.n.median(), "score": pairs.score.mean(),
             "KiB": candidate.size_bytes.median() / 1024,
-            "base_KiB": base.size_bytes.median() / 1024,
-            "bits_asked": bits_asked(candidate).iloc[0]}
+            "base_KiB": whole.size_bytes.median() / 1024,
+            "bits_asked": bits_asked(candidate).iloc[0], "sparsity": candidate.sparsity.mean(),
+            "macs": candidate.macs.median()}
 
 
-def _technique(row: pd.Series, base: pd.DataFrame) -> str:
+def _technique(row: pd.Series, whole: pd.DataFrame) -> str:
     """What was done to the net, for people; nothing parses it."""
-    if row["id"] in set(base["id"]):
+    if row["id"] in set(whole["id"]):
         return UNTOUCHED
     asked = setting_of(row)
-    if asked == asked.net:
-        return DENSE
-    return str(replace(asked, **{name: getattr(Setting(), name) for name in OF_THE_NET}))
+    return DENSE if asked == asked.net else str(asked.technique)
 
 
 def _interval(pairs: pd.DataFrame, scores: Mapping[str, np.ndarray]
