@@ -17,6 +17,8 @@ BESIDE = ("distill",)                   # and what is asked of the training besi
 ORDERS = ("", "prune quantize", "quantize prune")
 BUDGET = re.compile(r"mean (\d+) bits, (exact|greedy)")
 SIZE = re.compile(r"([a-z_]+)=(\d+(?:,\d+)*)")
+STRUCTURE = re.compile(r"|unstructured|2:4|channel(-[1-9]\d*)?")
+SCHEDULE = re.compile(r"|one-shot|iterative|cubic|every-[1-9]\d*")
 GROUP = re.compile(r"group-([1-9]\d*)")
 
 
@@ -85,8 +87,6 @@ class Setting:
         found = []
         if self.recipe not in RECIPES:
             found.append(f"recipe {self.recipe!r}; choose one of: ours, edge, plan")
-        if self.order not in ORDERS:
-            found.append(f"order {self.order!r}; choose one of: {', '.join(ORDERS[1:])}")
         asked = [bool(self.bits), bool(self.levels), bool(self.budget)]
         if self.quantizer and not any(asked):
             found.append(f"quantizer {self.quantizer!r} without bits, levels or budget; add one")
@@ -94,8 +94,6 @@ class Setting:
             found.append("bits, levels or a budget without a quantizer; name one")
         if sum(asked) > 1:
             found.append("more than one of bits, levels and budget; give one")
-        if bool(self.order) != bool(self.pruner and self.quantizer):
-            found.append("an order needs a pruner and a quantizer; leave it out")
         if self.a_bits and not self.quantizer:
             found.append("rounded activations without a quantizer of the weights; name one")
         if "smooth" in self.repairs.split() and not self.quantizer:
@@ -109,15 +107,30 @@ class Setting:
         known = ("", "tensor", "channel")
         if self.granularity not in known and not GROUP.fullmatch(self.granularity):
             found.append(f"granularity {self.granularity!r}; choose tensor, channel or group-64")
+        if not all(SIZE.fullmatch(size) for size in self.sizes.split()):
+            found.append(f"sizes {self.sizes!r}; write them as in 'width=8' or 'hidden=18,11'")
+        return [*found, *self._problems_of_pruning(), *self._problems_of_training()]
+
+    def _problems_of_pruning(self) -> list[str]:
+        found = []
+        if self.order not in ORDERS:
+            found.append(f"order {self.order!r}; choose one of: {', '.join(ORDERS[1:])}")
+        if bool(self.order) != bool(self.pruner and self.quantizer):
+            found.append("an order needs a pruner and a quantizer; leave it out")
         if self.amount is not None and not 0 <= self.amount < 1:
             found.append(f"amount {self.amount}; choose a share from 0 to below 1")
         if bool(self.pruner) != (self.amount is not None):
             found.append("a pruner needs an amount, and an amount a pruner; give both")
+        if not STRUCTURE.fullmatch(self.structure):
+            found.append(f"structure {self.structure!r}; choose unstructured, 2:4, channel, or as "
+                         "in channel-16")
+        if not SCHEDULE.fullmatch(self.schedule):
+            found.append(f"schedule {self.schedule!r}; choose one-shot, iterative, cubic, or as in "
+                         "every-5")
+        if self.structure == "2:4" and self.amount not in (0, 0.5):
+            found.append(f"amount {self.amount}: 2:4 takes half of the weights; say 0.5")
         if self.narrows and self.schedule != "one-shot":
             found.append(f"channels that go by schedule {self.schedule!r}; take one-shot")
-        found += self._problems_of_training()
-        if not all(SIZE.fullmatch(size) for size in self.sizes.split()):
-            found.append(f"sizes {self.sizes!r}; write them as in 'width=8' or 'hidden=18,11'")
         return found
 
     def _problems_of_training(self) -> list[str]:

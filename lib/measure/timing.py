@@ -18,9 +18,9 @@ MOST_THROWN_AWAY = 20
 CANARY = "canary"           # a reference that is timed in every window
 
 
-def call(model: nn.Module, task) -> Callable[[], Tensor]:
-    """A call of `model` on the task's first test example, without gradients."""
-    x = task.test.batch(slice(1))
+def call(model: nn.Module, task, batch: int = 1) -> Callable[[], Tensor]:
+    """A call of `model` on the task's first `batch` test examples, without gradients."""
+    x = task.test.batch(slice(batch))
     inputs = x if isinstance(x, tuple) else (x,)
     return partial(_answer, model.eval(), tuple(fitted(part, model) for part in inputs))
 

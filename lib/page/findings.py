@@ -99,25 +99,28 @@ def ladder(steps: pd.DataFrame) -> list[str]:
     return told
 
 
-def knees(table: pd.DataFrame) -> list[str]:
-    """A sentence a net: how much of it can go, what that loses, and what a dense net loses.
+def smallest(table: pd.DataFrame, by: str) -> list[str]:
+    """A sentence a net: the kind of technique that makes it smallest, what that loses, and how
+    small the others make it.
 
-    table: as `tables.knees` gives it.
+    table: `tables.smallest(…, by)`.
     """
     told = []
-    for knee in table.itertuples():
-        net = f"{knee.task} {knee.net}"
-        if not knee.amount:
-            told.append(f"{net} loses more than a point on validation at the least share tried")
+    for (task, net), part in table.groupby(["task", "net"], sort=False):
+        kept = part[part.KiB.notna()].sort_values("KiB")
+        none = [f"“{kind}”" for kind in part[by][part.KiB.isna()]]
+        unable = f"; nothing within a point by {', '.join(none)}" if none else ""
+        if kept.empty:
+            told.append(f"{task} {net}{unable.replace(';', ':')}")
             continue
-        over = f"{knee.n:,.0f} examples" if knee.over == "examples" else f"{knee.runs:.0f} runs"
-        sentence = (f"{net} can lose {100 * knee.amount:g} % of its weights: chosen on validation, "
-                    f"{knee.loss:z.2f} [{knee.low:z.2f}, {knee.high:z.2f}] points over {over} on "
-                    f"test, in {knee.KiB:.3g} KiB")
-        if isinstance(knee.dense, str):
-            sentence += (f"; {knee.dense}, trained from scratch in {knee.dense_KiB:.3g} KiB, loses "
-                         f"{knee.dense_loss:z.2f}")
-        told.append(sentence)
+        best = kept.iloc[0]
+        over = f"{best.n:,.0f} examples" if best.over == "examples" else f"{best.over}"
+        others = [f"“{line[by]}” {line['KiB']:.3g}" for line in kept.iloc[1:].to_dict("records")]
+        told.append(f"{task} {net}, {best.base_KiB:,.0f} KiB as trained, gets smallest by "
+                    f"“{best[by]}”: {best.KiB:.3g} KiB ({best.technique}), chosen on validation, "
+                    f"loses {best.loss:z.2f} [{best.low:z.2f}, {best.high:z.2f}] points over "
+                    f"{over} on test" + (f"; KiB by others: {', '.join(others)}" if others else "")
+                    + unable)
     return told
 
 

@@ -26,12 +26,14 @@ from lib.study.trials import (
     nets_of,
     of_kind,
     on_tasks,
+    on_validation,
     recipe_of,
     with_classes,
 )
 from lib.tables import Cost, Row
 
-__all__ = ["Trial", "add_costs", "each", "grid", "nets_of", "of_kind", "on_tasks", "parsed", "save",
+__all__ = ["Trial", "add_costs", "each", "grid", "nets_of", "of_kind", "on_tasks",
+           "on_validation", "parsed", "save",
            "scores", "start", "timed", "with_classes"]
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
@@ -103,16 +105,16 @@ def scores() -> dict[str, np.ndarray]:
     return {name: row.scores for name, row in _rows.items() if row.scores is not None}
 
 
-def timed(trials: list[Trial], windows: int) -> pd.DataFrame:
-    """Time the trials' nets side by side, one example at a time, with nothing beside them.
+def timed(trials: list[Trial], windows: int, batch: int = 1) -> pd.DataFrame:
+    """Time the trials' nets side by side, `batch` examples at a time, with nothing beside them.
 
     Returns what `measure.latency` gives, a line a trial, with the ids of the rows that `each` makes
     of them; each latency becomes a cost of its row.
     """
     threads = _run["parameters"].get("threads", 1)
-    said = {"trials": [trial.values for trial in trials], "windows": windows}
+    said = {"trials": [trial.values for trial in trials], "windows": windows, "batch": batch}
     key = {"nets": [key_of(trial, "lib.study.trials:timed", threads) for trial in trials],
-           "windows": windows, "processor": machine.processor()}
+           "windows": windows, "batch": batch, "processor": machine.processor()}
     step = engines.Step(f"time {count(len(trials), 'net')}", key, "lib.study.trials:timed", said,
                         alone=True)
     outcome = next(engines.results([step], _run["parameters"].get("engine", "fork")))
@@ -120,8 +122,9 @@ def timed(trials: list[Trial], windows: int) -> pd.DataFrame:
         raise RuntimeError(f"the nets could not be timed: {outcome.error}")
     table = pd.DataFrame(outcome.entry.record["table"])
     table.insert(0, "id", each(trials).id.to_numpy())
+    examples = "one example" if batch == 1 else f"{batch} examples"
     for line in table.itertuples():
-        source = (f"{windows} windows of one example, {outcome.entry.record['processor']}, "
+        source = (f"{windows} windows of {examples}, {outcome.entry.record['processor']}, "
                   f"{count(line.threads, 'thread')}{', noisy' if line.noisy else ''}")
         add_costs([Cost(line.id, "latency_s", "measured", source, line.latency_s,
                         line.latency_low, line.latency_high)])

@@ -73,6 +73,11 @@ def grid(pairs: Iterable[str], seeds: Sequence[int] = (0,), folds: Sequence[int]
     return list(trials)
 
 
+def on_validation(trials: Iterable[Trial]) -> list[Trial]:
+    """The same trials on the validation part, where settings are chosen."""
+    return [dataclasses.replace(trial, split="val") for trial in trials]
+
+
 def of_kind(pairs: Iterable[str], kind: str) -> list[str]:
     """Those pairs whose task is tabular, image or series."""
     from lib.data import catalogue
@@ -182,13 +187,13 @@ def made(trial: Trial) -> "tuple[Task, nn.Module, tuple[float, str] | None]":
 def timed(said: dict[str, Any]) -> "cache.Built":
     """Latencies of several trials' nets, in turn in the same windows (`measure.latency`).
 
-    said: {"trials": their values, "windows": how many}.
+    said: {"trials": their values, "windows": how many, "batch": of how many examples at once}.
     """
     from lib import measure
     calls = {}
     for place, values in enumerate(said["trials"]):
         task, model, _ = made(Trial.of(values))
-        calls[str(place)] = measure.call(model, task)
+        calls[str(place)] = measure.call(model, task, said["batch"])
     table = measure.latency(calls, windows=said["windows"])
     return {}, {"table": table.to_dict("list"), "processor": machine.processor()}
 

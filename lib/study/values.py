@@ -179,6 +179,14 @@ def _active(value: Any, near: Path) -> str | None:
             "1 to 16, as in 4/8")
 
 
+def _field(name: str) -> Check:
+    """A check by what a Setting allows in one of its fields, beside a pruner."""
+    def check(value: Any, near: Path) -> str | None:
+        asked = {"pruner": "magnitude_l1", "amount": 0.5, name: value}
+        return _named(lambda: Setting(**asked)) if isinstance(value, str) else None
+    return check
+
+
 def _engine(value: Any, near: Path) -> str | None:
     if value in ("here", "fork") or re.fullmatch(r"tcp://[^\s/]+:\d+", str(value)):
         return None
@@ -213,6 +221,9 @@ RULES: tuple[tuple[str, Check], ...] = (
     ("active$", _active),
     ("quantizers?|methods?|mixed_learned", _one_of(lambda: names.methods("quant"), "quantizer")),
     ("pruners?", _one_of(lambda: names.methods("prune"), "pruner")),
+    ("structures?", _field("structure")),
+    ("schedules?", _field("schedule")),
+    ("tuned$", _field("tuned")),
     ("recipes?", _one_of(lambda: RECIPES[1:], "recipe")),
     ("engine", _engine),
     ("seeds?", _number(0, MOST_SEED, f"a whole number from 0 to {MOST_SEED}")),

@@ -7,9 +7,9 @@ from lib.tables.choice import by_fold, chosen
 from lib.tables.confusion import confusion
 from lib.tables.history import uneven
 from lib.tables.intervals import prediction, summary, t_interval
-from lib.tables.knees import knees
 from lib.tables.losses import answers, in_points, losses, matrix, offered, untouched
 from lib.tables.rows import COLUMNS, KEY, Cost, Row, bits_asked, frame, identify, setting_of
+from lib.tables.smallest import by_kind, smallest
 from lib.tables.store import (
     load,
     load_costs,
@@ -23,8 +23,9 @@ from lib.tables.store import (
 from lib.tables.subjects import by_subject, leads
 from lib.tables.upgrade import upgrade
 
-__all__ = ["advice", "ahead", "answers", "bits_asked", "by_fold", "by_subject", "chosen", "climb",
-           "COLUMNS", "confusion", "Cost", "frame", "identify", "in_points", "KEY", "knees",
-           "leads", "load", "load_costs", "load_scores", "load_table", "losses", "matrix",
+__all__ = ["advice", "ahead", "answers", "bits_asked", "by_fold", "by_kind", "by_subject",
+           "chosen", "climb", "COLUMNS", "confusion", "Cost", "frame", "identify", "in_points",
+           "KEY", "leads", "load", "load_costs", "load_scores", "load_table", "losses", "matrix",
            "METRICS", "offered", "ordered", "prediction", "provenance", "Row", "save",
-           "save_table", "setting_of", "summary", "t_interval", "uneven", "untouched", "upgrade"]
+           "save_table", "setting_of", "smallest", "summary", "t_interval", "uneven", "untouched",
+           "upgrade"]

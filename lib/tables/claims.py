@@ -31,7 +31,37 @@ def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     moves our number out of the interval.
     """
     cells = cells.reset_index(drop=True)
-    tested = rows[(rows.split == "test") & _as_edge_rounded(rows)]
+    own, retrained = _both(rows[(rows.split == "test") & _as_edge_rounded(rows)])
+    told = conclusions.lines(own, retrained, cells)
+    told += [{"task": cell.task, **cell_by_cell.line(cell, own, retrained, cells)}
+             for cell in cells.itertuples()]
+    return _table(told)
+
+
+def judge_pruning(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """The same of Edge's pruned nets, whose weights were not rounded: its cells.
+
+    cells: data/published/edge_prune.csv; of few seeds it is a pattern.
+    """
+    as_edge = rows.pruner.isin(["", "edge"]) & (rows.quantizer == "") & (rows.tuned == "")
+    tested = rows[(rows.split == "test") & as_edge]
+    # A cell is found by a quantizer and its bits; here these are the pruning and its percentage.
+    tested = tested.assign(quantizer=tested.pruner, bits=100 * tested.amount, pruner="",
+                           amount=float("nan"), structure="", schedule="")
+    own, retrained = _both(tested)
+    cells = cells.reset_index(drop=True).assign(quantizer="edge", points=float("nan"))
+    cells["bits"] = 100 * cells.amount
+    told = []
+    for cell in cells.itertuples():
+        claim = f"{cell.task}/{cell.model}, pruned by {cell.bits:g} %: {cell.metric}"
+        line = cell_by_cell.line(cell, own, retrained, cells)
+        kind = {"cell": "pruned cell"}.get(line["kind"], line["kind"])
+        told.append({"task": cell.task, **line, "claim": claim, "kind": kind})
+    return _table(told)
+
+
+def _both(tested: pd.DataFrame) -> tuple[cell_by_cell.Weights, cell_by_cell.Weights]:
+    """Rows on Edge's own weights, and on nets trained anew by its recipe."""
     tested = tested.assign(mse=tested.score2.where(tested.metric2 == "rmse")**2)
     published = tested[tested.model.isin(BY_EDGE)]
     own = cell_by_cell.weights(published.assign(
@@ -41,9 +71,10 @@ def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     retrained = cell_by_cell.weights(
         anew.assign(net=anew.task + "/" + anew.model, repeat=anew.seed),
         "seeds", "generalizes", "does not generalize")
-    told = conclusions.lines(own, retrained, cells)
-    told += [{"task": cell.task, **cell_by_cell.line(cell, own, retrained, cells)}
-             for cell in cells.itertuples()]
+    return own, retrained
+
+
+def _table(told: list[dict]) -> pd.DataFrame:
     table = pd.DataFrame(told).assign(study="Edge").reindex(columns=COLUMNS)
     return table.astype(dict.fromkeys(NUMBERS, float))
 
@@ -56,6 +87,7 @@ def by_verdict(judged: pd.DataFrame) -> pd.DataFrame:
     What was reproduced and has a cause is counted apart. On Edge's weights there are no lines of
     what no row tests, for Edge kept none of its nets for images."""
     about = judged.task.where(judged.kind == "cell", judged.kind + "s")
+    about = about.where(judged.kind != "pruned cell", judged.task + ", pruned")
     own = judged.own_verdict.map(word)
     caused = (own == "reproduced") & (judged.cause != "")
     here = pd.DataFrame({"Edge on": about, "nets": OWN, "others": judged.own_others,

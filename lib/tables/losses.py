@@ -16,8 +16,9 @@ from lib.tables.rows import bits_asked, setting_of
 UNTOUCHED, DENSE = "as trained", "dense"        # what stands under `technique` beside techniques
 REPEAT = ["seed", "fold", "n"]                  # what two rows of a pair have in common
 OF_TECHNIQUES = tuple(name for name in FIELDS if name not in OF_THE_NET)
-COLUMNS = ("task", "net", "model", *FIELDS, "technique", "against", "metric", "loss", "low", "high",
-           "over", "runs", "n", "score", "KiB", "base_KiB", "bits_asked", "sparsity", "macs")
+COLUMNS = ("id", "task", "net", "model", *FIELDS, "technique", "against", "metric", "loss", "low",
+           "high", "over", "runs", "n", "score", "KiB", "base_KiB", "bits_asked", "sparsity",
+           "macs")
 LONGER = "finetune"             # dense nets trained for longer: by this alone, at whatever rate
 EQUAL = 1e-9                                    # of a loss, beside the tolerance: rounding
 POINT = 1.0 + EQUAL                             # a net that loses no more counts as kept
@@ -37,8 +38,8 @@ def losses(rows: pd.DataFrame, nets: Iterable[str], scores: Mapping[str, np.ndar
     (`Metric.paired_interval`; missing where no scores per example are kept). A candidate that
     lacks one of the net's folds (or seeds, of a task with one split), or whose partner is missing,
     is left out, and named in `.attrs["left_out"]`.
-    Columns: COLUMNS; net: the model of the net as trained; against: the technique of the net that
-    loses nothing.
+    Columns: COLUMNS; id: of the candidate's first row; net: the model of the net as trained;
+    against: the technique of the net that loses nothing.
     ValueError for a net without a row as trained.
     """
     lines, left_out = [], []
@@ -185,7 +186,7 @@ def _line(candidate: pd.DataFrame, base: pd.DataFrame, whole: pd.DataFrame,
         return None
     first = candidate.iloc[0]
     loss, low, high, over = _interval(pairs, scores)
-    return {"model": first.model, **{name: first[name] for name in FIELDS},
+    return {"id": first["id"], "model": first.model, **{name: first[name] for name in FIELDS},
             "technique": _technique(first, whole), "against": _technique(base.iloc[0], whole),
             "metric": first.metric, "loss": loss, "low": low, "high": high, "over": over,
             "runs": len(pairs), "n": candidate.n.median(), "score": pairs.score.mean(),
