@@ -59,7 +59,7 @@ CIRCLES: dict[tuple[str, str], str] = {}
 TORCH_FREE = ("base", "tables", "study", "page")
 
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 250, 40
-MOST_CODE_OF_THE_MACHINE = 2500         # lines of base and study that do something
+MOST_CODE_OF_THE_MACHINE = 2600         # lines of base and study that do something
 MOST_CODE_CELLS, MOST_LINES_OF_A_CELL = 30, 12
 
 # Searching a setting or a model for a pattern: there are columns. Where a line searches something

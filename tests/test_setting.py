@@ -57,9 +57,15 @@ def test_one_thing_has_one_spelling():
     ({"a_bits": 8}, "without a quantizer of the weights"),
     ({"repairs": "smooth"}, "smooth without a quantizer"),
     ({"recipe": "mine"}, "ours, edge, plan"),
-    ({"tuned": "longer"}, "choose one of finetune, rewind, or distill"),
-    ({"tuned": "distill+finetune", "teacher": "resnet56"}, "finetune\\+distill"),
+    ({"tuned": "longer"}, "choose one of finetune, rewind, ste, lsq, or of"),
+    ({"tuned": "distill+finetune", "teacher": "resnet56"}, "in this order, as in 'finetune\\+lsq"),
     ({"tuned": "finetune+rewind"}, "choose one of finetune, rewind"),
+    ({"tuned": "ste+lsq", "quantizer": "affine", "bits": 4}, "choose one of finetune"),
+    ({"tuned": "lsq"}, "without a quantizer to train through"),
+    ({"tuned": "lsq", "quantizer": "lsq", "bits": 4, "pruner": "wanda", "amount": 0.5,
+      "schedule": "cubic"}, "prune before that, as in 'finetune\\+lsq'"),
+    ({"budget": "ends 8 bits"}, "without a quantizer"),
+    ({"quantizer": "affine", "budget": "ends 8 bits"}, "without bits, levels or budget"),
     ({"tuned": "distill"}, "needs a teacher"),
     ({"tuned": "finetune", "teacher": "resnet56"}, "needs a teacher"),
     ({"pruner": "wanda", "amount": 0.5, "structure": "channel", "schedule": "cubic"},
@@ -99,6 +105,18 @@ def test_what_a_training_does_stands_apart_from_what_comes_after_it():
     assert not plain.trains and plain.training == plain.afterwards == plain
     during = Setting(pruner="wanda", amount=0.5, schedule="every-5")
     assert during.trains and not during.stage
+
+
+def test_one_training_may_follow_another():
+    asked = Setting(recipe="ours", pruner="wanda", amount=0.5, schedule="cubic", epochs=3, lr=0.1,
+                    tuned="finetune+lsq+distill", teacher="resnet56", quantizer="brecq", levels=3,
+                    budget="ends 8 bits", a_bits=4)
+    assert asked.stages == ("finetune", "lsq") and asked.stage == "lsq" and asked.ends == 8
+    assert asked.before == Setting(recipe="ours", pruner="wanda", amount=0.5, schedule="cubic",
+                                   tuned="finetune")
+    assert asked.training == asked and asked.afterwards == Setting()
+    alone = Setting(recipe="ours", tuned="lsq", quantizer="lsq", bits=2)
+    assert alone.before == Setting(recipe="ours") and str(alone) == "lsq, lsq, 2 bits"
 
 
 def test_fields_are_plain_values():

@@ -137,6 +137,13 @@ TUNED = [PRUNED, PRUNED | {"schedule": "cubic"}, PRUNED | {"tuned": "rewind"},
          {"pruner": "taylor", "amount": 0.5, "structure": "2:4", "tuned": "finetune", "epochs": 2},
          {"pruner": "wanda", "amount": 0.5, "structure": "channel", "tuned": "finetune",
           "epochs": 2},
+         {"quantizer": "lsq", "bits": 2, "a_bits": 4, "tuned": "lsq", "epochs": 2},
+         {"quantizer": "gptq", "bits": 3, "tuned": "lsq+distill+kure", "epochs": 2,
+          "teacher": "mlp_simple"},
+         {"quantizer": "lsq", "levels": 3, "budget": "ends 8 bits", "tuned": "lsq", "epochs": 2},
+         {"quantizer": "edge_nearest_normal", "bits": 4, "tuned": "ste", "epochs": 2},
+         PRUNED | {"tuned": "finetune+lsq", "quantizer": "gptq", "bits": 4},
+         PRUNED | {"tuned": "lsq", "quantizer": "lsq", "bits": 4},
          {"tuned": "distill", "teacher": "mlp_complex", "epochs": 2},
          {"tuned": "finetune+distill", "teacher": "mlp_complex", "epochs": 2}]
 
@@ -186,6 +193,38 @@ def test_tuning_starts_from_the_net_at_a_third_of_its_rate():
     assert scratch == whole | {"keep": "last"}
 
 
+def test_nets_that_were_trained_through_a_quantizer_are_quantized():
+    setting = Setting(recipe="ours", quantizer="lsq", levels=3, budget="ends 8 bits", a_bits=4,
+                      tuned="lsq", epochs=2)
+    row, costs = measured(Trial("breast_cancer", "mlp_complex", setting, fold=0))
+    assert row.arithmetic == "simulated" and row.a_bits_mean > 4 and row.left_float == ""
+    net = recipes.tuned("breast_cancer", "mlp_complex", fold=0, setting=setting)
+    layers = [m for m in net.modules() if isinstance(m, nn.Linear)]
+    assert [layer.compressed["weight"].base for layer in layers] == [256, 3, 3, 3, 256]
+    assert [cost.quantity for cost in costs] == ["spent_s"]
+
+
+def test_a_quantizer_counts_in_the_key_of_what_is_trained_through_it():
+    files = set()
+    for change in ({}, {"bits": 3}, {"a_bits": 4}, {"quantizer": "gptq"}, {"budget": "ends 8 bits"},
+                   {"tuned": "lsq+kure"}):
+        setting = Setting(**{"recipe": "ours", "quantizer": "lsq", "bits": 4, "tuned": "lsq",
+                             "epochs": 2} | change)
+        recipes.tuned("breast_cancer", "mlp_simple", fold=0, setting=setting)
+        assert not cache.used[-1]["cached"], change
+        files.add(cache.used[-1]["file"])
+    assert len(files) == 6
+
+
+def test_evenly_spread_weights_have_the_kurtosis_that_is_wanted():
+    even, peaked = nn.Linear(100, 100, bias=False), nn.Linear(100, 100, bias=False)
+    nn.init.uniform_(even.weight)
+    nn.init.normal_(peaked.weight)
+    nothing = losses.kurtosis(lambda model, x, y: torch.zeros(()))
+    assert float(nothing(even, None, None).detach()) < 0.01
+    assert float(nothing(peaked, None, None).detach()) == pytest.approx((3 - 1.8) ** 2, abs=0.4)
+
+
 # trials
 
 def test_a_row_says_what_was_tuned_and_what_came_after():
@@ -208,7 +247,7 @@ def test_a_trials_key_knows_how_its_net_and_its_teacher_are_trained(monkeypatch)
                         {"epochs": 1, "lr": 0.1, "batch_size": 8})
     assert run.key_of(trial) != was and run.key_of(plain) == without
     monkeypatch.undo()
-    monkeypatch.setitem(recipes.tuning.__globals__, "TUNING_RATE", 0.5)
+    monkeypatch.setitem(recipes.tuning.__globals__, "TUNING_RATES", {"finetune": 0.5})
     assert run.key_of(trial) != was and run.key_of(plain) == without
 
 

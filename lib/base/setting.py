@@ -1,25 +1,27 @@
 """Setting: what was asked of a model, as plain values. Its fields are columns of every table."""
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from typing import Any
 
+from lib.base.possible import (
+    BUDGET,
+    ENDS,
+    GROUP,
+    RECIPES,
+    REPAIRS,
+    SIZE,
+    STAGES,
+    WITHIN,
+    problems,
+)
 from lib.base.wording import worded
 
-REPAIRS = ("folded", "equalized", "corrected", "reestimated", "smooth")
-RECIPES = ("", "ours", "edge", "plan")
+__all__ = ["FIELDS", "OF_THE_NET", "RECIPES", "REPAIRS", "Setting", "TEXT_FIELDS"]
+
 OF_THE_NET = ("recipe", "sizes", "epochs", "lr", "batch_size")
 OF_QUANTIZATION = ("quantizer", "bits", "levels", "a_bits", "a_quantizer", "granularity", "repairs",
                    "steps", "budget")
-STAGES = ("finetune", "rewind")         # what is done with a trained net: words of `tuned`
-BESIDE = ("distill",)                   # and what is asked of the training beside it
-ORDERS = ("", "prune quantize", "quantize prune")
-BUDGET = re.compile(r"mean (\d+) bits, (exact|greedy)")
-SIZE = re.compile(r"([a-z_]+)=(\d+(?:,\d+)*)")
-STRUCTURE = re.compile(r"|unstructured|2:4|channel(-[1-9]\d*)?")
-SCHEDULE = re.compile(r"|one-shot|iterative|cubic|every-[1-9]\d*")
-GROUP = re.compile(r"group-([1-9]\d*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +33,13 @@ class Setting:
     Of quantization: quantizer, bits, levels (where they are no power of two: 3 is ternary), a_bits
     and a_quantizer (of activations), granularity (tensor, channel, group-64: what shares a range),
     repairs (words of REPAIRS in their order), steps (of a quantizer that learns), budget ("mean 2
-    bits, exact": layers get their bits under a budget of bytes).
+    bits, exact": layers get their bits under a budget of bytes; "ends 8 bits", beside bits or
+    levels: the first and the last layer get so many).
     Of pruning: pruner, amount (the share of weights asked to go), structure, schedule; order, where
-    a net is pruned and quantized. Of training: tuned (a word of STAGES, of BESIDE, or both joined
-    by +; without a stage the net is trained so from the beginning), teacher (the model that
-    "distill" learns from); where a training is asked for so, epochs, lr and batch_size are its own.
+    a net is pruned and quantized. Of training: tuned (words of STAGES, one training after the
+    other, and of BESIDE, joined by +; without a stage the net is trained so from the beginning),
+    teacher (the model that "distill" learns from); where a training is asked for so, epochs, lr and
+    batch_size are those of its last.
     Of running it: deploy, policy, trace.
     ValueError for a value that cannot be.
     """
@@ -75,75 +79,13 @@ class Setting:
         self._fill("structure", "unstructured", where=self.pruner)
         self._fill("schedule", "one-shot", where=self.pruner)
         self._fill("order", "prune quantize", where=self.pruner and self.quantizer)
-        for problem in self._problems():
+        for problem in problems(self):
             raise ValueError(f"this setting cannot be: {problem}")
 
     def _fill(self, name: str, value: str, where: object) -> None:
         """One setting has one spelling: what a technique takes for granted is written down."""
         if where and not getattr(self, name):
             object.__setattr__(self, name, value)
-
-    def _problems(self) -> list[str]:
-        found = []
-        if self.recipe not in RECIPES:
-            found.append(f"recipe {self.recipe!r}; choose one of: ours, edge, plan")
-        asked = [bool(self.bits), bool(self.levels), bool(self.budget)]
-        if self.quantizer and not any(asked):
-            found.append(f"quantizer {self.quantizer!r} without bits, levels or budget; add one")
-        if any(asked) and not self.quantizer:
-            found.append("bits, levels or a budget without a quantizer; name one")
-        if sum(asked) > 1:
-            found.append("more than one of bits, levels and budget; give one")
-        if self.a_bits and not self.quantizer:
-            found.append("rounded activations without a quantizer of the weights; name one")
-        if "smooth" in self.repairs.split() and not self.quantizer:
-            found.append("smooth without a quantizer; it only prepares rounding")
-        if self.budget and not BUDGET.fullmatch(self.budget):
-            found.append(f"budget {self.budget!r}; write it as in 'mean 2 bits, exact'")
-        words = [word for word in REPAIRS if word in self.repairs.split()]
-        if " ".join(words) != self.repairs:
-            found.append(f"repairs {self.repairs!r}; choose from, in this order: "
-                         f"{' '.join(REPAIRS)}")
-        known = ("", "tensor", "channel")
-        if self.granularity not in known and not GROUP.fullmatch(self.granularity):
-            found.append(f"granularity {self.granularity!r}; choose tensor, channel or group-64")
-        if not all(SIZE.fullmatch(size) for size in self.sizes.split()):
-            found.append(f"sizes {self.sizes!r}; write them as in 'width=8' or 'hidden=18,11'")
-        return [*found, *self._problems_of_pruning(), *self._problems_of_training()]
-
-    def _problems_of_pruning(self) -> list[str]:
-        found = []
-        if self.order not in ORDERS:
-            found.append(f"order {self.order!r}; choose one of: {', '.join(ORDERS[1:])}")
-        if bool(self.order) != bool(self.pruner and self.quantizer):
-            found.append("an order needs a pruner and a quantizer; leave it out")
-        if self.amount is not None and not 0 <= self.amount < 1:
-            found.append(f"amount {self.amount}; choose a share from 0 to below 1")
-        if bool(self.pruner) != (self.amount is not None):
-            found.append("a pruner needs an amount, and an amount a pruner; give both")
-        if not STRUCTURE.fullmatch(self.structure):
-            found.append(f"structure {self.structure!r}; choose unstructured, 2:4, channel, or as "
-                         "in channel-16")
-        if not SCHEDULE.fullmatch(self.schedule):
-            found.append(f"schedule {self.schedule!r}; choose one-shot, iterative, cubic, or as in "
-                         "every-5")
-        if self.structure == "2:4" and self.amount not in (0, 0.5):
-            found.append(f"amount {self.amount}: 2:4 takes half of the weights; say 0.5")
-        if self.narrows and self.schedule != "one-shot":
-            found.append(f"channels that go by schedule {self.schedule!r}; take one-shot")
-        return found
-
-    def _problems_of_training(self) -> list[str]:
-        words = self.tuned.split("+") if self.tuned else []
-        ordered = [word for word in (*STAGES, *BESIDE) if word in words]
-        if words != ordered or sum(word in STAGES for word in words) > 1:
-            return [f"tuned {self.tuned!r}; choose one of {', '.join(STAGES)}, or {BESIDE[0]}, or "
-                    f"join them as in 'finetune+{BESIDE[0]}'"]
-        if self.trains and self.order == "quantize prune":
-            return ["a training after what was quantized first; take order 'prune quantize'"]
-        if bool(self.teacher) != ("distill" in words):
-            return ["'distill' needs a teacher, and a teacher 'distill'; give both"]
-        return []
 
     @property
     def setting(self) -> "Setting":
@@ -177,9 +119,15 @@ class Setting:
         return bool(self.tuned) or self.schedule not in ("", "one-shot")
 
     @property
+    def stages(self) -> tuple[str, ...]:
+        """What is done with a trained net, in order; none where the net is trained so from the
+        beginning."""
+        return tuple(word for word in self.tuned.split("+") if word in STAGES)
+
+    @property
     def stage(self) -> str:
-        """What is done with a trained net; "" where the net is trained so from the beginning."""
-        return next((word for word in self.tuned.split("+") if word in STAGES), "")
+        """The last of these, or ""."""
+        return self.stages[-1] if self.stages else ""
 
     @property
     def narrows(self) -> bool:
@@ -189,11 +137,24 @@ class Setting:
     @property
     def training(self) -> "Setting":
         """What the training that it asks for has to do with: all but what is done afterwards."""
-        return self if not self.trains else self._without(*OF_QUANTIZATION, "order")
+        if not self.trains or self.stage in WITHIN:
+            return self
+        return self._without(*OF_QUANTIZATION, "order")
+
+    @property
+    def before(self) -> "Setting":
+        """What is asked of the net that the last training starts from."""
+        if len(self.stages) < 2:
+            return self.net
+        others = (*OF_QUANTIZATION, "order", "teacher", "epochs", "lr", "batch_size")
+        kept = {name: value for name, value in self.asked.items() if name not in others}
+        return Setting(**kept | {"tuned": self.stages[0]})
 
     @property
     def afterwards(self) -> "Setting":
         """What is left to do with a net when that training is over."""
+        if self.stage in WITHIN:
+            return Setting()
         done = ("tuned", "teacher", "pruner", "amount", "structure", "schedule", "order")
         return self if not self.trains else self._without(*done, *OF_THE_NET)
 
@@ -215,6 +176,12 @@ class Setting:
         """`budget` as (mean bits, exact or greedy)."""
         match = BUDGET.fullmatch(self.budget)
         return (int(match[1]), match[2]) if match else None
+
+    @property
+    def ends(self) -> int | None:
+        """Bits of the first and the last layer, where `budget` says so."""
+        match = ENDS.fullmatch(self.budget)
+        return int(match[1]) if match else None
 
     @property
     def group(self) -> int | None:

@@ -1,36 +1,72 @@
 """What goes on during a training: masks that grow, and what a net is stored as when it is over."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from lib import prune
+from lib import prune, quant
+from lib.base.possible import WITHIN
 from lib.base.setting import Setting
+from lib.compress.steps import levels, quantized, widths
 from lib.layers.inputs import Inputs
 from lib.prune.seen import Losses
-from lib.quant import packing
-
-AfterStep = Callable[[nn.Module, int], None]
+from lib.quant import packing, qat
 
 
-def prepared(model: nn.Module, setting: Setting, epochs: int, steps: int, calibration: Inputs,
-             losses: Losses, generator: torch.Generator | None = None
-             ) -> tuple[nn.Module, AfterStep | None]:
-    """A model to train in place of `model`, which may be changed, and what is to be done after each
-    step: channels are gone at once, weights as the setting's schedule wants it.
+class Prepared(NamedTuple):
+    """A model to train; what `fit` is to do after each step, and by which groups it learns, where
+    that is not as usual."""
 
-    epochs, steps: of the training that follows, and of each epoch; the others as of `apply`.
+    model: nn.Module
+    after_step: Callable[[nn.Module, int], None] | None = None
+    groups: Callable[[nn.Module], list[dict]] | None = None
+
+
+def prepared(model: nn.Module, setting: Setting, how: Mapping, steps: int, calibration: Inputs,
+             losses: Losses, generator: torch.Generator | None = None) -> Prepared:
+    """What to train in place of `model`, which may be changed: channels are gone at once, weights
+    as the setting's schedule wants it; a quantizer stands where it is to be trained through.
+
+    how: arguments of `fit` for the training that follows; steps: of each of its epochs; the others
+    as of `apply`.
     """
     given = {"calibration": calibration, "losses": losses, "generator": generator}
+    if setting.stage in WITHIN:
+        if setting.pruner and len(setting.stages) == 1:
+            model = prune.prune(model, setting.pruner, setting.amount, setting.structure, **given)
+        learnt = partial(qat.groups, lr=how["lr"], weight_decay=how.get("weight_decay", 0.0))
+        return Prepared(_through(model, setting, calibration, generator), groups=learnt)
     if not setting.pruner:
-        return model, None
+        return Prepared(model)
     if setting.narrows:
-        return prune.prune(model, setting.pruner, setting.amount, setting.structure, **given), None
-    pruning = prune.Pruning(setting.pruner, setting.amount, setting.schedule, epochs, steps,
+        return Prepared(prune.prune(model, setting.pruner, setting.amount, setting.structure,
+                                    **given))
+    pruning = prune.Pruning(setting.pruner, setting.amount, setting.schedule, how["epochs"], steps,
                             setting.structure, **given)
     pruning.begin(model)
-    return model, pruning
+    return Prepared(model, pruning)
+
+
+def _through(model: nn.Module, setting: Setting, calibration: Inputs,
+             generator: torch.Generator | None) -> nn.Module:
+    """The model behind its quantizer; "lsq" starts from what the setting's one makes of it."""
+    method = setting.quantizer
+    if setting.stage == "lsq":
+        model = quantized(model, setting, calibration, generator)
+        method = "lsq"
+    return quant.qat_prepare(
+        model, method, bits=widths(model, setting, calibration), a_bits=setting.a_bits,
+        axis=None if setting.granularity == "tensor" else 0, group=setting.group,
+        calibration=calibration, levels=levels(model, setting, calibration),
+        slope="ranges" if method.startswith("edge_") else "clipped")
+
+
+def finished(model: nn.Module, setting: Setting) -> nn.Module:
+    """A prepared model when its training is over: what was trained through has become codes."""
+    return quant.qat_convert(model) if setting.stage in WITHIN else model
 
 
 def packed(model: nn.Module) -> tuple[Mapping, Tensor]:
@@ -46,4 +82,6 @@ def unpacked(whole: nn.Module, header: Mapping, payload: Tensor) -> nn.Module:
 def code_of(setting: Setting) -> list[str]:
     """The modules of lib by which such a training is prepared."""
     methods = [f"lib.prune.{prune.file_of(setting.pruner).stem}"] if setting.pruner else []
+    if setting.quantizer:
+        methods.append(f"lib.quant.{quant.file_of(setting.quantizer).stem}")
     return ["lib.compress.during", *methods]

@@ -12,6 +12,8 @@ from lib.layers.inputs import Inputs, first, gathered
 from lib.layers.recomputed import bare_copy
 from lib.prune.seen import Losses
 from lib.quant import allocate, fold
+from lib.quant.activations import in_order
+from lib.quant.layers import layers
 
 SMOOTHING = 0.5             # SmoothQuant's alpha, as its authors take it (arXiv 2211.10438)
 # Mixed precision: who rounds the one layer whose sensitivity is looked at, to how many values, on
@@ -42,7 +44,7 @@ def apply(model: nn.Module, setting: Setting, calibration: Inputs | None = None,
         small = fold.cross_layer_equalize(small)
     whole = small
     steps = {"prune": lambda net: _pruned(net, setting, calibration, generator, losses),
-             "quantize": lambda net: _quantized(net, setting, calibration, generator, sensitivity)}
+             "quantize": lambda net: quantized(net, setting, calibration, generator, sensitivity)}
     for step in (setting.order or "prune quantize").split():
         small = steps[step](small)
     if "corrected" in repairs:
@@ -65,29 +67,48 @@ def _pruned(model: nn.Module, setting: Setting, calibration: Inputs | None,
                        losses, generator)
 
 
-def _quantized(model: nn.Module, setting: Setting, calibration: Inputs | None,
-               generator: torch.Generator | None,
-               sensitivities: Callable[[], pd.DataFrame] | None) -> nn.Module:
+def quantized(model: nn.Module, setting: Setting, calibration: Inputs | None,
+              generator: torch.Generator | None,
+              sensitivities: Callable[[], pd.DataFrame] | None = None) -> nn.Module:
+    """A copy of `model` with what the setting asks of quantization."""
     if not setting.quantizer:
         return model
     options: dict = {}
     if setting.levels:
-        options["levels"] = setting.levels
+        options["levels"] = levels(model, setting, calibration)
     if setting.steps:
         options["steps"] = setting.steps
     if "smooth" in setting.repairs.split():
         options["smooth"] = SMOOTHING
     if setting.a_bits:
         options |= {"a_bits": setting.a_bits, "a_method": setting.a_quantizer}
-    if setting.budget:
+    if setting.allocation:
         table = sensitivities() if sensitivities else sensitivity(model, calibration)
         options["levels"] = spent(table, *setting.allocation)
-    bits = setting.bits
-    if setting.levels:
-        bits = (setting.levels - 1).bit_length()
-    return quant.ptq(model, setting.quantizer, bits=bits or 8, calibration=calibration,
+    bits = widths(model, setting, calibration)
+    return quant.ptq(model, setting.quantizer, bits=bits, calibration=calibration,
                      axis=None if setting.granularity == "tensor" else 0, group=setting.group,
                      generator=generator, **options)
+
+
+def widths(model: nn.Module, setting: Setting, calibration: Inputs | None) -> int | dict[str, int]:
+    """Bits for all layers, or by layer where the first and the last get others."""
+    bits = (setting.levels - 1).bit_length() if setting.levels else setting.bits or 8
+    if not setting.ends:
+        return bits
+    named = list(layers(model))
+    order = in_order(model, calibration) if calibration is not None else named
+    return dict.fromkeys(named, bits) | dict.fromkeys((order[0], order[-1]), setting.ends)
+
+
+def levels(model: nn.Module, setting: Setting, calibration: Inputs | None
+           ) -> int | dict[str, int]:
+    """How many levels, for all layers or by layer."""
+    if not setting.ends:
+        return setting.levels
+    most = 2**setting.ends
+    return {name: most if bits == setting.ends else setting.levels
+            for name, bits in widths(model, setting, calibration).items()}
 
 
 def sensitivity(model: nn.Module, calibration: Inputs) -> pd.DataFrame:

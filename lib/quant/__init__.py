@@ -9,6 +9,7 @@ in·kh·kw / groups) for a grouped convolution. `ptq` lifts one to a model.
 from lib.layers.layout import Layout
 from lib.layers.stored import Affine, Codebook, Normal, Points, Quantized
 from lib.quant.lift import METHODS, file_of, is_random, ptq, quantize
+from lib.quant.qat import qat_convert, qat_prepare
 
 __all__ = ["Affine", "Codebook", "Layout", "METHODS", "Normal", "Points", "Quantized", "file_of",
-           "is_random", "ptq", "quantize"]
+           "is_random", "ptq", "qat_convert", "qat_prepare", "quantize"]

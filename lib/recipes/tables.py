@@ -78,8 +78,8 @@ RECIPES: dict[tuple[str, str], dict] = {
 FAMILIES = dict.fromkeys(("resnet", "cnn", "vgg"), IMAGES | {"epochs": 20}) | {     # where RECIPES
     "transformer": DEEP}                                                            # has none
 
-# A trained net is trained on as it was trained, but gently: from a third of its rate down to
+# A trained net is trained on as it was trained, but gently: from a share of its rate down to
 # nothing ("rewind" takes its own rate and schedule), for so many epochs.
-TUNING_RATE = 0.3                                               # of the net's own
+TUNING_RATES = {"finetune": 0.3, "ste": 0.3, "lsq": 0.1}        # of the net's own
 TUNING_EPOCHS = {"image": 12, "series": 10, "tabular": 20}
 TUNING_VERSION = 1                  # of tunings of nets whose own training has a version

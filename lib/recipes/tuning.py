@@ -7,10 +7,10 @@ from torch import nn
 from lib import compress, data, models
 from lib.base.setting import Setting
 from lib.data import Task, catalogue
-from lib.recipes.tables import TUNING_EPOCHS, TUNING_RATE, TUNING_VERSION
+from lib.recipes.tables import TUNING_EPOCHS, TUNING_RATES, TUNING_VERSION
 from lib.recipes.training import asked, fitted, fitting, identity, recipe, spent_by, trained
 from lib.study import cache, keys, weights
-from lib.train.losses import distillation
+from lib.train.losses import Loss, distillation, kurtosis, of_task
 from lib.train.losses import on_calibration as losses
 
 
@@ -24,8 +24,8 @@ def tuning(task: str, model: str, setting: Setting) -> dict:
     how = base | {"keep": "last"}           # the best epoch may be one of before weights went
     if setting.stage:
         how["epochs"] = TUNING_EPOCHS[catalogue.kind(task)]
-    if setting.stage == "finetune":
-        how |= {"lr": TUNING_RATE * base["lr"], "schedule": "cosine"}
+    if setting.stage in TUNING_RATES:
+        how |= {"lr": TUNING_RATES[setting.stage] * base["lr"], "schedule": "cosine"}
     if lasting:
         how["version"] = TUNING_VERSION
     replaced = {name: getattr(setting, name) for name in ("epochs", "lr", "batch_size")}
@@ -65,7 +65,10 @@ def _plan(task: Task, model: str, seed: int, setting: Setting) -> tuple[str, dic
             *compress.code_of(setting))
     rests_on = {"version": version} if version else {"code": keys.code(*code)}
     teacher = identity(task, setting.teacher, 0, Setting()) if setting.teacher else None
-    key = {"net": identity(task, model, seed, setting.net), "setting": setting.asked, "fit": how,
+    net = identity(task, model, seed, setting.net)
+    if setting.before.trains:
+        net = _plan(task, model, seed, setting.before)[1]
+    key = {"net": net, "setting": setting.asked, "fit": how,
            "seed": seed, "teacher": teacher, **rests_on}
     words = [f"train {task.name} {model} {setting}", f"seed {seed}",
              "" if task.fold is None else f"fold {task.fold}"]
@@ -77,18 +80,31 @@ def _built(task: Task, model: str, seed: int, setting: Setting, step: str, key: 
     published = weights.published(step, key)
     if published:
         return published
-    net = trained(task, model, seed, setting=setting.net) if setting.stage else _untrained(
-        task, model, seed, setting)
-    loss = None
-    if setting.teacher:
-        loss = distillation(task, trained(task, setting.teacher),
-                            label_smoothing=how.get("label_smoothing", 0.0))
     steps = max(1, len(task.train) // how["batch_size"])
-    net, after_step = compress.prepared(net, setting, how["epochs"], steps, task.calibration,
-                                        losses(task), torch.Generator().manual_seed(seed))
-    record = fitted(net, task, seed, step, key, how, loss=loss, after_step=after_step)
-    header, payload = compress.packed(net)
+    ready = compress.prepared(_start(task, model, seed, setting), setting, how, steps,
+                              task.calibration, losses(task), torch.Generator().manual_seed(seed))
+    record = fitted(ready.model, task, seed, step, key, how, loss=_loss(task, setting, how),
+                    after_step=ready.after_step, groups=ready.groups)
+    header, payload = compress.packed(compress.finished(ready.model, setting))
     return {"payload": payload.numpy()}, record | {"model": header}
+
+
+def _start(task: Task, model: str, seed: int, setting: Setting) -> nn.Module:
+    """What the training starts from: what an earlier one left, the trained net, or a new one."""
+    if not setting.stages:
+        return _untrained(task, model, seed, setting)
+    make = tuned if setting.before.trains else trained
+    return make(task, model, seed, setting=setting.before)
+
+
+def _loss(task: Task, setting: Setting, how: dict) -> Loss | None:
+    """The loss that a teacher, or the weights' distribution, has a part in; None for the usual."""
+    loss, smoothing = None, how.get("label_smoothing", 0.0)
+    if setting.teacher:
+        loss = distillation(task, trained(task, setting.teacher), label_smoothing=smoothing)
+    if "kure" in setting.tuned.split("+"):
+        loss = kurtosis(loss or of_task(task, smoothing))
+    return loss
 
 
 def _untrained(task: Task, model: str, seed: int, setting: Setting) -> nn.Module:

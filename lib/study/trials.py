@@ -123,7 +123,7 @@ def code_of(trial: Trial) -> list[str]:
     from lib import compress, models, prune, quant
     found = [f"lib.models.{models.file_of(trial.model).stem}"]
     quantizers = [trial.setting.quantizer] if trial.setting.quantizer else []
-    if trial.setting.budget:
+    if trial.setting.allocation:
         quantizers.append(compress.SENSITIVITY_BY)
     found += [f"lib.quant.{quant.file_of(name).stem}" for name in quantizers]
     if trial.setting.pruner:

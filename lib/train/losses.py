@@ -50,6 +50,22 @@ def distillation(task, teacher: nn.Module, temperature: float = 4.0, alpha: floa
     return loss
 
 
+def kurtosis(loss: Loss, weight: float = 1.0, wanted: float = 1.8) -> Loss:
+    """`loss`, and `weight` times the mean over weight tensors of (kurtosis − 1.8)²: spread evenly,
+    as 1.8 means, weights are rounded with the least loss (KURE: Chmiel et al. 2020, 2002.07686)."""
+    def regularised(model: nn.Module, x: Tensor | tuple[Tensor, ...], y: Tensor) -> Tensor:
+        weights = [p for p in model.parameters() if p.dim() > 1 and p[0].numel() > 1]
+        far = [(_kurtosis(w) - wanted).square() for w in weights]       # no learned steps: (n, 1)
+        return loss(model, x, y) + weight * torch.stack(far).mean()
+
+    return regularised
+
+
+def _kurtosis(w: Tensor) -> Tensor:
+    centred = w - w.mean()
+    return (centred / centred.std().clamp(min=1e-12)).pow(4).mean()
+
+
 def on_calibration(task, batch_size: int = 64) -> Callable[[nn.Module], Iterator[Tensor]]:
     """A model's loss on each batch of the task's calibration examples, with their labels."""
     own = of_task(task)
