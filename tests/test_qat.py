@@ -159,10 +159,14 @@ def test_the_clipped_slope_stops_beyond_the_levels_and_the_published_one_is_a_ra
 
 def test_steps_learn_but_do_not_decay():
     ready = quant.qat_prepare(net(), "lsq", bits=4, a_bits=4, calibration=x())
-    weights, steps = qat.groups(ready, lr=0.1, weight_decay=0.01)
-    assert len(steps["params"]) == 6 and steps["weight_decay"] == 0 and weights["lr"] == 0.1
+    weights, *steps = qat.groups(ready, 0.1, 0.01, "sgd")
+    assert len(steps) == 6 and weights["lr"] == 0.1 and weights["weight_decay"] == 0.01
+    assert all((step["lr"], step["weight_decay"]) == (0.1, 0.0) for step in steps)
     every = sum(p.numel() for p in ready.parameters())
-    assert sum(p.numel() for g in (weights, steps) for p in g["params"]) == every
+    assert sum(p.numel() for group in (weights, *steps) for p in group["params"]) == every
+    _, *steps = qat.groups(ready, 0.1, 0.01, "adamw")       # Adam moves by the rate itself
+    for step in steps:
+        assert step["lr"] == pytest.approx(0.1 * float(step["params"][0].detach().abs().mean()))
 
 
 def test_nothing_of_the_given_model_is_changed():

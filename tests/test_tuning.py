@@ -144,6 +144,7 @@ TUNED = [PRUNED, PRUNED | {"schedule": "cubic"}, PRUNED | {"tuned": "rewind"},
          {"quantizer": "edge_nearest_normal", "bits": 4, "tuned": "ste", "epochs": 2},
          PRUNED | {"tuned": "finetune+lsq", "quantizer": "gptq", "bits": 4},
          PRUNED | {"tuned": "lsq", "quantizer": "lsq", "bits": 4},
+         {"quantizer": "lsq", "bits": 2, "tuned": "nested", "epochs": 2},
          {"tuned": "distill", "teacher": "mlp_complex", "epochs": 2},
          {"tuned": "finetune+distill", "teacher": "mlp_complex", "epochs": 2}]
 
@@ -201,7 +202,19 @@ def test_nets_that_were_trained_through_a_quantizer_are_quantized():
     net = recipes.tuned("breast_cancer", "mlp_complex", fold=0, setting=setting)
     layers = [m for m in net.modules() if isinstance(m, nn.Linear)]
     assert [layer.compressed["weight"].base for layer in layers] == [256, 3, 3, 3, 256]
-    assert [cost.quantity for cost in costs] == ["spent_s"]
+    assert [cost.quantity for cost in costs] == ["spent_s", "spent_macs"]
+
+
+def test_one_training_serves_all_nested_widths():
+    sizes = []
+    for bits in (8, 4, 2):
+        setting = Setting(recipe="ours", quantizer="lsq", bits=bits, tuned="nested", epochs=2)
+        row, _ = measured(Trial("breast_cancer", "mlp_complex", setting, fold=0))
+        assert row.bits == bits and row.setting == setting
+        sizes.append(row.size_bytes)
+    made = [step["file"] for step in cache.used
+            if "mlp_complex nested" in step["step"] and not step["cached"]]
+    assert len(made) == 1 and sizes == sorted(sizes, reverse=True)
 
 
 def test_a_quantizer_counts_in_the_key_of_what_is_trained_through_it():
@@ -234,7 +247,9 @@ def test_a_row_says_what_was_tuned_and_what_came_after():
     assert row.setting == setting and row.bits_per_weight < 4
     tuned, costs = measured(Trial("breast_cancer", "mlp_simple",
                                   Setting(recipe="ours", **PRUNED), fold=0))
-    assert [cost.quantity for cost in costs] == ["spent_s"]
+    assert [(cost.quantity, cost.kind) for cost in costs] == [
+        ("spent_s", "measured"), ("spent_macs", "modelled")]
+    assert costs[1].value == 3 * tuned.macs * 2 * 256           # two epochs of two batches of 128
     assert tuned.arithmetic == "float" and tuned.sparsity == pytest.approx(0.7, abs=0.01)
 
 

@@ -5,7 +5,8 @@ import re
 REPAIRS = ("folded", "equalized", "corrected", "reestimated", "smooth")
 RECIPES = ("", "ours", "edge", "plan")
 FLOAT_STAGES = ("finetune", "rewind")   # what is done with a trained net: words of `tuned`
-WITHIN = ("ste", "lsq")                 # trainings through a quantizer
+NESTED, NESTED_WIDTHS = "nested", (8, 4, 2)     # one training for several widths
+WITHIN = ("ste", "lsq", NESTED)         # trainings through a quantizer
 STAGES = (*FLOAT_STAGES, *WITHIN)
 BESIDE = ("distill", "kure")            # and what is asked of the training beside it
 ORDERS = ("", "prune quantize", "quantize prune")
@@ -84,6 +85,10 @@ def _of_training(asked) -> list[str]:
                 f"{', '.join(BESIDE)}, or join them in this order, as in 'finetune+lsq+distill'"]
     if asked.stage in WITHIN and not asked.quantizer:
         return [f"tuned {asked.tuned!r} without a quantizer to train through; name one"]
+    if asked.stage == NESTED and (asked.quantizer != "lsq" or asked.bits not in NESTED_WIDTHS
+                                  or asked.a_bits or asked.budget):
+        return ["tuned 'nested' is one training for all widths of weights, each a row of quantizer "
+                "'lsq' at 8, 4 or 2 bits; ask for that"]
     if asked.stages in ((word,) for word in WITHIN) and asked.schedule not in ("", "one-shot"):
         return [f"schedule {asked.schedule!r} while a quantizer is trained through; prune before "
                 f"that, as in 'finetune+{asked.stage}'"]

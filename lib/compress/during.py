@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from lib import prune, quant
-from lib.base.possible import WITHIN
+from lib.base.possible import NESTED, NESTED_WIDTHS, WITHIN
 from lib.base.setting import Setting
 from lib.compress.steps import levels, quantized, widths
 from lib.layers.inputs import Inputs
 from lib.prune.seen import Losses
-from lib.quant import packing, qat
+from lib.quant import nested, packing, qat
 
 
 class Prepared(NamedTuple):
@@ -37,7 +37,10 @@ def prepared(model: nn.Module, setting: Setting, how: Mapping, steps: int, calib
     if setting.stage in WITHIN:
         if setting.pruner and len(setting.stages) == 1:
             model = prune.prune(model, setting.pruner, setting.amount, setting.structure, **given)
-        learnt = partial(qat.groups, lr=how["lr"], weight_decay=how.get("weight_decay", 0.0))
+        learnt = partial(qat.groups, lr=how["lr"], weight_decay=how.get("weight_decay", 0.0),
+                         optimizer=how.get("optimizer", "adam"))
+        if setting.stage == NESTED:
+            return Prepared(nested.nest(model, NESTED_WIDTHS), groups=learnt)
         return Prepared(_through(model, setting, calibration, generator), groups=learnt)
     if not setting.pruner:
         return Prepared(model)
@@ -65,18 +68,36 @@ def _through(model: nn.Module, setting: Setting, calibration: Inputs,
 
 
 def finished(model: nn.Module, setting: Setting) -> nn.Module:
-    """A prepared model when its training is over: what was trained through has become codes."""
-    return quant.qat_convert(model) if setting.stage in WITHIN else model
+    """A prepared model when its training is over: what was trained through has become codes; a
+    nested one is as it was trained, for `at_width` to choose from."""
+    if setting.stage in WITHIN and setting.stage != NESTED:
+        return quant.qat_convert(model)
+    return model
 
 
-def packed(model: nn.Module) -> tuple[Mapping, Tensor]:
-    """A model as it is stored, masked or quantized or narrowed: a JSON-able header, and bytes."""
-    return packing.described(model)
+def packed(model: nn.Module, setting: Setting) -> tuple[dict, dict[str, Tensor]]:
+    """A finished model as it is stored, masked or quantized or narrowed: a JSON-able header, and
+    tensors; of a nested one all that it has learned."""
+    if setting.stage == NESTED:
+        return {}, dict(model.state_dict())
+    header, payload = packing.described(model)
+    return header, {"payload": payload}
 
 
-def unpacked(whole: nn.Module, header: Mapping, payload: Tensor) -> nn.Module:
-    """What was `packed`, from a model that is built as that one was."""
-    return packing.restored(whole, header, payload)
+def unpacked(whole: nn.Module, setting: Setting, header: dict, arrays: Mapping[str, Tensor]
+             ) -> nn.Module:
+    """What was `packed`, from a model that is built as that one was; of a nested one what it is at
+    the setting's bits."""
+    if setting.stage != NESTED:
+        return packing.restored(whole, header, arrays["payload"])
+    ready = nested.nest(whole, NESTED_WIDTHS)
+    ready.load_state_dict(arrays)
+    return nested.at_width(ready, setting.bits)
+
+
+def nested_loss(loss: Callable, classes: bool) -> Callable:
+    """`loss` at the widest width, and how far the others answer from it (`quant.nested`)."""
+    return nested.nested_loss(loss, NESTED_WIDTHS, classes)
 
 
 def code_of(setting: Setting) -> list[str]:

@@ -23,6 +23,7 @@ from lib.quant.layers import bare_copy, bits_by_layer, layers, store
 from lib.quant.learned import LearnedActivation, LearnedRounding, StraightThrough
 from lib.quant.lift import METHODS
 from lib.quant.lsq import lsq
+from lib.quant.nested import NestedRounding
 
 ROUNDINGS = (LearnedRounding, StraightThrough)
 
@@ -121,13 +122,26 @@ def _start_of(model: nn.Module, name: str) -> Activation | None:
     return found if found is not None and found.bits and found.scale is not None else None
 
 
-def groups(model: nn.Module, lr: float, weight_decay: float) -> list[dict]:
-    """Parameters for `fit(groups=…)`: steps learn at the weights' rate and do not decay."""
-    steps = [m.scale for m in model.modules() if isinstance(m, LearnedRounding | LearnedActivation)]
+def groups(model: nn.Module, lr: float, weight_decay: float, optimizer: str) -> list[dict]:
+    """Parameters for `fit(groups=…)`: steps do not decay, and learn relatively to their size.
+
+    Under SGD that is what LSQ's factor on their gradient is for. Adam moves whatever it is given by
+    the rate itself, so that each tensor of steps gets the rate times their mean.
+    """
+    steps = [p for m in model.modules() for p in _steps(m)]
     ours = {id(step) for step in steps}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in ours]
     found = [{"params": rest, "lr": lr, "weight_decay": weight_decay}]
-    return found + ([{"params": steps, "lr": lr, "weight_decay": 0.0}] if steps else [])
+    for step in steps:
+        own = lr * float(step.detach().abs().mean()) if optimizer.startswith("adam") else lr
+        found.append({"params": [step], "lr": own, "weight_decay": 0.0})
+    return found
+
+
+def _steps(module: nn.Module) -> list[nn.Parameter]:
+    if isinstance(module, LearnedRounding | LearnedActivation):
+        return [module.scale]
+    return list(module.steps.values()) if isinstance(module, NestedRounding) else []
 
 
 @torch.no_grad()

@@ -80,6 +80,6 @@ FAMILIES = dict.fromkeys(("resnet", "cnn", "vgg"), IMAGES | {"epochs": 20}) | { 
 
 # A trained net is trained on as it was trained, but gently: from a share of its rate down to
 # nothing ("rewind" takes its own rate and schedule), for so many epochs.
-TUNING_RATES = {"finetune": 0.3, "ste": 0.3, "lsq": 0.1}        # of the net's own
+TUNING_RATES = {"finetune": 0.3, "ste": 0.3, "lsq": 0.1, "nested": 0.1}        # of the net's own
 TUNING_EPOCHS = {"image": 12, "series": 10, "tabular": 20}
 TUNING_VERSION = 1                  # of tunings of nets whose own training has a version

@@ -160,14 +160,17 @@ def _built(task: Task, model: str, seed: int, step: str, key: dict, sizes: dict,
 def fitted(net: nn.Module, task: Task, seed: int, step: str, key: dict, how: dict, **more) -> dict:
     """Train `net` in place, by `train.fit(…, **how, **more)`, for a step of the cache; a training
     whose key has a version goes on where it was killed, tells its epochs, and takes a GPU if there
-    is one. Returns its record: history, device, autocast, threads, processor."""
+    is one. Returns its record: history, examples that it saw, device, autocast, threads and
+    processor."""
     slug, lasting = re.sub(r"\W+", "-", step), "version" in key
     checkpoint = paths.CACHE / f"{slug[:80]}-{cache.digest(key)[:12]}.pt" if lasting else None
     device = "cuda" if lasting and torch.cuda.is_available() else "cpu"
     history = train.fit(net, task, seed=seed, device=device, checkpoint=checkpoint,
                         report=print if lasting else None, **how, **more)
     net.cpu()
-    return {"history": history.to_dict("list"), "device": device,
+    size = min(how["batch_size"], len(task.train))
+    seen = how["epochs"] * max(1, len(task.train) // how["batch_size"]) * size
+    return {"history": history.to_dict("list"), "examples": seen, "device": device,
             "autocast": history.attrs["autocast"], "threads": torch.get_num_threads(),
             "processor": machine.processor()}
 

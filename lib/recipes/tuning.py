@@ -1,10 +1,12 @@
 """Trained nets that are trained on: while weights go, behind a quantizer, with a teacher."""
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
 from lib import compress, data, models
+from lib.base.possible import NESTED
 from lib.base.setting import Setting
 from lib.data import Task, catalogue
 from lib.recipes.tables import TUNING_EPOCHS, TUNING_RATES, TUNING_VERSION
@@ -36,24 +38,25 @@ def tuned(task: str | Task, model: str, seed: int = 0, fold: int | None = None,
           setting: Setting | None = None) -> nn.Module:
     """The model that `setting.tuned`, or a schedule of pruning, makes of a net: from the cache, the
     committed weights, or by training. It carries what `recipes.trained` gives its models, of this
-    last training alone.
+    last training alone, and `.examples_seen`: how many it took, each as often as it was seen.
 
     setting: a pruner with its amount, structure and schedule, whose masks the training keeps; a
     teacher; epochs, lr and batch_size of this training. What quantizes afterwards is not done here
     (`setting.afterwards`). ValueError: a setting that asks for no such training.
     """
     task = task if isinstance(task, Task) else data.load(task, fold=fold)
-    setting = (setting or Setting()).training
+    asked, setting = setting or Setting(), (setting or Setting()).training
     if not setting.trains:
         raise ValueError(f"{setting} asks for no training of its own; take recipes.trained")
     step, key, how = _plan(task, model, seed, setting)
     entry = cache.cached(step, key, lambda: _built(task, model, seed, setting, step, key, how),
                          quiet=True)
-    net = compress.unpacked(_untrained(task, model, seed, setting), entry.record["model"],
-                            torch.from_numpy(entry.arrays["payload"]))
+    arrays = {name: torch.from_numpy(np.array(value)) for name, value in entry.arrays.items()}
+    net = compress.unpacked(_untrained(task, model, seed, setting), asked, entry.record["model"],
+                            arrays)
     net.history = pd.DataFrame(entry.record["history"])
     net.trained_s = float(net.history["seconds"].sum())
-    net.trained_by = spent_by(entry.record)
+    net.trained_by, net.examples_seen = spent_by(entry.record), entry.record["examples"]
     return net.eval()
 
 
@@ -85,8 +88,8 @@ def _built(task: Task, model: str, seed: int, setting: Setting, step: str, key: 
                               task.calibration, losses(task), torch.Generator().manual_seed(seed))
     record = fitted(ready.model, task, seed, step, key, how, loss=_loss(task, setting, how),
                     after_step=ready.after_step, groups=ready.groups)
-    header, payload = compress.packed(compress.finished(ready.model, setting))
-    return {"payload": payload.numpy()}, record | {"model": header}
+    header, arrays = compress.packed(compress.finished(ready.model, setting), setting)
+    return {name: value.numpy() for name, value in arrays.items()}, record | {"model": header}
 
 
 def _start(task: Task, model: str, seed: int, setting: Setting) -> nn.Module:
@@ -104,6 +107,8 @@ def _loss(task: Task, setting: Setting, how: dict) -> Loss | None:
         loss = distillation(task, trained(task, setting.teacher), label_smoothing=smoothing)
     if "kure" in setting.tuned.split("+"):
         loss = kurtosis(loss or of_task(task, smoothing))
+    if setting.stage == NESTED:
+        loss = compress.nested_loss(loss or of_task(task, smoothing), bool(task.classes))
     return loss
 
 

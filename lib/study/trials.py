@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib.base import machine, names
 from lib.base.pairs import parsed
+from lib.base.possible import NESTED, NESTED_WIDTHS
 from lib.base.said import count
 from lib.base.setting import Setting
 
@@ -155,9 +156,20 @@ def _recipe(task: str, model: str, name: str = "") -> dict[str, Any]:
 def measured(trial: Trial) -> "Measured":
     """The trial's net, trained, with what the setting asks of it, scored and counted."""
     from lib import measure
+    from lib.tables import Cost
     task, model, spent = made(trial)
-    return measure.measure(model, task, setting=trial.setting, seed=trial.seed, draw=trial.draw,
-                           split=trial.split, examples=trial.examples, spent=spent)
+    row, costs = measure.measure(model, task, setting=trial.setting, seed=trial.seed,
+                                 draw=trial.draw, split=trial.split, examples=trial.examples,
+                                 spent=spent)
+    seen = getattr(model, "examples_seen", None)
+    if seen and row.macs:
+        # There and back is three times there; nested widths are each a pass of their own.
+        passes = 3 * (len(NESTED_WIDTHS) if trial.setting.stage == NESTED else 1)
+        source = f"{passes} forward passes of this net for each example of its last training"
+        teacher = ", its teacher's not counted" if trial.setting.teacher else ""
+        costs.append(Cost(row.id, "spent_macs", "modelled", f"{source}{teacher}",
+                          float(passes * row.macs * seen)))
+    return measure.Measured(row, costs)
 
 
 def made(trial: Trial) -> "tuple[Task, nn.Module, tuple[float, str] | None]":
