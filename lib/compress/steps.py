@@ -102,9 +102,9 @@ def widths(model: nn.Module, setting: Setting, calibration: Inputs | None) -> in
 
 
 def levels(model: nn.Module, setting: Setting, calibration: Inputs | None
-           ) -> int | dict[str, int]:
-    """How many levels, for all layers or by layer."""
-    if not setting.ends:
+           ) -> int | dict[str, int] | None:
+    """How many levels, for all layers or by layer; None where bits are asked for."""
+    if not setting.ends or not setting.levels:
         return setting.levels
     most = 2**setting.ends
     return {name: most if bits == setting.ends else setting.levels

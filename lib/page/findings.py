@@ -124,6 +124,34 @@ def smallest(table: pd.DataFrame, by: str) -> list[str]:
     return told
 
 
+def gains(table: pd.DataFrame, what: str) -> list[str]:
+    """A sentence a line: whether `what` ("training through it") pays, by the paired interval.
+
+    table: as `tables.gains` gives it.
+    """
+    told = []
+    for line in table.itertuples():
+        text = METRICS[line.metric].text
+        change = (f"{line.task} {line.net} at {line.width} bits: {text(line.before)} before, "
+                  f"{text(line.score)} after, {text(line.gain)} [{text(line.low)}, "
+                  f"{text(line.high)}] over {line.over}")
+        verdict = f"{what} wins" if line.low > 0 else f"{what} loses" if line.high < 0 else (
+            "the interval carries no difference")
+        told.append(f"{change}; {verdict}")
+    return told
+
+
+def won(points: pd.DataFrame) -> str:
+    """At how many widths the net that was trained through loses less in the mean than the rounded.
+
+    points: task, net, width, how, loss.
+    """
+    wide = points.pivot_table("loss", ["task", "net", "width"], "how").dropna()
+    less = (wide["trained through"] < wide["rounded"]).sum()
+    return (f"Trained through the quantizer {less} of {len(wide)} nets and widths lose less in the "
+            "mean than rounded alone")
+
+
 def uneven(history: pd.DataFrame) -> str:
     """How many trainings had epochs that took twice as long as others, and the worst of them."""
     found = uneven_trainings(history)

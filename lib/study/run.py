@@ -1,5 +1,6 @@
 """One run of one notebook: its provenance, its independent trials, its rows."""
 
+import dataclasses
 import platform
 import subprocess
 import time
@@ -32,7 +33,7 @@ from lib.study.trials import (
 )
 from lib.tables import Cost, Row
 
-__all__ = ["Trial", "add_costs", "each", "grid", "nets_of", "of_kind", "on_tasks",
+__all__ = ["Trial", "add_costs", "costs", "each", "grid", "nets_of", "of_kind", "on_tasks",
            "on_validation", "parsed", "save",
            "scores", "start", "timed", "with_classes"]
 
@@ -129,6 +130,12 @@ def timed(trials: list[Trial], windows: int, batch: int = 1) -> pd.DataFrame:
         add_costs([Cost(line.id, "latency_s", "measured", source, line.latency_s,
                         line.latency_low, line.latency_high)])
     return table
+
+
+def costs() -> pd.DataFrame:
+    """The costs of this run's rows so far: id, quantity, kind, source, value, low, high."""
+    return pd.DataFrame([dataclasses.asdict(cost) for cost in _costs.values()],
+                        columns=[field.name for field in dataclasses.fields(Cost)])
 
 
 def add_costs(costs: list[Cost]) -> None:

@@ -25,12 +25,12 @@ def ahead(nets: pd.DataFrame, rivals: pd.DataFrame, scores: dict[str, np.ndarray
             continue
         means = others.groupby("model").score.mean()
         rival = others[others.model == means.idxmax()]
-        lead = _lead(net, rival, scores)
+        found = lead(net, rival, scores)
         floor = others[others.model == NO_BETTER]
-        nothing = len(floor) > 0 and _lead(net, floor, scores)[1] <= 0
+        nothing = len(floor) > 0 and lead(net, floor, scores)[1] <= 0
         metric = METRICS[net.metric.iloc[0]]
         line = {"task": task, "model": model, "rival": means.idxmax(), "score": net.score.mean(),
-                "rival_score": means.max(), **dict(zip(("lead", "low", "high", "over"), lead,
+                "rival_score": means.max(), **dict(zip(("lead", "low", "high", "over"), found,
                                                        strict=True))}
         lines.append(line | {"sentence": _sentence(line, metric, nothing)})
     return pd.DataFrame(lines, columns=["task", "model", "rival", "score", "rival_score", "lead",
@@ -52,7 +52,7 @@ def climb(steps: pd.DataFrame, rows: pd.DataFrame, scores: dict[str, np.ndarray]
         before = None
         for line in part.index:
             if before is not None:
-                gains.loc[line] = _lead(found[line], found[before], scores)
+                gains.loc[line] = lead(found[line], found[before], scores)
             if not part.rung[line].startswith(CONTROL):
                 before = line
     return steps.join(gains)
@@ -74,9 +74,10 @@ def _alike(rows: pd.DataFrame, asked: pd.Series) -> pd.Series:
     return same
 
 
-def _lead(net: pd.DataFrame, rival: pd.DataFrame, scores: dict[str, np.ndarray]
+def lead(net: pd.DataFrame, rival: pd.DataFrame, scores: dict[str, np.ndarray]
           ) -> tuple[float, float, float, str]:
-    """Mean difference, its 95 % interval, and what that is over: folds, seeds, or test examples."""
+    """By how much a net's rows score above a rival's: mean difference, its 95 % interval, and what
+    that is over: folds, seeds, or test examples."""
     over = repeats(net) if len(net) > 1 else None
     if over and rival[over].nunique() > 1:
         mine, theirs = net.groupby(over).score.mean(), rival.groupby(over).score.mean()

@@ -1,0 +1,71 @@
+"""What a training won over what was there before, and after how many answers it has paid back."""
+
+import numpy as np
+import pandas as pd
+
+from lib.base.setting import FIELDS, OF_THE_NET
+from lib.tables.ahead import lead
+from lib.tables.rows import setting_of
+
+FLOAT_BITS = 32
+OF_TRAINING = ("tuned", "teacher", "epochs", "lr", "batch_size")
+GAINS = ("task", "net", "width", "technique", "before", "score", "gain", "low", "high", "over", "n",
+         "metric")
+PAID = ("task", "model", "technique", "seconds", "training, 10⁹ MACs", "bit operations, 10⁶",
+        "answers until paid back")
+
+
+def width(rows: pd.DataFrame) -> pd.Series:
+    """Bits of weights / of what enters their layers, in words: "4/8", "3 levels/32"."""
+    of_weights = [f"{levels:.0f} levels" if levels > 0 else f"{bits if bits > 0 else 32:.0f}"
+                  for levels, bits in zip(rows.levels, rows.bits, strict=True)]
+    of_inputs = [f"{bits if bits > 0 else FLOAT_BITS:.0f}" for bits in rows.a_bits]
+    return pd.Series(of_weights, rows.index) + "/" + pd.Series(of_inputs, rows.index)
+
+
+def gains(rows: pd.DataFrame, scores: dict[str, np.ndarray], before: str, after: str
+          ) -> pd.DataFrame:
+    """What rows with tuned == `after` score above those with tuned == `before` that are alike in
+    all else but their training, pair by pair.
+
+    scores: id -> scores per example. Columns: GAINS; before, score: the two scores; gain: the mean
+    difference in the metric's unit with its 95 % interval, over folds, seeds or examples.
+    """
+    tested = rows[rows.split == "test"]
+    alike = ["task", "model", *(name for name in FIELDS if name not in OF_TRAINING)]
+    lines = []
+    for _, part in tested.groupby(alike, dropna=False, sort=False):
+        old, new = part[part.tuned == before], part[part.tuned == after]
+        if old.empty or new.empty or new.epochs.nunique(dropna=False) > 1:
+            continue
+        gain, low, high, over = lead(new, old, scores)
+        first = new.iloc[0]
+        lines.append({"task": first.task, "net": first.model, "width": width(new).iloc[0],
+                      "technique": str(setting_of(first).technique), "before": old.score.mean(),
+                      "score": new.score.mean(), "gain": gain, "low": low, "high": high,
+                      "over": over, "n": first.n, "metric": first.metric})
+    return pd.DataFrame(lines, columns=GAINS)
+
+
+def paid_back(rows: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """What each training of low widths spent, and after how many answers it has paid back, in bit
+    operations (Baskin et al. 2018, arXiv 1804.10969): MACs × bits of weights × bits of inputs.
+
+    costs: id, quantity, value: spent_s and spent_macs count. A training computes in floats; an
+    answer spares what the float net's bit operations are above its own. Columns: PAID.
+    """
+    spent = costs.pivot_table(index="id", columns="quantity", values="value", aggfunc="first")
+    trained = rows[(rows.tuned != "") & (rows.quantizer != "") & rows["id"].isin(spent.index)]
+    lines = []
+    asked = [name for name in FIELDS if name not in OF_THE_NET or name == "sizes"]
+    for _, part in trained.groupby(["task", "model", *asked], dropna=False, sort=False):
+        first, used = part.iloc[0], spent.loc[part["id"]]
+        bits = np.log2(first.levels) if first.levels > 0 else first.bits
+        inputs = first.a_bits if first.a_bits > 0 else FLOAT_BITS
+        answer = first.macs * np.ceil(bits) * inputs
+        spared = first.macs * FLOAT_BITS**2 - answer
+        work = used.get("spent_macs", pd.Series(dtype=float)).mean()
+        lines.append(dict(zip(PAID, (
+            first.task, first.model, str(setting_of(first).technique), used.spent_s.mean(),
+            work / 1e9, answer / 1e6, work * FLOAT_BITS**2 / spared), strict=True)))
+    return pd.DataFrame(lines, columns=PAID)

@@ -1,0 +1,84 @@
+"""What a training won, pair by pair, and when it has paid back."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import tables
+from lib.page import figures, findings
+from lib.tables import Cost, Row
+
+RIGHT = {"": 900, "lsq": 950, "nested": 945, "ste": 901}
+
+
+def row(tuned: str, right: int | None = None, **more) -> Row:
+    right = RIGHT[tuned] if right is None else right
+    values = (np.arange(1000) < right).astype(np.uint8)
+    return Row(**({"task": "digits", "model": "resnet8", "recipe": "ours", "seed": 0, "n": 1000,
+                   "quantizer": "lsq", "bits": 2, "a_bits": 4, "tuned": tuned, "macs": 1000,
+                   "metric": "accuracy", "score": right / 10, "scores": values} | more))
+
+
+def table(*rows: Row) -> tuple[pd.DataFrame, dict]:
+    return tables.frame(list(rows)), {one.id: one.scores for one in rows}
+
+
+def test_a_gain_is_counted_pair_by_pair_between_rows_that_differ_in_their_training_alone():
+    rows, scores = table(row(""), row("lsq"), row("lsq", 980, bits=4), row("ste"),
+                         row("lsq", 990, a_bits=8))
+    line, = tables.gains(rows, scores, "", "lsq").itertuples()
+    assert (line.width, line.before, line.score, line.over) == ("2/4", 90.0, 95.0, "examples")
+    assert line.gain == pytest.approx(5) and 3.5 < line.low < line.high < 6.5
+    told, = findings.gains(tables.gains(rows, scores, "", "lsq"), "training through it")
+    assert told == ("digits resnet8 at 2/4 bits: 90.00 before, 95.00 after, "
+                    f"{line.gain:.2f} [{line.low:.2f}, {line.high:.2f}] over examples; "
+                    "training through it wins")
+
+
+def test_what_the_interval_does_not_carry_is_no_gain():
+    rows, scores = table(row(""), row("ste"), row("lsq", a_bits=None),
+                         row("nested", 930, a_bits=None))
+    told, = findings.gains(tables.gains(rows, scores, "", "ste"), "training through it")
+    assert told.endswith("the interval carries no difference")
+    told, = findings.gains(tables.gains(rows, scores, "lsq", "nested"), "nesting")
+    assert told.endswith("nesting loses")
+    assert tables.gains(rows, scores, "finetune", "lsq").empty
+
+
+def test_gains_over_folds_are_paired_fold_by_fold():
+    rows, scores = table(*(row(tuned, right + 10 * fold, fold=fold)
+                           for tuned, right in (("", 800), ("lsq", 850)) for fold in range(3)))
+    line, = tables.gains(rows, scores, "", "lsq").itertuples()
+    assert (line.over, line.gain) == ("folds", pytest.approx(5)) and line.low == pytest.approx(5)
+
+
+def test_widths_are_said_in_words():
+    rows, _ = table(row("lsq"), row("lsq", bits=None, levels=3), row("lsq", a_bits=None),
+                    row("", quantizer="", bits=None, a_bits=None))
+    assert list(tables.width(rows)) == ["2/4", "3 levels/4", "2/32", "32/32"]
+
+
+def test_a_training_has_paid_back_when_its_work_is_spared():
+    """3e6 MACs in floats are 3e6·1024 bit operations; an answer spares 1000·(1024 − 2·4)."""
+    trained = row("lsq")
+    rows, _ = table(row(""), trained)
+    costs = pd.DataFrame([vars(Cost(trained.id, "spent_s", "measured", "clock", 7.0)),
+                          vars(Cost(trained.id, "spent_macs", "modelled", "counted", 3e6))])
+    line = tables.paid_back(rows, costs).iloc[0]
+    assert line.seconds == 7 and line["training, 10⁹ MACs"] == pytest.approx(3e-3)
+    assert line["bit operations, 10⁶"] == pytest.approx(1000 * 8 / 1e6)
+    assert line["answers until paid back"] == pytest.approx(3e6 * 1024 / (1000 * 1016))
+
+
+def test_the_figure_has_a_hollow_mark_for_rounded_and_a_dot_for_trained_through():
+    points = pd.DataFrame([
+        {"task": "digits", "net": "resnet8", "width": width, "how": how, "loss": loss,
+         "low": loss - 0.5, "high": loss + 0.5}
+        for width, how, loss in (("4/4", "rounded", 0.5), ("4/4", "trained through", 0.1),
+                                 ("2/2", "rounded", 30.0), ("2/2", "trained through", 3.0))])
+    axis, = figures.qat.won(points).axes
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["4/4", "2/2"]
+    hollow = [line for line in axis.lines if line.get_markerfacecolor() == "none"
+              and line.get_marker() == "o"]
+    assert list(hollow[0].get_ydata()) == [0.5, 30.0]
+    assert findings.won(points).startswith("Trained through the quantizer 2 of 2 nets and widths")
