@@ -52,6 +52,19 @@ def test_gains_over_folds_are_paired_fold_by_fold():
     assert (line.over, line.gain) == ("folds", pytest.approx(5)) and line.low == pytest.approx(5)
 
 
+def test_a_teacher_that_helps_is_told_from_one_that_does_not():
+    student = {"quantizer": "", "bits": None, "a_bits": None, "sizes": "width=2"}
+    rows, scores = table(row("", **student),
+                         row("distill", 950, teacher="resnet56", **student))
+    won = tables.gains(rows, scores, "", "distill").assign(student="new")
+    told, = findings.gains(won, "the teacher")
+    assert told.startswith("digits resnet8 width=2: 90.00 before, 95.00 after")
+    assert findings.helps(won).startswith("With a teacher 1 of 1 students gain")
+    axis, = figures.distill.gains(won).axes
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["digits resnet8 width=2, new"]
+    assert list(tables.techniques(rows)) == ["width=2", "width=2, distill, taught by resnet56"]
+
+
 def test_widths_are_said_in_words():
     rows, _ = table(row("lsq"), row("lsq", bits=None, levels=3), row("lsq", a_bits=None),
                     row("", quantizer="", bits=None, a_bits=None))

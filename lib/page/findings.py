@@ -132,13 +132,23 @@ def gains(table: pd.DataFrame, what: str) -> list[str]:
     told = []
     for line in table.itertuples():
         text = METRICS[line.metric].text
-        change = (f"{line.task} {line.net} at {line.width} bits: {text(line.before)} before, "
-                  f"{text(line.score)} after, {text(line.gain)} [{text(line.low)}, "
-                  f"{text(line.high)}] over {line.over}")
+        net = f"{line.net} {line.sizes}".strip()
+        at = f" at {line.width} bits" if line.width != "32/32" else ""
+        change = (f"{line.task} {net}{at}: {text(line.before)} before, {text(line.score)} after, "
+                  f"{text(line.gain)} [{text(line.low)}, {text(line.high)}] over {line.over}")
         verdict = f"{what} wins" if line.low > 0 else f"{what} loses" if line.high < 0 else (
             "the interval carries no difference")
         told.append(f"{change}; {verdict}")
     return told
+
+
+def helps(table: pd.DataFrame) -> str:
+    """How many students a teacher helps, by the paired interval.
+
+    table: as `tables.gains` gives it.
+    """
+    return (f"With a teacher {(table.low > 0).sum()} of {len(table)} students gain by the paired "
+            f"interval, {(table.high < 0).sum()} lose; of the others no difference can be told")
 
 
 def won(points: pd.DataFrame) -> str:

@@ -9,8 +9,8 @@ from lib.tables.rows import setting_of
 
 FLOAT_BITS = 32
 OF_TRAINING = ("tuned", "teacher", "epochs", "lr", "batch_size")
-GAINS = ("task", "net", "width", "technique", "before", "score", "gain", "low", "high", "over", "n",
-         "metric")
+GAINS = ("task", "net", "sizes", "width", "technique", "before", "score", "gain", "low", "high",
+         "over", "n", "metric")
 PAID = ("task", "model", "technique", "seconds", "training, 10⁹ MACs", "bit operations, 10⁶",
         "answers until paid back")
 
@@ -21,6 +21,11 @@ def width(rows: pd.DataFrame) -> pd.Series:
                   for levels, bits in zip(rows.levels, rows.bits, strict=True)]
     of_inputs = [f"{bits if bits > 0 else FLOAT_BITS:.0f}" for bits in rows.a_bits]
     return pd.Series(of_weights, rows.index) + "/" + pd.Series(of_inputs, rows.index)
+
+
+def techniques(rows: pd.DataFrame) -> pd.Series:
+    """What was done to each row's net, in words: "lsq, gptq, 2 bits"."""
+    return pd.Series([str(setting_of(row)) for row in rows.itertuples()], rows.index, dtype=str)
 
 
 def gains(rows: pd.DataFrame, scores: dict[str, np.ndarray], before: str, after: str
@@ -40,10 +45,11 @@ def gains(rows: pd.DataFrame, scores: dict[str, np.ndarray], before: str, after:
             continue
         gain, low, high, over = lead(new, old, scores)
         first = new.iloc[0]
-        lines.append({"task": first.task, "net": first.model, "width": width(new).iloc[0],
-                      "technique": str(setting_of(first).technique), "before": old.score.mean(),
-                      "score": new.score.mean(), "gain": gain, "low": low, "high": high,
-                      "over": over, "n": first.n, "metric": first.metric})
+        lines.append({
+            "task": first.task, "net": first.model, "sizes": first.sizes,
+            "width": width(new).iloc[0], "technique": str(setting_of(first).technique),
+            "before": old.score.mean(), "score": new.score.mean(), "gain": gain, "low": low,
+            "high": high, "over": over, "n": first.n, "metric": first.metric})
     return pd.DataFrame(lines, columns=GAINS)
 
 
