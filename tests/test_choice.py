@@ -71,8 +71,8 @@ def test_what_luck_chose_is_read_on_the_folds_that_did_not_choose_it():
     assert task == "telescope" and told.endswith(
         "it loses 0.98 [-1.74, 3.70] points over folds, and 1.06 [-1.61, 3.73] where each fold is "
         "left out of the choice and read")
-    assert findings.front(chosen).endswith("a rounded one for 1 of 1 nets, a dense one for 0, and "
-                                           "the net itself for 0")
+    assert findings.front(chosen).endswith("a compressed one for 1 of 1 nets, a dense one for 0, "
+                                           "and the net itself for 0")
 
 
 def test_the_interval_of_the_other_folds_is_what_chooses_by_the_interval():

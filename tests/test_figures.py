@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from lib import tables
 from lib.page import figures, style
@@ -129,6 +130,45 @@ def test_a_ladder_has_a_panel_a_net_its_rungs_from_top_to_bottom_and_hollow_cont
 def test_a_gain_that_its_interval_does_not_carry_is_not_written():
     axis, = figures.ptq.ladder(steps({"a": 50.0, "b": 50.5}), pd.Series({"net": 60.0})).axes
     assert not [text for text in texts(axis) if text.startswith("+")]
+
+
+def shares(**losses: list[float]) -> pd.DataFrame:
+    """Losses in points at 50, 70 and 90 %, by ranking."""
+    return pd.DataFrame([{"task": "cifar10", "net": "resnet20", "pruner": name, "amount": amount,
+                          "loss": loss, "low": loss - 0.1, "high": loss + 0.1}
+                         for name, line in losses.items()
+                         for amount, loss in zip((0.5, 0.7, 0.9), line, strict=True)])
+
+
+def test_rankings_that_lose_least_are_named_and_the_control_is_dashed():
+    axis, = figures.prune.by_amount(shares(
+        magnitude_l1=[0.1, 0.4, 2.0], wanda=[0.2, 0.6, 3.0], taylor=[0.3, 0.7, 4.0],
+        magnitude_l1_layer=[1.0, 3.0, 20.0], random=[30.0, 60.0, 80.0]), "pruner").axes
+    assert texts(axis) == ["magnitude_l1", "wanda", "taylor", "random"]
+    dashed = [line for line in axis.lines if line.get_linestyle() == "--"]
+    assert list(dashed[0].get_ydata()) == [30, 60, 80]
+    best = next(line for line in axis.lines if line.get_color() == style.SERIES[0])
+    assert list(best.get_xdata()) == [50, 70, 90] and list(best.get_ydata()) == [0.1, 0.4, 2.0]
+    assert axis.get_xlabel() == "% of the weights asked to go"
+
+
+def test_a_mask_is_drawn_with_what_stays_and_what_goes():
+    w = torch.linspace(-1, 1, 1000)
+    axis, = figures.prune.operator(w, w.abs() > 0.8).axes
+    assert texts(axis) == ["20% stay", "80% go"]
+
+
+def test_a_staircase_stands_on_the_gradient_that_it_lets_through():
+    x = torch.linspace(-1, 1, 11)
+    axis, = figures.qat.operator(x, (x * 2).round() / 2, (x.abs() < 0.8).float()).axes
+    assert texts(axis) == ["rounded", "gradient let through"]
+
+
+def test_a_teachers_answer_has_a_panel_a_temperature():
+    axes = figures.distill.operator({"T = 1": [0.9, 0.1], "T = 4": [0.6, 0.4]}, ("cat", "dog")).axes
+    assert [axis.get_title(loc="left") for axis in axes] == ["T = 1", "T = 4"]
+    assert [bar.get_height() for bar in axes[1].patches] == [0.6, 0.4]
+    assert ticks(axes[0].get_xticklabels()) == ["cat", "dog"]
 
 
 def test_sensitivity_is_deepest_where_the_answers_move_most():

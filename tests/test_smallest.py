@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from lib import tables
+from lib.base import Setting
 from lib.page import findings
 
 
@@ -40,3 +41,23 @@ def test_a_kind_that_loses_too_much_on_validation_offers_nothing():
                     "10,000 examples on test; nothing within a point by “dense”")
     told, = findings.smallest(found.loc[["dense"]].reset_index(), "kind")
     assert told == "cifar10 resnet20: nothing within a point by “dense”"
+
+
+@pytest.mark.parametrize("asked, kind", [
+    ({}, ""), ({"tuned": "finetune"}, ""),
+    ({"technique": "dense"}, "a smaller net"),
+    ({"pruner": "wanda", "amount": 0.5}, "pruned"),
+    ({"pruner": "wanda", "amount": 0.5, "tuned": "finetune"}, "pruned, trained on"),
+    ({"pruner": "wanda", "amount": 0.5, "structure": "channel-16", "tuned": "rewind"},
+     "channels gone, trained on"),
+    ({"pruner": "wanda", "amount": 0.5, "structure": "2:4", "quantizer": "gptq", "bits": 4},
+     "pruned, rounded"),
+    ({"quantizer": "gptq", "bits": 4}, "rounded"),
+    ({"quantizer": "gptq", "bits": 4, "tuned": "lsq"}, "trained through rounding"),
+    ({"pruner": "wanda", "amount": 0.5, "tuned": "finetune+lsq", "quantizer": "lsq", "bits": 4},
+     "pruned, trained on, trained through rounding"),
+    ({"tuned": "distill", "teacher": "resnet56"}, "taught")])
+def test_kinds_are_words(asked, kind):
+    technique = {"technique": asked.pop("technique", "as asked")}
+    line = pd.DataFrame([vars(Setting(**asked)) | technique])
+    assert tables.by_kind(line).kind[0] == kind

@@ -40,14 +40,15 @@ def losses(points: pd.DataFrame) -> str:
 
 
 def front(chosen: pd.DataFrame) -> str:
-    """For how many nets the smallest that keeps its score is a dense net, rounded, or untouched.
+    """For how many nets the smallest that keeps its score is a compressed one, a dense one, or the
+    net itself.
 
     chosen: `tables.chosen(points, folds)`.
     """
     kept = chosen[chosen.by == "mean"]
     dense = (kept.technique == DENSE).sum()
     same = (kept.technique == UNTOUCHED).sum()
-    return (f"The smallest net within a point of the one trained, by its mean loss, is a rounded "
+    return (f"The smallest net within a point of the best, by its mean loss, is a compressed "
             f"one for {len(kept) - dense - same} of {len(kept)} nets, a dense one for {dense}, and "
             f"the net itself for {same}")
 

@@ -21,12 +21,14 @@ from lib.tables.store import (
     save_table,
 )
 from lib.tables.subjects import by_subject, leads
+from lib.tables.together import CHAPTERS, together
 from lib.tables.trained import gains, paid_back, techniques, width
 from lib.tables.upgrade import upgrade
 
 __all__ = ["advice", "ahead", "answers", "bits_asked", "by_fold", "by_kind", "by_subject",
-           "chosen", "climb", "COLUMNS", "confusion", "Cost", "frame", "gains", "identify",
-           "in_points", "KEY", "leads", "load", "load_costs", "load_scores", "load_table",
-           "losses", "matrix", "METRICS", "offered", "ordered", "paid_back", "prediction",
-           "provenance", "Row", "save", "save_table", "setting_of", "smallest", "summary",
-           "t_interval", "techniques", "uneven", "untouched", "upgrade", "width"]
+           "CHAPTERS", "chosen", "climb", "COLUMNS", "confusion", "Cost", "frame", "gains",
+           "identify", "in_points", "KEY", "leads", "load", "load_costs", "load_scores",
+           "load_table", "losses", "matrix", "METRICS", "offered", "ordered", "paid_back",
+           "prediction", "provenance", "Row", "save", "save_table", "setting_of", "smallest",
+           "summary", "t_interval", "techniques", "together", "uneven", "untouched", "upgrade",
+           "width"]

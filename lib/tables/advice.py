@@ -3,7 +3,8 @@
 import pandas as pd
 
 from lib.tables.choice import NOTHING, OTHER_FOLDS, OTHER_NETS, SAME_TEST, fewest_bits, settings
-from lib.tables.losses import DENSE, POINT, UNTOUCHED, plain
+from lib.tables.losses import POINT, plain
+from lib.tables.smallest import SMALLER, by_kind
 
 
 def advice(points: pd.DataFrame, folds: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
@@ -61,16 +62,13 @@ def _read_again(points: pd.DataFrame, folds: pd.DataFrame) -> str:
 
 def _among_all(chosen: pd.DataFrame, rule: str) -> str:
     """What is offered of each net by one rule, and what that loses where it was not chosen."""
-    dense, same = (chosen[chosen.technique == name] for name in (DENSE, UNTOUCHED))
-    rounded = len(chosen) - len(dense) - len(same)
     by = "mean loss" if rule == "mean" else "95 % interval's upper end"
-    told = [f"Of all that was tried, the smallest net within a point by its {by} is a rounded one "
-            f"on {rounded} of {len(chosen)} nets"]
-    if len(dense):
-        told.append(f"a smaller net trained from scratch on {len(dense)} ({_names(dense)})")
-    if len(same):
-        told.append(f"the net itself on {len(same)} ({_names(same)})")
-    return f"{', '.join(told)}; {_read(chosen)}."
+    kinds = by_kind(chosen).kind.replace({"": "the net itself",
+                                          SMALLER: "a smaller net trained from scratch"})
+    told = [f"{kind} on {count} ({_names(chosen[kinds == kind])})"
+            for kind, count in kinds.value_counts().items()]
+    return (f"Of all that was tried, the smallest net within a point by its {by} is, of "
+            f"{len(chosen)} nets: {', '.join(told)}; {_read(chosen)}.")
 
 
 def _read(chosen: pd.DataFrame) -> str:

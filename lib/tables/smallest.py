@@ -2,8 +2,10 @@
 
 import pandas as pd
 
+from lib.base.possible import WITHIN
 from lib.tables.losses import DENSE, POINT
 
+SMALLER = "a smaller net"
 NET = ["task", "net"]
 READ = ("technique", "amount", "sparsity", "KiB", "base_KiB", "macs", "loss", "low", "high", "over",
         "runs", "n")
@@ -41,12 +43,15 @@ def by_kind(losses: pd.DataFrame) -> pd.DataFrame:
 
 def _kind(line) -> str:
     if line.technique == DENSE:
-        return "a smaller net"
+        return SMALLER
     words = []
     if line.pruner:
         words.append("channels gone" if line.structure not in ("unstructured", "2:4") else "pruned")
-        if line.tuned:
-            words.append("trained on")
+    if line.tuned and line.pruner:
+        words.append("trained on")
     if line.quantizer:
-        words.append("rounded")
-    return ", ".join(words)
+        words.append("trained through rounding" if set(WITHIN) & set(
+                line.tuned.split("+")) else "rounded")
+    elif line.tuned and not line.pruner:
+        words.append("taught" if line.teacher else "")
+    return ", ".join(word for word in words if word)
