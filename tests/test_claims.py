@@ -139,7 +139,7 @@ def test_few_seeds_show_a_pattern_that_is_never_counted_as_reproduced():
     assert judged(made, cell(80)).verdict.startswith("pattern, does not hold")
     assert judged(rows({"": 86}), cell(66)).verdict.startswith("not testable here")
     counts = claims.by_verdict(claims.judge(tables.frame(made), cell(66)))
-    line = counts[(counts["Edge on"] == "patterns") & (counts.nets == claims.RETRAINED)].iloc[0]
+    line = counts[(counts["about"] == "patterns") & (counts.nets == claims.RETRAINED)].iloc[0]
     assert line["pattern, holds"] == line["all"] == 1
     assert not {"reproduced", "generalizes"} & set(counts)
 
@@ -248,10 +248,10 @@ def test_claims_are_counted_once_on_each_kind_of_weights():
     made += drawn({("edge_nearest_normal", 4): 70, ("edge_sorted_nearest_normal", 4): 85})
     published = pd.concat([cell(85), cell(70, "edge_nearest_normal")])
     counts = claims.by_verdict(claims.judge(tables.frame(made), published))
-    own = counts[(counts["Edge on"] == "telescope@edge") & (counts.nets == claims.OWN)].iloc[0]
+    own = counts[(counts["about"] == "telescope@edge") & (counts.nets == claims.OWN)].iloc[0]
     assert own["reproduced"] == own["reproduced, cause found"] == 1 and own["all"] == 2
     assert own["others inside, %"] == 0
-    assert set(counts.groupby("Edge on").size()) == {1, 2}      # no conclusion on own weights
+    assert set(counts.groupby("about").size()) == {1, 2}      # no conclusion on own weights
     assert counts["all"].sum() == 2 * 2 + 5
 
 
@@ -276,3 +276,69 @@ def test_the_published_cells_are_whole():
     assert len(empty) == len(published) + 5
     assert empty.verdict.str.startswith("not testable").all()
     assert empty.own_verdict.str.startswith("not testable").all()
+
+
+# pruned and trained nets, and what Green printed
+
+def pruned(score: float, amount: float = 0.5, **changes) -> Row:
+    return Row(**(NET | OWN | {"pruner": "edge", "amount": amount} | changes), seed=0, score=score)
+
+
+def pruned_cell(score: float, amount: float = 0.5, **changes) -> pd.DataFrame:
+    return cell(score).drop(columns=["bits", "quantizer", "points"]).assign(
+        amount=amount, **changes)
+
+
+@pytest.mark.parametrize("score, wanted", [(82.755, "reproduced"), (82.74, "not reproduced")])
+def test_a_pruned_cell_comes_back_to_the_digit_on_edges_own_net(score, wanted):
+    made = [*drawn({"": 86.0}), pruned(82.755), pruned(60.0, 0.7),
+            pruned(82.755, quantizer="affine", bits=4)]         # rounded too: another thing
+    found = claims.judge_pruning(tables.frame(made), pd.concat(
+        [pruned_cell(score), pruned_cell(60.0, 0.7)], ignore_index=True)).iloc[0]
+    assert (found.own_verdict, found.own_rows, found.kind) == (wanted, 1, "pruned cell")
+    assert found.claim == "telescope@edge/mlp_simple, pruned by 50 %: accuracy"
+    assert found.verdict.startswith("not testable here")
+
+
+def test_pruned_nets_that_were_trained_anew_are_judged_over_their_seeds():
+    made = [*rows({"": 86.0}), *[pruned(80.0 + 0.01 * seed, model="mlp_simple", recipe="edge")
+                                 for seed in range(1)]]
+    made += [Row(**NET, pruner="edge", amount=0.5, seed=seed, score=80.0 + 0.01 * seed)
+             for seed in range(1, 5)]
+    table = tables.frame([row for row in made if row.model == "mlp_simple"])
+    for score, wanted in ((80.03, "generalizes"), (85.0, "does not generalize")):
+        found = claims.judge_pruning(table, pruned_cell(score)).iloc[0]
+        assert found.verdict == wanted and found.rows == 5
+
+
+def test_a_number_read_off_a_figure_is_judged_as_well_as_it_can_be_read():
+    through = rows({("edge_nearest_uniform", 2): 83.0}, tuned="ste")
+    made = tables.frame([*rows({"": 86.0}), *through, *rows({("edge_nearest_uniform", 2): 70.0})])
+    read = cell(83.2, bits=2).assign(reading=0.3)
+    found = claims.judge_trained(made, read).iloc[0]
+    assert (found.verdict, found.kind, found.rows) == ("generalizes", "trained cell", 5)
+    assert found.claim.endswith("at 2 bits: accuracy, trained through")
+    found = claims.judge_trained(made, read.assign(score=84.0)).iloc[0]
+    assert found.verdict == "does not generalize"
+    assert judged(list(rows({"": 86.0})) + list(through), cell(83.0, bits=2)).rows == 0
+
+
+def test_what_green_printed_waits_for_its_data():
+    cells = tables.load_table("green_compressed", paths.PUBLISHED)
+    found = claims.judge_green(tables.frame(rows({"": 86.0})), cells)
+    assert len(found) == 8 and set(found.verdict) == {claims.cell_by_cell.UNTESTED}
+    assert "nothing is pruned" in found.cause[2] and set(found.study) == {"Green"}
+    row = Row(task="unimib_adl@green", model="transformer_t1", recipe="ours", seed=0, score=71.0,
+              score_low=69.0, score_high=73.0, metric="accuracy", pruner="magnitude_l1", amount=0.3)
+    found = claims.judge_green(tables.frame([row]), cells).set_index("claim")
+    assert found.verdict["transformer_t1 pruned by L1: accuracy"] == "generalizes"
+    counts = claims.by_verdict(pd.concat([claims.judge(tables.frame([row]), cell(80.0)), found]))
+    assert "conclusions of Green" in set(counts["about"])
+
+
+def test_pruned_and_trained_cells_are_counted_apart():
+    made = tables.frame([*drawn({"": 86.0}), pruned(82.755)])
+    both = pd.concat([claims.judge(made, cell(80.0)),
+                      claims.judge_pruning(made, pruned_cell(82.755))], ignore_index=True)
+    counts = claims.by_verdict(both).set_index(["about", "nets"])
+    assert counts.loc[("telescope@edge, pruned", claims.OWN), "reproduced"] == 1

@@ -121,7 +121,8 @@ def _interval(values: np.ndarray, cell) -> tuple[float, float]:
         low, high = prediction(ends) if len(ends) > 1 else (ends[0], ends[0])
         return float(np.exp(low) / NEAR), float(np.exp(high) * NEAR)
     low, high = prediction(values) if len(values) > 1 else (values[0], values[0])
-    return float(low) - DIGIT, min(float(high) + DIGIT, METRICS[cell.metric].best + DIGIT)
+    error = getattr(cell, "reading", DIGIT)             # of a number that was read off a figure
+    return float(low) - error, min(float(high) + error, METRICS[cell.metric].best + error)
 
 
 def _reach(low: float, high: float, cell) -> float:

@@ -19,6 +19,7 @@ COLUMNS = ("study", "kind", "task", "claim", "published",
 NUMBERS = ("published", "own_ours", "own_low", "own_high", "own_others", "ours", "low", "high",
            "others")
 OWN, RETRAINED = "own weights", "trained anew"
+CELLS = ("cell", "pruned cell", "trained cell")         # kinds of claims that are single numbers
 
 
 def judge(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
@@ -60,6 +61,49 @@ def judge_pruning(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     return _table(told)
 
 
+def judge_trained(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """The same of nets that were trained through Edge's quantizers.
+
+    cells: data/published/edge_qat.csv, which Edge shows in a figure: `reading` is how well it can
+    be read.
+    """
+    one_range = rows.granularity.isin(["", "tensor"]) & rows.a_bits.isna() & (rows.pruner == "")
+    through = (rows.tuned == "ste") | ((rows.tuned == "") & (rows.quantizer == ""))
+    own, retrained = _both(rows[(rows.split == "test") & one_range & through])
+    cells = cells.reset_index(drop=True).assign(points=float("nan"))
+    told = []
+    for cell in cells.itertuples():
+        line = cell_by_cell.line(cell, own, retrained, cells)
+        kind = {"cell": "trained cell"}.get(line["kind"], line["kind"])
+        told.append({"task": cell.task, **line, "kind": kind,
+                     "claim": f"{line['claim']}, trained through"})
+    return _table(told)
+
+
+def judge_green(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """What Green printed of pruned and quantized transformers, beside ours on its split, where the
+    data that it used are at hand.
+
+    cells: data/published/green_compressed.csv; its column `code` says what Green's code does.
+    """
+    tested = rows[(rows.split == "test") & rows.score.notna()]
+    told = []
+    for cell in cells.itertuples():
+        same = tested[(tested.task == cell.task) & (tested.model == cell.model)
+                      & (tested.pruner == cell.pruner) & (tested.quantizer == cell.quantizer)]
+        line = {"kind": "conclusion", "task": cell.task, "published": cell.score,
+                "claim": f"{cell.model} {cell.technique}: {cell.metric}", "cause": cell.code,
+                "rows": len(same), "own_rows": 0, "own_verdict": cell_by_cell.UNTESTED,
+                "verdict": cell_by_cell.UNTESTED}
+        if len(same):
+            low, high = same.score_low.min(), same.score_high.max()
+            holds = low <= cell.score <= high
+            line |= {"ours": same.score.mean(), "low": low, "high": high,
+                     "verdict": "generalizes" if holds else "does not generalize"}
+        told.append(line)
+    return _table(told, "Green")
+
+
 def _both(tested: pd.DataFrame) -> tuple[cell_by_cell.Weights, cell_by_cell.Weights]:
     """Rows on Edge's own weights, and on nets trained anew by its recipe."""
     tested = tested.assign(mse=tested.score2.where(tested.metric2 == "rmse")**2)
@@ -74,8 +118,8 @@ def _both(tested: pd.DataFrame) -> tuple[cell_by_cell.Weights, cell_by_cell.Weig
     return own, retrained
 
 
-def _table(told: list[dict]) -> pd.DataFrame:
-    table = pd.DataFrame(told).assign(study="Edge").reindex(columns=COLUMNS)
+def _table(told: list[dict], study: str = "Edge") -> pd.DataFrame:
+    table = pd.DataFrame(told).assign(study=study).reindex(columns=COLUMNS)
     return table.astype(dict.fromkeys(NUMBERS, float))
 
 
@@ -88,15 +132,17 @@ def by_verdict(judged: pd.DataFrame) -> pd.DataFrame:
     what no row tests, for Edge kept none of its nets for images."""
     about = judged.task.where(judged.kind == "cell", judged.kind + "s")
     about = about.where(judged.kind != "pruned cell", judged.task + ", pruned")
+    about = about.where(judged.kind != "trained cell", judged.task + ", trained through")
+    about = about.where(judged.study == "Edge", "conclusions of " + judged.study)
     own = judged.own_verdict.map(word)
     caused = (own == "reproduced") & (judged.cause != "")
-    here = pd.DataFrame({"Edge on": about, "nets": OWN, "others": judged.own_others,
+    here = pd.DataFrame({"about": about, "nets": OWN, "others": judged.own_others,
                          "verdict": own.where(~caused, "reproduced, cause found")})
     here = here[judged.own_rows.groupby(about).transform("sum") > 0]
-    anew = pd.DataFrame({"Edge on": about, "nets": RETRAINED, "others": judged.others,
+    anew = pd.DataFrame({"about": about, "nets": RETRAINED, "others": judged.others,
                          "verdict": judged.verdict.map(word)})
     both = pd.concat([here, anew])
-    by = [both["Edge on"], both.nets]
+    by = [both["about"], both.nets]
     counts = pd.crosstab(by, both.verdict)
     counts["all"] = counts.sum(axis=1)
     counts["others inside, %"] = 100 * both.others.groupby(by).mean()
@@ -113,6 +159,6 @@ def word(verdict: str) -> str:
 
 def _as_edge_rounded(rows: pd.DataFrame) -> pd.Series:
     """Rows of nets as trained, and of nets of which only the weights are rounded, with one range a
-    tensor as Edge has it: nothing pruned, repaired or done to activations."""
+    tensor as Edge has it: nothing pruned, repaired, trained further or done to activations."""
     return (rows.granularity.isin(["", "tensor"]) & (rows.pruner == "") & (rows.repairs == "")
-            & rows.a_bits.isna())
+            & rows.a_bits.isna() & (rows.tuned == ""))
