@@ -21,6 +21,8 @@ extra: list = []
 methods: list = []
 edge_methods: list = []
 pruners: list = []
+structures: list = ["2:4", "channel-16"]
+schedules: list = ["cubic", "every-2"]
 classical: list = ["knn"]
 controls: list = []
 learned_levels: list = [4]
@@ -87,6 +89,8 @@ def study(toy, text):
     ("controls: [digits/resnet/width=8]", ["'controls'", "'resnet'", "resnet8"]),
     ("methods: [affine, gtpq]", ["'methods'", "'gtpq'", "affine, hqq, gptq"]),
     ("edge_methods: [magnitude_l1]", ["'edge_methods'", "'magnitude_l1'", "affine, hqq, gptq"]),
+    ("structures: [channels]", ["'structures'", "'channels'", "channel-16"]),
+    ("schedules: [daily]", ["'schedules'", "'daily'", "every-5"]),
     ("pruners: [gptq]", ["'pruners'", "'gptq'", "magnitude_l1"]),
     ("classical: [mlp_simple]", ["'classical'", "'mlp_simple'", "majority, knn, svm, hgb"]),
     ("engine: dask", ["'engine'", "'dask'", "here, fork", "tcp://"]),

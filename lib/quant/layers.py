@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from lib.layers import recomputed
 from lib.layers.inputs import Inputs, first, run
@@ -127,6 +128,14 @@ def store(layer: nn.Module, q: Quantized, key: str = "weight") -> None:
     """Let the layer compute with what `q` decodes to, and remember `q`."""
     getattr(layer, key).data.copy_(q.dequantize())
     layer.compressed = getattr(layer, "compressed", {}) | {key: q}
+
+
+def settle(layer: nn.Module, q: Quantized) -> None:
+    """Let a layer whose weight passes parametrizations have `q` in place of them and of it."""
+    layer.__class__ = parametrize.type_before_parametrizations(layer)
+    del layer.parametrizations
+    layer.register_parameter("weight", nn.Parameter(q.dequantize()))
+    store(layer, q)
 
 
 def refuse_quantized(layer: nn.Module, name: str, doing: str) -> None:

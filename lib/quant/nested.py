@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 from lib.layers.layout import Layout, layout
 from lib.layers.stored import Affine
 from lib.quant.grid import choose_qparams
-from lib.quant.layers import bare_copy, layers, store
+from lib.quant.layers import bare_copy, layers, settle
 from lib.quant.learned import share_of_step
 
 WIDTHS = (8, 4, 2)
@@ -184,10 +184,7 @@ def at_width(model: nn.Module, bits: int) -> nn.Module:
         rounding = layer.parametrizations["weight"][-1]
         if isinstance(rounding, NestedRounding):
             q = rounding.quantized(layer.parametrizations["weight"].original.detach())
-            layer.__class__ = parametrize.type_before_parametrizations(layer)
-            del layer.parametrizations
-            layer.register_parameter("weight", nn.Parameter(q.dequantize()))
-            store(layer, q)
+            settle(layer, q)
     for name, module in list(done.named_modules()):
         if isinstance(module, SwitchedNorm):
             owner, _, key = name.rpartition(".")

@@ -19,7 +19,7 @@ from lib.layers.inputs import gathered, run
 from lib.layers.stored import Affine, Quantized
 from lib.quant import zeros
 from lib.quant.activations import Activation, attach, in_order, layer_bits
-from lib.quant.layers import bare_copy, bits_by_layer, layers, store
+from lib.quant.layers import bare_copy, bits_by_layer, layers, settle
 from lib.quant.learned import LearnedActivation, LearnedRounding, StraightThrough
 from lib.quant.lift import METHODS
 from lib.quant.lsq import lsq
@@ -155,23 +155,18 @@ def qat_convert(model: nn.Module) -> nn.Module:
         rounding = layer.parametrizations["weight"][-1]
         if not isinstance(rounding, ROUNDINGS):
             continue
-        q = _settle(layer, rounding)
-        store(layer, q)
+        settle(layer, _learned(layer, rounding))
+        del layer.qat
     for layer in list(done.modules()):
         if isinstance(getattr(layer, "activation", None), LearnedActivation):
             layer.activation = layer.activation.settled()
     return done
 
 
-def _settle(layer: nn.Module, rounding: nn.Module) -> Quantized:
-    """Take the rounding from a layer; what its weight then is, quantized."""
+def _learned(layer: nn.Module, rounding: nn.Module) -> Quantized:
+    """A layer's weight as its rounding leaves it."""
     method, bits = layer.qat
     beneath = layer.parametrizations["weight"].original
     for part in list(layer.parametrizations["weight"])[:-1]:        # a mask, if it has one
         beneath = part(beneath)
-    q = rounding.quantized(beneath.detach(), method, bits)
-    layer.__class__ = parametrize.type_before_parametrizations(layer)
-    del layer.parametrizations
-    layer.register_parameter("weight", nn.Parameter(q.dequantize()))
-    del layer.qat
-    return q
+    return rounding.quantized(beneath.detach(), method, bits)
