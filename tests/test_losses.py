@@ -70,6 +70,15 @@ def test_a_longer_training_counts_only_where_it_is_better_and_dense_and_whole():
     assert "tuned='finetune'" not in str(table.technique) and len(table.attrs["left_out"]) == 1
 
 
+def test_a_smaller_net_that_was_taught_is_a_candidate_and_a_smaller_pruned_one_is_not():
+    small = {"sizes": "hidden=8", "size_bytes": 2000}
+    taught = swept(0.3, **small, tuned="distill", teacher="mlp_complex")
+    table = losses(*base(), *swept(0.5, **small), *taught,
+                   *swept(0.1, **small, pruner="magnitude_l1", amount=0.5))
+    assert list(table.technique) == ["as trained", "dense", "distill, taught by mlp_complex"]
+    assert list(tables.by_kind(table).kind) == ["", "a smaller net", "taught"]
+
+
 def test_losses_on_the_validation_part_stand_apart():
     val = [row(BASE[fold] + 1, fold, split="val") for fold in FOLDS]
     val += [row(BASE[fold] - 2, fold, split="val", **PRUNED) for fold in FOLDS]

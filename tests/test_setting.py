@@ -66,6 +66,8 @@ def test_one_thing_has_one_spelling():
       "schedule": "cubic"}, "prune before that, as in 'finetune\\+lsq'"),
     ({"tuned": "nested", "quantizer": "lsq", "bits": 3}, "at 8, 4 or 2 bits"),
     ({"tuned": "nested", "quantizer": "gptq", "bits": 4}, "a row of quantizer 'lsq'"),
+    ({"tuned": "nested", "quantizer": "lsq", "bits": 4, "pruner": "wanda", "amount": 0.5},
+     "of a whole net's weights"),
     ({"budget": "ends 8 bits"}, "without a quantizer"),
     ({"quantizer": "affine", "budget": "ends 8 bits"}, "without bits, levels or budget"),
     ({"tuned": "distill"}, "needs a teacher"),

@@ -35,6 +35,15 @@ def test_a_gain_is_counted_pair_by_pair_between_rows_that_differ_in_their_traini
                     "training through it wins")
 
 
+def test_trainings_are_compared_if_they_take_as_long():
+    rows, scores = table(row("finetune", 900, quantizer="", bits=None, a_bits=None, epochs=2),
+                         row("finetune", 990, quantizer="", bits=None, a_bits=None, epochs=9),
+                         row("finetune+distill", 950, quantizer="", bits=None, a_bits=None,
+                             epochs=2, teacher="resnet56"))
+    line, = tables.gains(rows, scores, "finetune", "finetune+distill").itertuples()
+    assert (line.before, line.score) == (90.0, 95.0)
+
+
 def test_what_the_interval_does_not_carry_is_no_gain():
     rows, scores = table(row(""), row("ste"), row("lsq", a_bits=None),
                          row("nested", 930, a_bits=None))

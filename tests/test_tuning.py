@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from lib import prune, recipes, train
+from lib import compress, models, prune, recipes, train
 from lib.base import Setting, paths
-from lib.prune.schedules import NAMES_OF_SCHEDULES, Pruning, target
+from lib.prune.schedules import SCHEDULES, Pruning, target
 from lib.study import cache, run
 from lib.study.trials import Trial, measured
 from lib.train import losses
@@ -22,7 +22,7 @@ def folders(tmp_path, monkeypatch):
 
 # schedules
 
-@pytest.mark.parametrize("schedule", NAMES_OF_SCHEDULES)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("epochs", [6, 12, 40])
 def test_a_schedule_only_ever_takes_more_and_reaches_what_was_asked(schedule, epochs):
     shares = [target(schedule, 0.8, epochs * i / 200, epochs) for i in range(201)]
@@ -217,6 +217,24 @@ def test_one_training_serves_all_nested_widths():
     made = [step["file"] for step in cache.used
             if "mlp_complex nested" in step["step"] and not step["cached"]]
     assert len(made) == 1 and sizes == sorted(sizes, reverse=True)
+
+
+def test_a_nested_net_keeps_the_input_statistics_that_it_was_trained_with():
+    setting = Setting(recipe="ours", quantizer="lsq", bits=8, tuned="nested", epochs=1)
+    task = blobs()
+    net = recipes.trained(task, "mlp_simple", epochs=2)
+    net.mean += 3.0                                 # as a net that others trained has its own
+    ready = compress.prepared(net, setting, {"lr": 0.1}, 1, task.calibration, None).model
+    header, arrays = compress.packed(ready, setting)
+    whole = models.build("mlp_simple", task)
+    back = compress.unpacked(whole, setting, header, arrays)
+    assert torch.allclose(back.eval()(task.test.x), ready.eval()(task.test.x), atol=1e-4)
+
+
+def test_what_is_trained_through_a_random_quantizer_is_one_training():
+    trials = run.grid(["breast_cancer/mlp_simple"], draws=3, quantizer="stochastic_uniform", bits=4,
+                      tuned=["", "finetune", "ste"])
+    assert [trial.draw for trial in trials] == [0, 1, 2, 0, 1, 2, None]
 
 
 def test_a_quantizer_counts_in_the_key_of_what_is_trained_through_it():

@@ -86,9 +86,9 @@ def _of_training(asked) -> list[str]:
     if asked.stage in WITHIN and not asked.quantizer:
         return [f"tuned {asked.tuned!r} without a quantizer to train through; name one"]
     if asked.stage == NESTED and (asked.quantizer != "lsq" or asked.bits not in NESTED_WIDTHS
-                                  or asked.a_bits or asked.budget):
-        return ["tuned 'nested' is one training for all widths of weights, each a row of quantizer "
-                "'lsq' at 8, 4 or 2 bits; ask for that"]
+                                  or asked.a_bits or asked.budget or asked.pruner):
+        return ["tuned 'nested' is one training for all widths of a whole net's weights, each a "
+                "row of quantizer 'lsq' at 8, 4 or 2 bits; ask for that"]
     if asked.stages in ((word,) for word in WITHIN) and asked.schedule not in ("", "one-shot"):
         return [f"schedule {asked.schedule!r} while a quantizer is trained through; prune before "
                 f"that, as in 'finetune+{asked.stage}'"]

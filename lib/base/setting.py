@@ -139,10 +139,10 @@ class Setting:
     @property
     def training(self) -> "Setting":
         """What the training that it asks for has to do with: all but what is done afterwards."""
-        if not self.trains or self.stage in WITHIN and self.stage != NESTED:
-            return self
         if self.stage == NESTED:                # one training for all widths, known by the widest
             return dataclasses.replace(self, bits=max(NESTED_WIDTHS))
+        if not self.trains or self.stage in WITHIN:
+            return self
         return self._without(*OF_QUANTIZATION, "order")
 
     @property

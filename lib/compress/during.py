@@ -79,7 +79,7 @@ def packed(model: nn.Module, setting: Setting) -> tuple[dict, dict[str, Tensor]]
     """A finished model as it is stored, masked or quantized or narrowed: a JSON-able header, and
     tensors; of a nested one all that it has learned."""
     if setting.stage == NESTED:
-        return {}, dict(model.state_dict())
+        return {}, _tensors(model)
     header, payload = packing.described(model)
     return header, {"payload": payload}
 
@@ -91,8 +91,16 @@ def unpacked(whole: nn.Module, setting: Setting, header: dict, arrays: Mapping[s
     if setting.stage != NESTED:
         return packing.restored(whole, header, arrays["payload"])
     ready = nested.nest(whole, NESTED_WIDTHS)
-    ready.load_state_dict(arrays)
+    for name, value in _tensors(ready).items():
+        value.copy_(arrays[name])
     return nested.at_width(ready, setting.bits)
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers, those too that no state_dict holds: a net that others trained
+    has input statistics of its own."""
+    return {name: value.detach() for name, value in (*model.named_parameters(),
+                                                     *model.named_buffers())}
 
 
 def nested_loss(loss: Callable, classes: bool) -> Callable:

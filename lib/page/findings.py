@@ -7,7 +7,7 @@ from lib.tables.ahead import largest_gain
 from lib.tables.choice import OTHER_FOLDS, SAME_TEST
 from lib.tables.history import TRAINING
 from lib.tables.history import uneven as uneven_trainings
-from lib.tables.losses import DENSE, UNTOUCHED
+from lib.tables.smallest import SMALLER, by_kind
 
 
 def curves(history: pd.DataFrame) -> str:
@@ -46,8 +46,8 @@ def front(chosen: pd.DataFrame) -> str:
     chosen: `tables.chosen(points, folds)`.
     """
     kept = chosen[chosen.by == "mean"]
-    dense = (kept.technique == DENSE).sum()
-    same = (kept.technique == UNTOUCHED).sum()
+    kinds = by_kind(kept).kind
+    dense, same = (kinds == SMALLER).sum(), (kinds == "").sum()
     return (f"The smallest net within a point of the best, by its mean loss, is a compressed "
             f"one for {len(kept) - dense - same} of {len(kept)} nets, a dense one for {dense}, and "
             f"the net itself for {same}")

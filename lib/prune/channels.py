@@ -37,7 +37,7 @@ class Part:
 
 @torch.no_grad()
 def narrowed(model: nn.Module, ranking: Ranking, name: str, amount: float, looked: Looked,
-             multiple: int = 8) -> nn.Module:
+             multiple: int) -> nn.Module:
     """A copy of `model` without about a share `amount` of the channels of each group that can go.
 
     ranking: how much a weight is worth; a channel is worth the sum over its weights. Scope "model":

@@ -13,7 +13,7 @@ from lib.prune.lift import kept
 from lib.prune.masks import mask
 
 EVERY = re.compile(r"every-([1-9]\d*)")
-NAMES_OF_SCHEDULES = ("one-shot", "iterative", "cubic", "every-5")
+SCHEDULES = ("one-shot", "iterative", "cubic", "every-5")
 ROUNDS = 5              # of the iterative schedule: the lottery tickets' fifth of what remains each
 UNTIL = 0.75            # of a training: by then all is gone, and the rest of it heals
 GRAIN = 0.005           # of all weights: masks move when so much more is to go
@@ -41,7 +41,7 @@ def target(schedule: str, amount: float, epoch: float, epochs: int) -> float:
         times = (epochs - 1) // int(every[1])
         return amount * min(times, int(epoch) // int(every[1])) / times if times else 0.0
     raise ValueError(f"there is no schedule {schedule!r}; choose one of: "
-                     f"{', '.join(NAMES_OF_SCHEDULES)}, where 5 may be another number")
+                     f"{', '.join(SCHEDULES)}, where 5 may be another number")
 
 
 class Pruning:

@@ -65,12 +65,12 @@ def quantize(w: Tensor, method: str, bits: int = 8, axis: int | None = 0,
     function = _find(method)
     if "model" in inspect.signature(function).parameters:
         raise ValueError(f"{method} acts on a whole model: use ptq(model, {method!r}, ...)")
-    if _needs_inputs(function) and options.get("inputs") is None:
+    if needs_inputs(function) and options.get("inputs") is None:
         raise ValueError(f"{method} needs inputs=, the rows (n, in·kh·kw) that w meets")
     return function(w, bits=bits, axis=axis, group=group, generator=generator, **options)
 
 
-def _needs_inputs(function: Callable) -> bool:
+def needs_inputs(function: Callable) -> bool:
     """Whether the method cannot do without a layer's inputs (or, for a whole model, its own)."""
     parameters = inspect.signature(function).parameters
     return "model" in parameters or (
@@ -98,7 +98,7 @@ def ptq(model: nn.Module, method: str, bits: int | Mapping[str, int] = 8, a_bits
     percentile or dynamic; smooth: SmoothQuant's alpha, before anything is rounded.
     """
     function, small, calibration = _find(method), bare_copy(model), gathered(calibration, model)
-    if _needs_inputs(function) and calibration is None:
+    if needs_inputs(function) and calibration is None:
         raise ValueError(f"{method} needs calibration=, some hundred inputs of the model "
                          "(task.calibration)")
     if isinstance(options.get("levels"), Mapping):
@@ -143,7 +143,7 @@ def _each_layer(model: nn.Module, function: Callable, bits: int | Mapping[str, i
 
     if "inputs" in inspect.signature(function).parameters and calibration is not None:
         _as_inputs_arrive(model, todo, calibration, quantize_weight)
-        if todo and _needs_inputs(function):
+        if todo and needs_inputs(function):
             names = ", ".join(name or "the model" for name, _ in todo)
             raise ValueError(f"no input reached {names}; leave them out of bits=")
     for place in list(todo):
@@ -159,7 +159,7 @@ def _todo(model: nn.Module, function: Callable, bits: int | Mapping[str, int]) -
         raise ValueError(f"{type(model).__name__} has no layer whose weights are quantized: no "
                          "Linear, convolution, recurrent or attention module of torch")
     wanted = bits_by_layer(bits, named)
-    if _needs_inputs(function):
+    if needs_inputs(function):
         seen = layers(model)
         unseen = [f"{n} ({type(model.get_submodule(n)).__name__})" for n in wanted if n not in seen]
         wanted = {name: b for name, b in wanted.items() if name in seen}

@@ -6,7 +6,6 @@
 """
 
 import copy
-import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -21,7 +20,7 @@ from lib.quant import zeros
 from lib.quant.activations import Activation, attach, in_order, layer_bits
 from lib.quant.layers import bare_copy, bits_by_layer, layers, settle
 from lib.quant.learned import LearnedActivation, LearnedRounding, StraightThrough
-from lib.quant.lift import METHODS
+from lib.quant.lift import METHODS, needs_inputs
 from lib.quant.lsq import lsq
 from lib.quant.nested import NestedRounding
 
@@ -80,11 +79,10 @@ def _again(name: str, method: str, bits: int, axis: int | None, group: int | Non
     """The quantizer of one weight, as a function of that weight alone; what it draws comes from the
     global generator, which a training seeds."""
     known = METHODS.get(method)
-    needed = set(inspect.signature(known).parameters) if known else set()
-    if not known or "model" in needed or ("inputs" in needed and method != "multipoint"):
-        trainable = [one for one in METHODS if one.removeprefix("edge_") != "multipoint"]
-        raise ValueError(f"{name}: there is no training through {method!r}; choose lsq, or one of "
-                         f"{', '.join(trainable)} that rounds one weight without its inputs")
+    if not known or needs_inputs(known):
+        trainable = [one for one in METHODS if not needs_inputs(METHODS[one])]
+        raise ValueError(f"{name}: there is no training through {method!r}, which rounds by a "
+                         f"layer's inputs or is not there; choose one of: {', '.join(trainable)}")
     quantize = partial(known, bits=bits, axis=axis, group=group)
     if away is None:
         return quantize

@@ -114,7 +114,7 @@ def _settings(model: str, said: dict[str, Any], asked: dict[str, Any]) -> list[S
 
 def _draws(setting: Setting, draws: int) -> list[int | None]:
     from lib import prune, quant
-    rounds = bool(setting.quantizer) and quant.is_random(setting.quantizer)
+    rounds = bool(setting.afterwards.quantizer) and quant.is_random(setting.quantizer)
     picks = bool(setting.pruner) and not setting.trains and prune.is_random(setting.pruner)
     return list(range(draws)) if rounds or picks else [None]
 

@@ -223,7 +223,6 @@ RULES: tuple[tuple[str, Check], ...] = (
     ("pruners?", _one_of(lambda: names.methods("prune"), "pruner")),
     ("structures?", _field("structure")),
     ("schedules?", _field("schedule")),
-    ("tuned$", _field("tuned")),
     ("recipes?", _one_of(lambda: RECIPES[1:], "recipe")),
     ("engine", _engine),
     ("seeds?", _number(0, MOST_SEED, f"a whole number from 0 to {MOST_SEED}")),

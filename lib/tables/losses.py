@@ -16,6 +16,7 @@ from lib.tables.rows import bits_asked, setting_of
 UNTOUCHED, DENSE = "as trained", "dense"        # what stands under `technique` beside techniques
 REPEAT = ["seed", "fold", "n"]                  # what two rows of a pair have in common
 OF_TECHNIQUES = tuple(name for name in FIELDS if name not in OF_THE_NET)
+OF_DENSE = (*OF_THE_NET, "tuned", "teacher")    # what may be asked of a net that stays dense
 COLUMNS = ("id", "task", "net", "model", *FIELDS, "technique", "against", "metric", "loss", "low",
            "high", "over", "runs", "n", "score", "KiB", "base_KiB", "bits_asked", "sparsity",
            "macs")
@@ -29,13 +30,13 @@ def losses(rows: pd.DataFrame, nets: Iterable[str], scores: Mapping[str, np.ndar
     """What each candidate loses on one part against its net as trained, or trained for longer.
 
     nets: "task/model"; recipe: by which these were trained; scores: row id -> value per example.
-    Candidates of a net: itself, itself by each technique, and every smaller untouched net of its
-    task, whoever's recipe. Against: the net as trained; or, where there are rows of the dense net
-    trained on ("finetune") and they score higher in the mean, these, so that no technique gains by
-    the training that comes with it. loss = score of that net - candidate's, in the metric's unit,
-    from pairs of the same seed, fold and examples, draws averaged. [low, high] is its 95 %
-    interval over folds where there are several, else seeds, else draws (t), else over test examples
-    (`Metric.paired_interval`; missing where no scores per example are kept). A candidate that
+    Candidates of a net: itself, itself by each technique, and every smaller dense net of its task,
+    whoever's recipe, taught or not. Against: the net as trained; or, where there are rows of the
+    dense net trained on ("finetune") and they score higher in the mean, these, so that no technique
+    gains by the training that comes with it. loss = score of that net - candidate's, in the
+    metric's unit, from pairs of the same seed, fold and examples, draws averaged. [low, high] is
+    its 95 % interval over folds where there are several, else seeds, else draws (t), else over test
+    examples (`Metric.paired_interval`; missing where no scores per example are kept). A candidate that
     lacks one of the net's folds (or seeds, of a task with one split), or whose partner is missing,
     is left out, and named in `.attrs["left_out"]`.
     Columns: COLUMNS; id: of the candidate's first row; net: the model of the net as trained;
@@ -124,10 +125,15 @@ def matrix(losses: pd.DataFrame) -> pd.DataFrame:
 
 def untouched(rows: pd.DataFrame) -> pd.Series:
     """Which rows are of nets that no technique has touched."""
-    touched = pd.Series(False, index=rows.index)
-    for name in OF_TECHNIQUES:
-        touched |= rows[name] != "" if name in TEXT_FIELDS else rows[name].notna()
-    return ~touched
+    return ~_asked(rows, OF_TECHNIQUES)
+
+
+def _asked(rows: pd.DataFrame, names: Iterable[str]) -> pd.Series:
+    """Of which rows any of these fields was asked."""
+    asked = pd.Series(False, index=rows.index)
+    for name in names:
+        asked |= rows[name] != "" if name in TEXT_FIELDS else rows[name].notna()
+    return asked
 
 
 def _as_trained(own: pd.DataFrame, net: str, model: str, recipe: str) -> pd.DataFrame:
@@ -146,8 +152,7 @@ def _better(own: pd.DataFrame, whole: pd.DataFrame) -> pd.DataFrame:
     same = own[(own.model == whole.model.iloc[0]) & _same_net(own, whole.iloc[0])]
     best, most = whole, whole.score.mean()
     for _, longer in same[same.tuned == LONGER].groupby(list(FIELDS), dropna=False, sort=False):
-        asked = setting_of(longer.iloc[0])
-        dense = set(asked.asked) - {*OF_THE_NET, "tuned"} == set()
+        dense = not _asked(longer, set(FIELDS) - set(OF_DENSE)).any()
         repeated = len(longer.merge(whole[REPEAT], on=REPEAT)) == len(whole) == len(longer)
         if dense and repeated and longer.score.mean() > most:
             best, most = longer, longer.score.mean()
@@ -158,7 +163,8 @@ def _candidates(own: pd.DataFrame, base: pd.DataFrame) -> list[pd.DataFrame]:
     """The rows of one task, a frame a candidate."""
     net = base.iloc[0]
     itself = (own.model == net.model) & _same_net(own, net)
-    smaller = untouched(own) & (own.size_bytes < base.size_bytes.median())
+    dense = ~_asked(own, set(FIELDS) - set(OF_DENSE))
+    smaller = dense & (own.size_bytes < base.size_bytes.median())
     groups = own[itself | smaller].groupby(["model", *FIELDS], dropna=False, sort=False)
     return [group for _, group in groups]
 

@@ -5,9 +5,8 @@ import pandas as pd
 from lib.tables.losses import losses
 from lib.tables.store import load, load_scores, load_table
 
-# Chapter -> the table of its nets' losses.
-CHAPTERS = {"03_ptq": "03_losses", "04_prune": "04_losses", "05_qat": "05_losses",
-            "07_distill": "07_losses"}
+CHAPTERS = ("03_ptq", "04_prune", "05_qat", "07_distill")
+COUNTED = ("03_losses", "04_losses", "05_losses")       # tables that say of which nets
 
 
 def together() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -23,7 +22,7 @@ def together() -> tuple[pd.DataFrame, pd.DataFrame]:
     scores: dict = {}
     for chapter in CHAPTERS:
         scores |= load_scores(chapter)
-    counted = [table for table in map(load_table, CHAPTERS.values()) if len(table)]
+    counted = [table for table in map(load_table, COUNTED) if len(table)]
     if not counted:
         return every, pd.DataFrame()
     kept = pd.concat(counted)

@@ -8,7 +8,8 @@ from lib.tables.ahead import lead
 from lib.tables.rows import setting_of
 
 FLOAT_BITS = 32
-OF_TRAINING = ("tuned", "teacher", "epochs", "lr", "batch_size")
+COURSE = ["epochs", "lr", "batch_size"]                 # of a training
+OF_TRAINING = ("tuned", "teacher", *COURSE)
 GAINS = ("task", "net", "sizes", "width", "technique", "before", "score", "gain", "low", "high",
          "over", "n", "metric")
 PAID = ("task", "model", "technique", "seconds", "training, 10⁹ MACs", "bit operations, 10⁶",
@@ -17,10 +18,9 @@ PAID = ("task", "model", "technique", "seconds", "training, 10⁹ MACs", "bit op
 
 def width(rows: pd.DataFrame) -> pd.Series:
     """Bits of weights / of what enters their layers, in words: "4/8", "3 levels/32"."""
-    of_weights = [f"{levels:.0f} levels" if levels > 0 else f"{bits if bits > 0 else 32:.0f}"
-                  for levels, bits in zip(rows.levels, rows.bits, strict=True)]
-    of_inputs = [f"{bits if bits > 0 else FLOAT_BITS:.0f}" for bits in rows.a_bits]
-    return pd.Series(of_weights, rows.index) + "/" + pd.Series(of_inputs, rows.index)
+    of_weights = rows.bits.fillna(FLOAT_BITS).map("{:.0f}".format)
+    of_weights = of_weights.where(rows.levels.isna(), rows.levels.map("{:.0f} levels".format))
+    return of_weights + "/" + rows.a_bits.fillna(FLOAT_BITS).map("{:.0f}".format)
 
 
 def techniques(rows: pd.DataFrame) -> pd.Series:
@@ -31,7 +31,8 @@ def techniques(rows: pd.DataFrame) -> pd.Series:
 def gains(rows: pd.DataFrame, scores: dict[str, np.ndarray], before: str, after: str
           ) -> pd.DataFrame:
     """What rows with tuned == `after` score above those with tuned == `before` that are alike in
-    all else but their training, pair by pair.
+    all else but their training, pair by pair; two trainings are compared if they ask for the same
+    epochs, rate and batches.
 
     scores: id -> scores per example. Columns: GAINS; before, score: the two scores; gain: the mean
     difference in the metric's unit with its 95 % interval, over folds, seeds or examples.
@@ -40,16 +41,18 @@ def gains(rows: pd.DataFrame, scores: dict[str, np.ndarray], before: str, after:
     alike = ["task", "model", *(name for name in FIELDS if name not in OF_TRAINING)]
     lines = []
     for _, part in tested.groupby(alike, dropna=False, sort=False):
-        old, new = part[part.tuned == before], part[part.tuned == after]
-        if old.empty or new.empty or new.epochs.nunique(dropna=False) > 1:
-            continue
-        gain, low, high, over = lead(new, old, scores)
-        first = new.iloc[0]
-        lines.append({
-            "task": first.task, "net": first.model, "sizes": first.sizes,
-            "width": width(new).iloc[0], "technique": str(setting_of(first).technique),
-            "before": old.score.mean(), "score": new.score.mean(), "gain": gain, "low": low,
-            "high": high, "over": over, "n": first.n, "metric": first.metric})
+        for _, new in part[part.tuned == after].groupby(["teacher", *COURSE], dropna=False):
+            old, first = part[part.tuned == before], new.iloc[0]
+            for name in COURSE if before else ():
+                old = old[old[name].eq(first[name]) | (old[name].isna() & pd.isna(first[name]))]
+            if old.empty:
+                continue
+            gain, low, high, over = lead(new, old, scores)
+            lines.append({
+                "task": first.task, "net": first.model, "sizes": first.sizes,
+                "width": width(new).iloc[0], "technique": str(setting_of(first).technique),
+                "before": old.score.mean(), "score": new.score.mean(), "gain": gain, "low": low,
+                "high": high, "over": over, "n": first.n, "metric": first.metric})
     return pd.DataFrame(lines, columns=GAINS)
 
 
@@ -58,7 +61,8 @@ def paid_back(rows: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     operations (Baskin et al. 2018, arXiv 1804.10969): MACs × bits of weights × bits of inputs.
 
     costs: id, quantity, value: spent_s and spent_macs count. A training computes in floats; an
-    answer spares what the float net's bit operations are above its own. Columns: PAID.
+    answer spares what the float net's bit operations are above its own. Bits are those asked for:
+    the first and the last layer, which may get more, count as the others. Columns: PAID.
     """
     spent = costs.pivot_table(index="id", columns="quantity", values="value", aggfunc="first")
     trained = rows[(rows.tuned != "") & (rows.quantizer != "") & rows["id"].isin(spent.index)]
