@@ -36,9 +36,9 @@ def losses(rows: pd.DataFrame, nets: Iterable[str], scores: Mapping[str, np.ndar
     gains by the training that comes with it. loss = score of that net - candidate's, in the
     metric's unit, from pairs of the same seed, fold and examples, draws averaged. [low, high] is
     its 95 % interval over folds where there are several, else seeds, else draws (t), else over test
-    examples (`Metric.paired_interval`; missing where no scores per example are kept). A candidate that
-    lacks one of the net's folds (or seeds, of a task with one split), or whose partner is missing,
-    is left out, and named in `.attrs["left_out"]`.
+    examples (`Metric.paired_interval`; missing where no scores per example are kept). A candidate
+    that lacks one of the net's folds (or seeds, of a task with one split), or whose partner is
+    missing, is left out, and named in `.attrs["left_out"]`.
     Columns: COLUMNS; id: of the candidate's first row; net: the model of the net as trained;
     against: the technique of the net that loses nothing.
     ValueError for a net without a row as trained.
