@@ -29,6 +29,14 @@ def test_a_schedule_only_ever_takes_more_and_reaches_what_was_asked(schedule, ep
     assert shares == sorted(shares) and shares[0] >= 0 and shares[-1] == pytest.approx(0.8)
 
 
+def test_every_amount_is_reached_to_the_digit():
+    """1 − (1 − 0.1) is less than 0.1 in floats, and yet the schedule has come to its end."""
+    for schedule in SCHEDULES:
+        for amount in (i / 100 for i in range(100)):
+            assert target(schedule, amount, 17, 17) == amount
+            Pruning("magnitude_l1", amount, schedule, epochs=17, steps=10)
+
+
 def test_each_schedule_goes_its_own_way():
     assert target("one-shot", 0.8, 0, 12) == 0.8
     rounds = [target("iterative", 0.8, epoch, 10) for epoch in (0, 1.6, 3.1, 4.6, 6.1)]

@@ -33,13 +33,15 @@ def target(schedule: str, amount: float, epoch: float, epochs: int) -> float:
     if schedule == "one-shot":
         return amount
     if schedule == "iterative":
-        done = min(ROUNDS, 1 + int(ROUNDS * epoch / (UNTIL * epochs)))
-        return 1 - (1 - amount) ** (done / ROUNDS)
+        done = 1 + int(ROUNDS * epoch / (UNTIL * epochs))
+        return amount if done >= ROUNDS else 1 - (1 - amount) ** (done / ROUNDS)
     if schedule == "cubic":
         return amount * (1 - (1 - min(1.0, epoch / (UNTIL * epochs))) ** 3)
     if every:
-        times = (epochs - 1) // int(every[1])
-        return amount * min(times, int(epoch) // int(every[1])) / times if times else 0.0
+        times, done = (epochs - 1) // int(every[1]), int(epoch) // int(every[1])
+        if times == 0:                                  # the training ends before the first
+            return 0.0
+        return amount if done >= times else amount * done / times
     raise ValueError(f"there is no schedule {schedule!r}; choose one of: "
                      f"{', '.join(SCHEDULES)}, where 5 may be another number")
 
