@@ -19,7 +19,8 @@ def operator(x, rounded, gradient) -> Figure:
     axis.fill_between(values, steps.min() - 0.4, steps.min() - 0.4 + 0.3 * slope,
                       color=style.CONTEXT, linewidth=0, step="mid")
     style.label(axis, values[0], steps.max(), "rounded", style.ACCENT, weight="bold")
-    style.label(axis, values[0], steps.min() - 0.5, "gradient let through", style.SOFT)
+    style.label(axis, values[-1], steps.min() - 0.25, "gradient let through", style.SOFT,
+                ha="right")
     axis.set(xlabel="weight before rounding", ylabel="after")
     return figure
 
