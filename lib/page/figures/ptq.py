@@ -130,7 +130,7 @@ def _name_points(axis: Axes, whole: pd.DataFrame, dense: pd.DataFrame, best: pd.
     kept = best[(best.loss <= KEPT) & ~best.technique.isin([UNTOUCHED, DENSE])]
     names += [(line.KiB, line.loss, f"{line.technique}, {line.KiB:.3g} KiB", style.ACCENT)
               for line in kept.head(1).itertuples()]
-    heights = style.spread([loss + 0.45 for _, loss, *_ in names], 0.55)
+    heights = style.spread([max(0, loss) + 0.45 for _, loss, *_ in names], 0.55)
     names += [(line.KiB, 0, UNTOUCHED, style.INK) for line in whole.head(1).itertuples()]
     low, high = np.log(axis.get_xlim())
     for (size, _, words, color), height in zip(names, [*heights, -0.38], strict=False):
