@@ -46,10 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     # Heard at once, in a pipe as well; and a stream of ASCII gets what it can hold.
     sys.stdout.reconfigure(line_buffering=True, errors="replace")
-    for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
     try:
+        for number in SIGNALS:                          # in here: one may come at the next line
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _interrupt)
         return asked.run(asked)
     except KeyboardInterrupt as stop:
         _tell(f"\nInterrupted{stop}. What is finished is kept; the same command goes on from "
