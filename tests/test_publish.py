@@ -60,6 +60,23 @@ def test_publish_copies_rows_and_tables_and_says_what_they_cost(capsys):
     assert "Still to download: 3.0 GB" in publish.cost(["02_train"])
 
 
+def test_a_resumed_study_costs_what_its_parts_took_once_each():
+    """Two workers shared 9000 s of trials and a training of 400 s, whose weights came from a file
+    this time; the next notebook has the same training and 20 s of its own."""
+    full_study()
+    step = trained("churn", 400.0, {"version": 1})
+    rows = paths.RUNS / "full"
+    stamps.write(rows / "03_ptq.stamp.json", {}, {}, [file(rows / "03_ptq.csv")], 1.0)
+    for name, work in (("02_train", 9000.0), ("03_ptq", 20.0)):
+        file(rows / f"{name}.json", json.dumps({
+            "git": "abc", "steps": [step, step], "parameters": {"workers": 2},
+            "work_seconds": work + step["seconds"]}))
+    assert publish.publish() == 0
+    seconds = json.loads(publish.COST.read_text())["seconds"]
+    assert seconds["02_train"] == pytest.approx((9000 + 400) / 2, abs=0.1)
+    assert seconds["03_ptq"] == pytest.approx(10.0, abs=0.1)
+
+
 def test_files_of_a_mirror_are_downloads_whether_or_not_it_is_named_now(tmp_path):
     full_study()
     read = stamps.fingerprints(file(tmp_path / "mirror" / name, "x" * 2000)
@@ -137,7 +154,8 @@ def test_of_the_sizes_of_a_net_the_largest_is_published(order):
 def test_the_cost_counts_trainings_that_the_cache_spared():
     full_study()
     spent = {"step": "train a", "file": "a", "seconds": 5000}
-    file(paths.RUNS / "full/02_train.json", json.dumps({"steps": [spent, spent]}))
+    file(paths.RUNS / "full/02_train.json", json.dumps({
+            "steps": [spent, spent], "work_seconds": 5000}))
     assert publish.publish() == 0 and "1 h 23 min" in publish.cost(["02_train"])
 
 

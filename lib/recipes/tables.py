@@ -82,4 +82,5 @@ FAMILIES = dict.fromkeys(("resnet", "cnn", "vgg"), IMAGES | {"epochs": 20}) | { 
 # nothing ("rewind" takes its own rate and schedule), for so many epochs.
 TUNING_RATES = {"finetune": 0.3, "ste": 0.3, "lsq": 0.1, "nested": 0.1}        # of the net's own
 TUNING_EPOCHS = {"image": 12, "series": 10, "tabular": 20}
+EPOCHS_BEHIND_QUANTIZERS = TUNING_EPOCHS | {"image": 6}     # each takes about twice the time
 TUNING_VERSION = 1                  # of tunings of nets whose own training has a version

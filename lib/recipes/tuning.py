@@ -6,10 +6,15 @@ import torch
 from torch import nn
 
 from lib import compress, data, models
-from lib.base.possible import NESTED
+from lib.base.possible import NESTED, WITHIN
 from lib.base.setting import Setting
 from lib.data import Task, catalogue
-from lib.recipes.tables import TUNING_EPOCHS, TUNING_RATES, TUNING_VERSION
+from lib.recipes.tables import (
+    EPOCHS_BEHIND_QUANTIZERS,
+    TUNING_EPOCHS,
+    TUNING_RATES,
+    TUNING_VERSION,
+)
 from lib.recipes.training import asked, fitted, fitting, identity, recipe, spent_by, trained
 from lib.study import cache, keys, weights
 from lib.train.losses import Loss, distillation, kurtosis, of_task
@@ -25,7 +30,8 @@ def tuning(task: str, model: str, setting: Setting) -> dict:
         base.pop(name, None)
     how = base | {"keep": "last"}           # the best epoch may be one of before weights went
     if setting.stage:
-        how["epochs"] = TUNING_EPOCHS[catalogue.kind(task)]
+        epochs = EPOCHS_BEHIND_QUANTIZERS if setting.stage in WITHIN else TUNING_EPOCHS
+        how["epochs"] = epochs[catalogue.kind(task)]
     if setting.stage in TUNING_RATES:
         how |= {"lr": TUNING_RATES[setting.stage] * base["lr"], "schedule": "cosine"}
     if lasting:

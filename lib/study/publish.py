@@ -92,14 +92,15 @@ def _portable(told: dict[str, Any]) -> str:
 
 
 def _publish_cost(rows: Path) -> int:
-    """Write what the study took, by its stamps; returns how many there are."""
+    """Write what the study took, by stamps and provenance; returns how many stamps there are."""
     from lib.data.sources import FILES
     seconds, downloads = {}, {}
+    counted: set[str] = set()
     for path in sorted(rows.glob("*.stamp.json")):
         stem, stamp = path.name.removesuffix(".stamp.json"), stamps.read(path)
         if stamp is None:
             continue                    # damaged: this notebook's next run takes its place
-        seconds[stem] = round(max(stamp["longest"], _trained(rows / f"{stem}.json")), 1)
+        seconds[stem] = round(max(stamp["longest"], _work(rows / f"{stem}.json", counted)), 1)
         read = [paths.ROOT / name for name in stamp["read"]]
         downloads |= {file.name: file.stat().st_size for file in read
                       if file.name in FILES and file.is_file()}
@@ -111,10 +112,25 @@ def _publish_cost(rows: Path) -> int:
     return len(seconds)
 
 
-def _trained(provenance: Path) -> float:
-    """Seconds of all trainings that a notebook rests on, done in this run or found in the cache."""
-    steps = json.loads(provenance.read_text()).get("steps", []) if provenance.exists() else []
-    return sum({s["file"]: s["seconds"] for s in steps if s["step"].startswith("train ")}.values())
+def _work(provenance: Path, counted: set[str]) -> float:
+    """Seconds of everything that a notebook rests on, whenever it was done, shared among its
+    workers: a run that was resumed took less than that. A training counts for the first notebook
+    that has it, with what it once took; counted: those that had their turn."""
+    told = json.loads(provenance.read_text()) if provenance.exists() else {}
+    work = told.get("work_seconds", 0.0)
+    for step in {s["file"]: s for s in told.get("steps", [])}.values():
+        if step["step"].startswith("train "):
+            work -= step["seconds"]
+            work += 0.0 if step["file"] in counted else _training(step)
+            counted.add(step["file"])
+    return max(work, 0.0) / told.get("parameters", {}).get("workers", 1)
+
+
+def _training(step: dict[str, Any]) -> float:
+    """Seconds of a training: those of its epochs, even where its weights came from a file."""
+    entry = paths.CACHE / step["file"]
+    history = _head(entry)["record"].get("history", {}) if entry.exists() else {}
+    return max(step["seconds"], sum(history.get("seconds", [])))
 
 
 def _publish_weights(steps: list[dict]) -> None:
