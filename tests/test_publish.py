@@ -29,9 +29,15 @@ def file(path, text="x"):
     return path
 
 
+def scores(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, right=np.ones(5, np.uint8), squared=np.ones(5, np.float32))
+    return path
+
+
 def full_study(git="abc"):
     rows = paths.RUNS / "full"
-    made = [file(rows / "02_train.csv", "task\nchurn\n"), file(rows / "02_train.npz"),
+    made = [file(rows / "02_train.csv", "task\nchurn\n"), scores(rows / "02_train.npz"),
             file(rows / "02_train.json", json.dumps({"git": git})), file(rows / "02_history.csv")]
     read = stamps.fingerprints([file(paths.RAW / "churn.csv", "x" * 3000)])
     stamps.write(rows / "02_train.stamp.json", {}, read, made, 3700.0)
@@ -50,6 +56,7 @@ def test_publish_copies_rows_and_tables_and_says_what_they_cost(capsys):
     assert publish.publish() == 0
     assert sorted(p.name for p in paths.RESULTS.iterdir()) == [
         "02_history.csv", "02_train.csv", "02_train.json", "02_train.npz", "cost.json"]
+    assert np.load(paths.RESULTS / "02_train.npz").files == ["right"]   # errors are too large
     told = publish.cost(["02_train"])
     assert "1 h 01 min" in told                     # the first run, not the one from caches
     assert "Still to download: 0.0 MB" in told
