@@ -146,11 +146,9 @@ def published(monkeypatch):
     return rows, points
 
 
-def test_half_a_point_of_the_published_rows_is_nearly_two_on_folds_that_did_not_choose(published):
+def test_what_intervals_chose_keeps_within_a_point_on_folds_that_did_not_choose(published):
     rows, points = published
     chosen = tables.chosen(points, tables.by_fold(points, rows))
-    line = chosen[(chosen.task == "usc_had") & (chosen.by == "mean")].iloc[0]
-    assert (round(line.loss, 2), round(line["read"], 2)) == (0.50, 1.83)
     sure = chosen[(chosen.by == "interval") & (chosen.chosen_on == "other folds")]
     assert (sure["read"] <= 1).all() and len(sure) == 6
 
