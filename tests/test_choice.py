@@ -146,9 +146,12 @@ def published(monkeypatch):
     return rows, points
 
 
-def test_what_intervals_chose_keeps_within_a_point_on_folds_that_did_not_choose(published):
+def test_a_quarter_of_a_point_of_the_published_rows_is_half_a_point_on_folds_that_did_not_choose(
+        published):
     rows, points = published
     chosen = tables.chosen(points, tables.by_fold(points, rows))
+    line = chosen[(chosen.task == "telescope") & (chosen.by == "interval")].iloc[0]
+    assert (round(line.loss, 2), round(line["read"], 2)) == (0.25, 0.56)
     sure = chosen[(chosen.by == "interval") & (chosen.chosen_on == "other folds")]
     assert (sure["read"] <= 1).all() and len(sure) == 6
 

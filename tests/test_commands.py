@@ -201,6 +201,14 @@ def test_a_damaged_stamp_counts_as_none(toy):
     assert told.status == 0 and executed(told.said) == ["02_two"], told.said
 
 
+def test_a_parameter_that_may_be_none_is_as_good_as_any(toy):
+    toy.notebook("02_two", "print('epochs', epochs)", parameters="epochs: int | None = 6")
+    toy.parameters("quick/02_two.yaml", "epochs: null\n")
+    told = toy.run("quick")
+    assert told.status == 0 and "epochs None" in told.said, told.said
+    assert "unknown" not in told.said
+
+
 @pytest.mark.parametrize("content", ["", '{"cells": []}', "no notebook"])
 def test_a_broken_notebook_is_one_sentence(toy, content):
     (toy.root / "notebooks/05_broken.ipynb").write_text(content)

@@ -164,8 +164,8 @@ def test_of_the_sizes_of_a_net_the_largest_is_published(order):
 def test_the_cost_counts_trainings_that_the_cache_spared():
     full_study()
     spent = {"step": "train a", "file": "a", "seconds": 5000}
-    file(paths.RUNS / "full/02_train.json", json.dumps({
-            "steps": [spent, spent], "work_seconds": 5000}))
+    file(paths.RUNS / "full/02_train.json", json.dumps(
+        {"steps": [spent, spent], "work_seconds": 5000}))
     assert publish.publish() == 0 and "1 h 23 min" in publish.cost(["02_train"])
 
 

@@ -197,6 +197,10 @@ def test_tuning_starts_from_the_net_at_a_third_of_its_rate():
                   recipes.tuning("telescope", "mlp_simple", setting))
     assert how["lr"] == pytest.approx(0.3 * whole["lr"]) and how["keep"] == "last"
     assert how["schedule"] == "cosine" and how["optimizer"] == whole["optimizer"]
+    behind = recipes.tuning("cifar10", "resnet20", Setting(
+        recipe="ours", tuned="lsq", quantizer="lsq", bits=4))
+    image = recipes.tuning("cifar10", "resnet20", setting)
+    assert behind["epochs"] < image["epochs"]       # where each of them takes twice the time
     again = recipes.tuning("telescope", "mlp_simple", Setting(recipe="ours", tuned="rewind"))
     assert (again["lr"], again["schedule"]) == (whole["lr"], whole["schedule"])
     scratch = recipes.tuning("telescope", "mlp_simple", Setting(

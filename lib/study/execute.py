@@ -4,6 +4,7 @@ Torch is never imported here, Papermill and what reads stamps only once a notebo
 """
 
 import json
+import logging
 import os
 import re
 import sys
@@ -125,11 +126,18 @@ def _execute(source: Path, given: dict[str, Any], folder: Path) -> None:
 def _papermill(source: Path, running: Path, given: dict[str, Any]) -> None:
     """Papermill, to which braces in a notebook's path are parameters unless they are doubled."""
     import papermill
+    logging.getLogger("papermill").addFilter(_known)
     plain = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, running)]
     papermill.execute_notebook(
         *plain, given, language="python", kernel_name="python3", cwd=paths.NOTEBOOKS,
         progress_bar=False, shutdown_kernel="immediate", stdout_file=sys.stdout,
         stderr_file=sys.stderr, extra_arguments=list(kernels.OPTIONS))
+
+
+def _known(record: logging.LogRecord) -> bool:
+    """Papermill reads no `int | None`, and calls such a parameter unknown, though it passes it;
+    names and types are checked by `parameters` before anything runs."""
+    return "unknown parameter" not in record.getMessage()
 
 
 def _cause(running: Path) -> str:

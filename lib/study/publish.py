@@ -19,7 +19,7 @@ from lib.study import cache, stamps, weights
 
 COST = paths.RESULTS / "cost.json"
 MOST_MB = {"data/results": 16, "data/weights": 25}      # data/results with figures/full
-MOST_SCORES = 1e6               # bytes of a notebook's scores per example, if all are to be kept
+MOST_SCORES = 4e6               # bytes of a notebook's scores per example, if all are to be kept
 MARKS = ("<!-- The answer: written by ./run_all.sh publish -->", "<!-- The end of the answer -->")
 
 
@@ -59,7 +59,7 @@ def cost(stems: list[str]) -> str:
     mirror = Path(os.environ.get("GREENBITS_MIRROR", paths.RAW))
     missing = sum(count for name, count in known["downloads"].items()
                   if not (paths.RAW / name).exists() and not (mirror / name).exists())
-    return (f"The full study: {len(stems)} notebooks; they took {duration(seconds)} on "
+    return (f"The full study: {len(stems)} notebooks; about {duration(seconds)} on "
             f"{known['machine']}, less where trained weights are at hand. Disk: "
             f"{size(known['disk_bytes'])}. Still to download: {size(missing)}.")
 
@@ -91,8 +91,7 @@ def publish() -> int:
 
 def _hits(scores: Path) -> bytes:
     """Scores per example of what is right or wrong. Squared errors stay out: four bytes an example
-    that hardly shrink, and nets with such scores have folds or seeds, over which their intervals
-    go."""
+    that hardly shrink; `compare` then knows of such rows what their score and interval tell."""
     kept = io.BytesIO()
     with np.load(scores, allow_pickle=False) as file:
         np.savez_compressed(kept, **{
@@ -133,13 +132,13 @@ def _work(provenance: Path, counted: set[str]) -> float:
     workers: a run that was resumed took less than that. A training counts for the first notebook
     that has it, with what it once took; counted: those that had their turn."""
     told = json.loads(provenance.read_text()) if provenance.exists() else {}
-    work = told.get("work_seconds", 0.0)
-    for step in {s["file"]: s for s in told.get("steps", [])}.values():
-        if step["step"].startswith("train "):
-            work -= step["seconds"]
-            work += 0.0 if step["file"] in counted else _training(step)
-            counted.add(step["file"])
-    return max(work, 0.0) / told.get("parameters", {}).get("workers", 1)
+    trainings = {step["file"]: step for step in told.get("steps", [])
+                 if step["step"].startswith("train ")}
+    other = told.get("work_seconds", 0.0) - sum(step["seconds"] for step in trainings.values())
+    new = [step for file, step in trainings.items() if file not in counted]
+    counted.update(trainings)
+    workers = told.get("parameters", {}).get("workers", 1)
+    return (max(other, 0.0) + sum(map(_training, new))) / workers
 
 
 def _training(step: dict[str, Any]) -> float:
