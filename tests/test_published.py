@@ -210,7 +210,12 @@ def test_losses_are_those_of_the_rows():
 
 def test_claims_are_those_of_the_rows():
     written = tables.load_table("claims").astype({"cause": object}).fillna({"cause": ""})
-    again = claims.judge(table("03_ptq"), tables.load_table("edge_ptq", paths.PUBLISHED))
+    made, _ = tables.together()
+    judges = {"edge_ptq": claims.judge, "edge_prune": claims.judge_pruning,
+              "edge_qat": claims.judge_trained, "green_compressed": claims.judge_green}
+    again = pd.concat([judge(made, tables.load_table(name, paths.PUBLISHED))
+                       for name, judge in judges.items()], ignore_index=True)
+    assert len(written) == len(again)
     for column in ("study", "claim", "own_verdict", "verdict", "cause", "rows"):
         assert (written[column] == again[column]).all(), column
     assert written.ours.to_numpy() == pytest.approx(again.ours.to_numpy(), rel=2 * ROUNDED,

@@ -75,12 +75,12 @@ def spread(places: list[float], gap: float) -> list[float]:
 
 
 def heat(axis: Axes, shades: np.ndarray, texts: np.ndarray, colors: np.ndarray) -> None:
-    """Cells shaded from 0 (not drawn at all: of a hundred classes most are empty) to 1, each in its
-    color, with its text; (rows, columns)."""
+    """Cells shaded from 0 (not at all) to 1, each in its color, with its text; a missing shade is no
+    cell; (rows, columns)."""
     rows, columns = shades.shape
     for i in range(rows):
         for j in range(columns):
-            if shades[i, j] > 0:
+            if not np.isnan(shades[i, j]):
                 axis.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colors[i, j],
                                              alpha=DEEPEST * float(shades[i, j]), linewidth=0))
             if texts[i, j]:

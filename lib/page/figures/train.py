@@ -58,7 +58,8 @@ def confusion(matrices: pd.DataFrame) -> Figure:
         few = len(names) <= 20
         texts = np.where((shares >= WRITTEN) & few, np.char.mod("%.0f", shares), "")
         deep = np.where(right, 0.4 * shares / 100, np.sqrt(shares / 100))
-        style.heat(axis, np.where(shares > 0, deep, 0), texts,
+        # Of a hundred classes most cells are empty; drawn, they took two megabytes.
+        style.heat(axis, np.where(shares > 0, deep, np.nan), texts,
                    np.where(right, style.SOFT, style.SECOND))
         axis.set_title(f"{task}\n{model}", fontsize=9)
         axis.set(xlabel="given", ylabel="true")
