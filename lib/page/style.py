@@ -75,8 +75,8 @@ def spread(places: list[float], gap: float) -> list[float]:
 
 
 def heat(axis: Axes, shades: np.ndarray, texts: np.ndarray, colors: np.ndarray) -> None:
-    """Cells shaded from 0 (not at all) to 1, each in its color, with its text; a missing shade is no
-    cell; (rows, columns)."""
+    """Cells shaded from 0 (not at all) to 1, each in its color, with its text; where a shade is
+    missing there is no cell; (rows, columns)."""
     rows, columns = shades.shape
     for i in range(rows):
         for j in range(columns):
