@@ -106,20 +106,44 @@ def test_a_net_pruned_by_nine_tenths_takes_a_fraction(before, tmp_path):
     assert weights[1] < 0.7 * weights[0]
 
 
-def test_zeros_from_rounding_are_codes_like_others():
+def test_zeros_from_rounding_need_no_codes_either(tmp_path):
     model = quant.ptq(net(), "affine", bits=2)
     weights = [t for t in stored(model) if t.role == "weight"]
-    assert min(t.nonzero / t.elements for t in weights) < 0.5       # a mask would be smaller
+    assert min(t.nonzero / t.elements for t in weights) < 0.5       # a mask is smaller
+    assert any(t.form != "dense" for t in weights) and not any(t.pruned for t in weights)
     assert all(t.size_bytes == t.quantized.size_bytes for t in weights)
+    assert all(t.size_bytes <= t.quantized.dense_bytes for t in weights)
+    packing.save(model, tmp_path / "x")
+    assert not any(t.pruned for t in stored(packing.load(net(), tmp_path / "x")))
+
+
+@pytest.mark.parametrize("method", ["affine", "kmeans", "nearest_normal", "gptq"])
+@pytest.mark.parametrize("bits", [2, 4])
+def test_the_word_pruned_earns_no_bytes(method, bits):
+    """Pruned by nothing and rounded: the same codes as rounded alone, and the same bytes."""
+    plain = quant.ptq(net(), method, bits=bits, calibration=inputs())
+    named = quant.ptq(prune.prune(net(), amount=0.0), method, bits=bits, calibration=inputs())
+    assert any(t.pruned for t in stored(named)) and not any(t.pruned for t in stored(plain))
+    assert measure.size(named) == measure.size(plain)
+
+
+def test_zeros_that_nobody_chose_need_no_values():
+    layer = nn.Linear(64, 64)
+    with torch.no_grad():
+        layer.weight[1:] = 0
+        layer.bias.zero_()
+    weight, bias = stored(layer)
+    assert (weight.form, bias.form) == ("indices", "dense")
+    assert weight.size_bytes == 64 * 4 + 64 * 12 // 8 and bias.size_bytes == 256
 
 
 def test_where_rounding_made_more_zeros_the_mask_serves_them_too():
     model = quant.ptq(prune.prune(net(), amount=0.9), "affine", bits=8)
     tensor = next(t for t in stored(model) if t.name == "layer3.0.conv2.weight")
     q, n = tensor.quantized, tensor.elements
-    assert tensor.form in ("bitmask", "indices") and q.size_bytes == n + q.table_bytes
-    assert tensor.size_bytes == q.table_bytes + masks.place_bytes(tensor.form, n, q.nonzero) \
-        + q.nonzero
+    assert tensor.form in ("bitmask", "indices") and q.dense_bytes == n + q.table_bytes
+    assert tensor.size_bytes == q.size_bytes == q.table_bytes + q.nonzero \
+        + masks.place_bytes(tensor.form, n, q.nonzero)
 
 
 # ---- forms ----

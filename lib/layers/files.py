@@ -87,8 +87,9 @@ def restored(model: nn.Module, header: Mapping, payload: Tensor, rebuild: Rebuil
             if kind not in (rebuild or {}):
                 raise ValueError(f"nothing is given to rebuild the {kind} {name!r}")
             rebuild[kind](model, name, arguments)
-        pruned = {str(name) for name in header.get("pruned", [])}
         entries = [parse(line) for line in header["tensors"]]
+        masked = [entry.name for entry in entries if entry.form != "dense"]
+        pruned = {str(name) for name in header.get("pruned", masked)}
         sizes = [sum(entry.part_bytes) for entry in entries]
         if sum(sizes) != payload.numel():
             raise ValueError(f"{payload.numel()} bytes are there, {sum(sizes)} are described")
@@ -102,7 +103,7 @@ def restored(model: nn.Module, header: Mapping, payload: Tensor, rebuild: Rebuil
             raise ValueError(f"{path} is damaged at {entry.name}: {error}") from error
         for module, key in places[entry.name]:
             _put(model.get_submodule(module), key, value, q,
-                 pruned=entry.form != "dense" or entry.name in pruned)
+                 pruned=entry.name in pruned)
     return model
 
 

@@ -6,6 +6,7 @@ disagree.
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -76,9 +77,17 @@ class Quantized:
         return sum(t.numel() * t.element_size() for t in self.tables.values())
 
     @property
-    def size_bytes(self) -> int:
+    def dense_bytes(self) -> int:
         """Packed codes, all of them, and every table."""
         return code_bytes(self.codes.numel(), self.base) + self.table_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """What is stored, tables included: all codes, or those that do not mean 0 and their
+        places, whichever is smaller."""
+        form, count = self.form, self.codes.numel()
+        kept = count if form == "dense" else int(self.kept().sum())
+        return masks.place_bytes(form, count, kept) + code_bytes(kept, self.base) + self.table_bytes
 
     def kept(self) -> Tensor | None:
         """Which codes do not mean 0: booleans of the codes' shape; None where no single code can
@@ -89,18 +98,13 @@ class Quantized:
         """(slices, 1): in each slice a code that means 0, or 0 where none does."""
         return self.table_of_levels().eq(0).int().argmax(1, keepdim=True)
 
+    @cached_property
     def form(self) -> str:
         """The smallest mask form of the codes."""
         kept = self.kept()
         if kept is None:
             return "dense"
         return masks.smallest(kept.numel(), int(kept.sum()), lambda k: code_bytes(k, self.base))
-
-    def masked_bytes(self) -> int:
-        """Bytes in that form, tables included: what the weights take where zeros were chosen."""
-        form, count = self.form(), self.codes.numel()
-        kept = count if form == "dense" else int(self.kept().sum())
-        return masks.place_bytes(form, count, kept) + code_bytes(kept, self.base) + self.table_bytes
 
     @property
     def bits_per_weight(self) -> float:

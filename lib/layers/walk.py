@@ -54,19 +54,19 @@ class Stored:
 
     @cached_property
     def form(self) -> str:
-        """dense, bitmask or indices. Only chosen zeros make a mask: those that rounding made are
-        codes like others, and the bits asked for stay the bits stored."""
-        if not self.pruned:
-            return "dense"
+        """dense, bitmask or indices: of weights, and of what was pruned, the smallest. A zero is a
+        zero, whether a mask chose it or rounding made it: pruning is not credited with the form."""
         if self.quantized is not None:
-            return self.quantized.form()
+            return self.quantized.form
+        if self.role != "weight" and not self.pruned:
+            return "dense"
         return masks.smallest(self.elements, self.nonzero, lambda k: k * self.value.element_size())
 
     @cached_property
     def size_bytes(self) -> int:
         """Values or packed codes, tables and places, as they are written."""
         if self.quantized is not None:
-            return self.quantized.masked_bytes() if self.pruned else self.quantized.size_bytes
+            return self.quantized.size_bytes
         kept = self.elements if self.form == "dense" else self.nonzero
         places = masks.place_bytes(self.form, self.elements, self.nonzero)
         return places + kept * self.value.element_size()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.layers import files
-from lib.layers.codes import CHUNK, code_bytes, pack, unpack
+from lib.layers.codes import CHUNK, pack, unpack
 from lib.layers.files import build_arguments, described, save
 from lib.layers.stored import Quantized
 from lib.quant import activations, graph
@@ -22,7 +22,7 @@ def entropy_bound(q: Quantized) -> int:
     frequencies of the whole tensor, and the tables as they are."""
     counts = torch.bincount(q.codes.reshape(-1).long()).double()
     bits = -(counts * (counts / counts.sum()).clamp(min=1e-300).log2()).sum().item()
-    return math.ceil(bits / 8 - 1e-9) + q.size_bytes - code_bytes(q.codes.numel(), q.base)
+    return math.ceil(bits / 8 - 1e-9) + q.table_bytes
 
 
 def load(model: nn.Module, path: str | Path) -> nn.Module:
