@@ -151,6 +151,18 @@ def test_code_long_logs_and_provenance_are_folded(project):
     assert page.select_one(".provenance").find_parent("details")
 
 
+def test_a_log_of_thousands_of_lines_is_cut_in_the_middle_but_no_warning_is(project):
+    lines = "\n".join(f"line {i}" for i in range(5000))
+    made.written("03_many", made.text("# Many"), made.code("1", made.log(lines)),
+                 made.code("2", made.log(lines, "stderr")))
+    log, warning = made.rendered()["03_many"].select("details.log")
+    assert log.summary.text == "log of 5000 lines; the last: line 4999"
+    kept = log.pre.text.splitlines()
+    assert kept[0] == "line 0" and kept[-1] == "line 4999" and len(kept) == 401
+    assert kept[200] == "… 4600 lines more in the executed notebook …"
+    assert warning.pre.text == lines
+
+
 def test_formulas_and_links_in_text_beside_markdowns_own_signs(project):
     made.written("02_two", made.text("# Two"))
     made.written("03_page", made.text(

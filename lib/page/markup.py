@@ -13,6 +13,7 @@ TEX = re.compile(r"(```.*?```|~~~.*?~~~|(`+).+?\2|\\\$)|\$\$(.+?)\$\$"
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
 NUMBER = re.compile(r"[-+−±–<>~≈×%\s\d.,:eE\[\]()/]*")
 MOST_LINES = 10             # of a log that stands open
+MOST_KEPT = 400             # of a folded one: a study of thousands of trials made pages of megabytes
 # A table's class by the width it asks for, in pixels: a phone's, a tablet's, that of A4 paper (in
 # small print), a screen's, or more.
 WIDTHS = ((350, "narrow"), (700, "middle"), (900, "paper"), (1180, "wide"))
@@ -72,6 +73,10 @@ def finish(soup: BeautifulSoup) -> None:
 
 def _fold_log(log: Tag, soup: BeautifulSoup) -> None:
     lines = log.get_text().strip().splitlines()
+    if len(lines) > MOST_KEPT and "warning" not in log["class"]:
+        half = MOST_KEPT // 2
+        left_out = f"… {len(lines) - 2 * half} lines more in the executed notebook …"
+        log.string = "\n".join([*lines[:half], left_out, *lines[-half:]])
     if len(lines) > MOST_LINES:
         last = lines[-1].strip()[:100]
         _wrapped(log, soup, f"log of {len(lines)} lines; the last: {last}", "log")

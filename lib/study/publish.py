@@ -19,7 +19,6 @@ from lib.study import cache, stamps, weights
 
 COST = paths.RESULTS / "cost.json"
 MOST_MB = {"data/results": 16, "data/weights": 25}      # data/results with figures/full
-MOST_SCORES = 4e6               # bytes of a notebook's scores per example, if all are to be kept
 MARKS = ("<!-- The answer: written by ./run_all.sh publish -->", "<!-- The end of the answer -->")
 
 
@@ -74,8 +73,7 @@ def publish() -> int:
     provenance = {path: json.loads(path.read_text()) for path in sorted(rows.glob("*.json"))
                   if not path.name.endswith(".stamp.json")}
     for path in made:
-        large = path.suffix == ".npz" and path.stat().st_size > MOST_SCORES
-        content = _hits(path) if large else path.read_bytes()
+        content = _hits(path) if path.suffix == ".npz" else path.read_bytes()
         paths.write_atomic(paths.RESULTS / path.name, content)
     for path, told in provenance.items():
         paths.write_atomic(paths.RESULTS / path.name, _portable(told))
@@ -91,7 +89,7 @@ def publish() -> int:
 
 def _hits(scores: Path) -> bytes:
     """Scores per example of what is right or wrong. Squared errors stay out: four bytes an example
-    that hardly shrink; `compare` then knows of such rows what their score and interval tell."""
+    that hardly shrink; `compare` knows of such rows what their score and interval tell."""
     kept = io.BytesIO()
     with np.load(scores, allow_pickle=False) as file:
         np.savez_compressed(kept, **{
