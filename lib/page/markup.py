@@ -13,7 +13,7 @@ TEX = re.compile(r"(```.*?```|~~~.*?~~~|(`+).+?\2|\\\$)|\$\$(.+?)\$\$"
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
 NUMBER = re.compile(r"[-+−±–<>~≈×%\s\d.,:eE\[\]()/]*")
 MOST_LINES = 10             # of a log that stands open
-MOST_KEPT = 400             # of a folded one: a study of thousands of trials made pages of megabytes
+MOST_KEPT = 400             # of a folded one: thousands of trials make pages of megabytes
 # A table's class by the width it asks for, in pixels: a phone's, a tablet's, that of A4 paper (in
 # small print), a screen's, or more.
 WIDTHS = ((350, "narrow"), (700, "middle"), (900, "paper"), (1180, "wide"))
