@@ -1,6 +1,7 @@
 """Training through a quantizer: its gradients, its start, and that what comes out is what ran."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,13 @@ from torch import nn
 from lib import measure, prune, quant, train
 from lib.quant import packing, qat
 from lib.quant.layers import layers
-from lib.quant.learned import LearnedActivation, LearnedRounding, RoundedByStep, StraightThrough
+from lib.quant.learned import (
+    LearnedActivation,
+    LearnedRounding,
+    RoundedByStep,
+    StraightThrough,
+    share_of_step,
+)
 from tests.toys import blobs
 
 
@@ -105,6 +112,31 @@ def test_a_training_through_the_quantizer_beats_rounding_afterwards():
     done = quant.qat_convert(trained(ready, epochs=10))
     rounded, learned = (measure.measure(one, task).row.loss for one in (small, done))
     assert learned < rounded
+
+
+@pytest.mark.parametrize("rate", [0.03, 0.3])
+@pytest.mark.parametrize("bits", [8, 2])
+def test_steps_stay_steps_under_sgd(bits, rate):
+    """A step of 8 bits is small: by LSQ's own share of its gradient some passed zero at once, the
+    net answered the same of everything, and never came back."""
+    model = trained(net(), epochs=10)
+    ready = quant.qat_prepare(model, "lsq", bits=bits, a_bits=bits, calibration=x())
+    before = [p.detach().clone() for m in ready.modules() for p in qat._steps(m)]
+    how = {"optimizer": "sgd", "lr": rate, "weight_decay": 5e-4}
+    train.fit(ready, blobs(), epochs=4, batch_size=16, keep="last", after_step=qat.keep_steps,
+        groups=partial(qat.groups, **how), **how)
+    after = [p.detach() for m in ready.modules() for p in qat._steps(m)]
+    assert all((now >= was / 16 * 0.999).all() for was, now in zip(before, after, strict=True))
+    if rate == 0.03:
+        start = quant.qat_prepare(model, "lsq", bits=bits, a_bits=bits, calibration=x())
+        assert measure.measure(quant.qat_convert(ready), blobs()).row.loss \
+            < measure.measure(quant.qat_convert(start), blobs()).row.loss + 0.02
+
+
+def test_with_many_levels_a_step_moves_less_than_lsqs():
+    assert share_of_step(100, 3) == pytest.approx((100 * 1) ** -0.5)
+    assert share_of_step(100, 4) == pytest.approx((100 * 2) ** -0.5)
+    assert share_of_step(100, 256) == pytest.approx((100 * 128) ** -0.5 / 64)
 
 
 @pytest.mark.parametrize("method", ["gptq", "affine"])

@@ -219,6 +219,42 @@ def test_nets_that_were_trained_through_a_quantizer_are_quantized():
     assert [cost.quantity for cost in costs] == ["spent_s", "spent_macs"]
 
 
+def test_what_a_quantizer_learned_is_learned_once_for_rows_and_trainings():
+    """Rows on either part, and each training that starts from it, get the very same codes."""
+    asked = {"recipe": "ours", "quantizer": "brecq", "bits": 2, "steps": 5}
+    net = {"task": "breast_cancer", "model": "mlp_simple", "fold": 0}
+    first = measured(Trial(**net, setting=Setting(**asked))).row
+    assert [step["cached"] for step in cache.used if step["step"].startswith("round ")] == [False]
+    again = measured(Trial(**net, setting=Setting(**asked))).row
+    measured(Trial(**net, setting=Setting(**asked), split="val"))
+    recipes.tuned("breast_cancer", "mlp_simple", fold=0,
+                  setting=Setting(**asked, tuned="lsq", epochs=1))
+    made = [step["cached"] for step in cache.used if step["step"].startswith("round ")]
+    assert made == [False, True, True, True]
+    assert (again.score, again.loss, again.size_bytes) == (first.score, first.loss,
+                                                           first.size_bytes)
+    measured(Trial(**net, setting=Setting(**asked), draw=1))
+    measured(Trial(**net, setting=Setting(**asked | {"bits": 3})))
+    made = [step["cached"] for step in cache.used if step["step"].startswith("round ")]
+    assert made[4:] == [False, False]
+
+
+@pytest.mark.parametrize("more", [
+    {"tuned": "finetune", "epochs": 1},
+    {"pruner": "magnitude_l1", "amount": 0.5},
+    {"pruner": "magnitude_l1", "amount": 0.5, "schedule": "cubic", "tuned": "finetune",
+     "epochs": 1},
+    {"pruner": "magnitude_l1_layer", "amount": 0.5, "structure": "channel-4", "tuned": "finetune",
+     "epochs": 1}])
+def test_what_was_learned_comes_back_whole_whatever_was_done_before(more):
+    setting = Setting(recipe="ours", quantizer="brecq", bits=3, a_bits=4, steps=3, **more)
+    trial = Trial("digits", "resnet8", setting)
+    (first, _), (again, _) = measured(trial), measured(trial)
+    sizes = ("score", "loss", "size_bytes", "nonzero", "macs", "sparsity")
+    assert [getattr(first, name) for name in sizes] == [getattr(again, name) for name in sizes]
+    assert (first.scores == again.scores).all()
+
+
 def test_one_training_serves_all_nested_widths():
     sizes = []
     for bits in (8, 4, 2):

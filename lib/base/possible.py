@@ -85,6 +85,8 @@ def _of_training(asked) -> list[str]:
                 f"{', '.join(BESIDE)}, or join them in this order, as in 'finetune+lsq+distill'"]
     if asked.stage in WITHIN and not asked.quantizer:
         return [f"tuned {asked.tuned!r} without a quantizer to train through; name one"]
+    if asked.stage in WITHIN and asked.repairs not in ("", "smooth"):
+        return [f"repairs {asked.repairs!r} of what is trained through a quantizer; leave them out"]
     if asked.stage == NESTED and (asked.quantizer != "lsq" or asked.bits not in NESTED_WIDTHS
                                   or asked.a_bits or asked.budget or asked.pruner):
         return ["tuned 'nested' is one training for all widths of a whole net's weights, each a "

@@ -155,6 +155,11 @@ class Setting:
         return Setting(**kept | {"tuned": self.stages[0]})
 
     @property
+    def rounding(self) -> "Setting":
+        """What is asked of quantization alone."""
+        return Setting(**{name: getattr(self, name) for name in OF_QUANTIZATION})
+
+    @property
     def afterwards(self) -> "Setting":
         """What is left to do with a net when that training is over."""
         if self.stage in WITHIN:

@@ -40,8 +40,8 @@ def prepared(model: nn.Module, setting: Setting, how: Mapping, steps: int, calib
         learnt = partial(qat.groups, lr=how["lr"], weight_decay=how.get("weight_decay", 0.0),
                          optimizer=how.get("optimizer", "adam"))
         if setting.stage == NESTED:
-            return Prepared(nested.nest(model, NESTED_WIDTHS), groups=learnt)
-        return Prepared(_through(model, setting, calibration, generator), groups=learnt)
+            return Prepared(nested.nest(model, NESTED_WIDTHS), qat.keep_steps, learnt)
+        return Prepared(_through(model, setting, calibration, generator), qat.keep_steps, learnt)
     if not setting.pruner:
         return Prepared(model)
     if setting.narrows:
@@ -55,11 +55,13 @@ def prepared(model: nn.Module, setting: Setting, how: Mapping, steps: int, calib
 
 def _through(model: nn.Module, setting: Setting, calibration: Inputs,
              generator: torch.Generator | None) -> nn.Module:
-    """The model behind its quantizer; "lsq" starts from what the setting's one makes of it."""
+    """The model behind its quantizer; "lsq" starts from what the setting's one makes of it, or has
+    made of it already."""
     method = setting.quantizer
     if setting.stage == "lsq":
-        model = quantized(model, setting, calibration, generator)
-        method = "lsq"
+        method, named = "lsq", quant.layers.layers(model).values()
+        if not any(getattr(layer, "compressed", {}) for layer in named):
+            model = quantized(model, setting, calibration, generator)
     return quant.qat_prepare(
         model, method, bits=widths(model, setting, calibration), a_bits=setting.a_bits,
         axis=None if setting.granularity == "tensor" else 0, group=setting.group,

@@ -40,9 +40,19 @@ class RoundedByStep(torch.autograd.Function):
         return gradient * inside, of_scale, None, None, None
 
 
+LEAST = 1 / 16              # of where a step starts: the least it may become
+
+
 def share_of_step(count: int, base: int) -> float:
-    """LSQ's factor on a step's gradient: 1/√(values that share the step · levels to one side)."""
-    return (count * max(1, base // 2)) ** -0.5
+    """What a step's gradient is multiplied by: LSQ's 1/√(values that share the step · levels to one
+    side), and from three levels on 2/levels.
+
+    LSQ starts at 2·mean|x|/√levels, which with many levels is far more than the range asks for. A
+    step that starts within the range is smaller by about √levels, and moves by the square of that
+    less: at 8 bits it would else pass zero within a few steps of SGD.
+    """
+    levels = max(1, base // 2)
+    return (count * levels) ** -0.5 * min(1.0, 2 / levels)
 
 
 class LearnedRounding(nn.Module):
@@ -58,6 +68,7 @@ class LearnedRounding(nn.Module):
         super().__init__()
         self.form, self.base = form, base
         self.scale = nn.Parameter(scale.clone())
+        self.register_buffer("least", LEAST * scale)
         self.register_buffer("zero", zero.clone())
         self.register_buffer("away", away)
 
@@ -135,6 +146,7 @@ class LearnedActivation(Activation):
         super().__init__(bits, method, smooth)
         del self.scale
         self.scale = nn.Parameter(scale.clone())
+        self.register_buffer("least", LEAST * scale)
         self.zero = zero.clone()
 
     def _rounded(self, x: Tensor) -> Tensor:

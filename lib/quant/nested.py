@@ -20,7 +20,7 @@ from lib.layers.layout import Layout, layout
 from lib.layers.stored import Affine
 from lib.quant.grid import choose_qparams
 from lib.quant.layers import bare_copy, layers, settle
-from lib.quant.learned import share_of_step
+from lib.quant.learned import LEAST, share_of_step
 
 WIDTHS = (8, 4, 2)
 WIDEST = 8
@@ -62,9 +62,12 @@ class NestedRounding(nn.Module):
         super().__init__()
         self.form, self.width = form, WIDEST
         self.steps = nn.ParameterDict({str(bits): nn.Parameter(scale.clone()) for bits in widths})
+        self.register_buffer("least", LEAST * scale)
 
     def forward(self, w: Tensor) -> Tensor:
-        share = share_of_step(self.form.length, 2**self.width)
+        # A step counts low bits that are gone as well: what tells the levels apart is `part` steps.
+        part = 2 ** (WIDEST - self.width)
+        share = share_of_step(self.form.length, 2**self.width) / part**2
         wide = self.steps[str(WIDEST)]
         own = self.steps[str(self.width)]
         return self.form.join(RoundedToWidth.apply(self.form.split(w), wide.detach(), own,

@@ -136,6 +136,15 @@ def groups(model: nn.Module, lr: float, weight_decay: float, optimizer: str) -> 
     return found
 
 
+@torch.no_grad()
+def keep_steps(model: nn.Module, _: int = 0) -> None:
+    """For `fit(after_step=…)`: no step falls below a small share of where it started, so that none
+    becomes zero or negative, from where it would not come back."""
+    for module in model.modules():
+        for step in _steps(module):
+            step.copy_(torch.maximum(step, module.least))
+
+
 def _steps(module: nn.Module) -> list[nn.Parameter]:
     if isinstance(module, LearnedRounding | LearnedActivation):
         return [module.scale]

@@ -1,6 +1,8 @@
 """How each model of the study is trained and tuned, and the models that come of it."""
 
+from lib.recipes.rounding import rounded
 from lib.recipes.training import AKAMASTER, published, recipe, rivals, trained
-from lib.recipes.tuning import losses, tuned, tuning
+from lib.recipes.tuning import known, tuned, tuning
 
-__all__ = ["AKAMASTER", "losses", "published", "recipe", "rivals", "trained", "tuned", "tuning"]
+__all__ = ["AKAMASTER", "known", "published", "recipe", "rivals", "rounded", "trained", "tuned",
+           "tuning"]

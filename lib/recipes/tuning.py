@@ -9,6 +9,7 @@ from lib import compress, data, models
 from lib.base.possible import NESTED, WITHIN
 from lib.base.setting import Setting
 from lib.data import Task, catalogue
+from lib.recipes.rounding import rounded
 from lib.recipes.tables import (
     EPOCHS_BEHIND_QUANTIZERS,
     TUNING_EPOCHS,
@@ -74,14 +75,19 @@ def _plan(task: Task, model: str, seed: int, setting: Setting) -> tuple[str, dic
             *compress.code_of(setting))
     rests_on = {"version": version} if version else {"code": keys.code(*code)}
     teacher = identity(task, setting.teacher, 0, Setting()) if setting.teacher else None
-    net = identity(task, model, seed, setting.net)
-    if setting.before.trains:
-        net = _plan(task, model, seed, setting.before)[1]
-    key = {"net": net, "setting": setting.asked, "fit": how,
+    key = {"net": known(task, model, seed, setting.before), "setting": setting.asked, "fit": how,
            "seed": seed, "teacher": teacher, **rests_on}
     words = [f"train {task.name} {model} {setting}", f"seed {seed}",
              "" if task.fold is None else f"fold {task.fold}"]
     return " ".join(word for word in words if word), key, how
+
+
+def known(task: Task, model: str, seed: int, setting: Setting) -> dict:
+    """What the net of a setting is known by, trained and trained on: the key of the last of these
+    trainings."""
+    if setting.trains:
+        return _plan(task, model, seed, setting.training)[1]
+    return identity(task, model, seed, setting.net)
 
 
 def _built(task: Task, model: str, seed: int, setting: Setting, step: str, key: dict, how: dict
@@ -99,11 +105,15 @@ def _built(task: Task, model: str, seed: int, setting: Setting, step: str, key: 
 
 
 def _start(task: Task, model: str, seed: int, setting: Setting) -> nn.Module:
-    """What the training starts from: what an earlier one left, the trained net, or a new one."""
+    """What the training starts from: what an earlier one left, the trained net, or a new one;
+    rounded already where a quantizer learns that, and no pruning comes between."""
     if not setting.stages:
         return _untrained(task, model, seed, setting)
     make = tuned if setting.before.trains else trained
-    return make(task, model, seed, setting=setting.before)
+    net = make(task, model, seed, setting=setting.before)
+    if setting.stage == "lsq" and setting.steps and not setting.pruner:
+        return rounded(net, task, setting.rounding, known(task, model, seed, setting.before))
+    return net
 
 
 def _loss(task: Task, setting: Setting, how: dict) -> Loss | None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from lib.base import machine, names
 from lib.base.pairs import parsed
 from lib.base.possible import NESTED, NESTED_WIDTHS
-from lib.base.said import count
 from lib.base.setting import Setting
 
 if TYPE_CHECKING:
@@ -175,10 +174,6 @@ def measured(trial: Trial) -> "Measured":
 def made(trial: Trial) -> "tuple[Task, nn.Module, tuple[float, str] | None]":
     """The trial's task; its net, trained and compressed; the seconds that the last of these steps
     took, and by what they were measured."""
-    import time
-
-    import torch
-
     from lib import compress, data, recipes
     task, setting = data.load(trial.task, fold=trial.fold), trial.setting
     make = recipes.tuned if setting.trains else recipes.trained
@@ -186,14 +181,10 @@ def made(trial: Trial) -> "tuple[Task, nn.Module, tuple[float, str] | None]":
     if not compress.asked(setting.afterwards):
         known = model.trained_s is not None
         return task, model, (model.trained_s, model.trained_by) if known else None
-    began = time.perf_counter()
-    generator = torch.Generator().manual_seed(trial.draw or 0)
-    small = compress.apply(model, setting.afterwards, task.calibration, generator,
-                           sensitivity=lambda: _sensitivity(task, trial),
-                           losses=recipes.losses(task))
-    threads = count(torch.get_num_threads(), "thread")
-    source = f"clock, other trials beside it, {machine.processor()}, {threads}"
-    return task, small, (time.perf_counter() - began, source)
+    small = recipes.rounded(model, task, setting.afterwards,
+                            recipes.known(task, trial.model, trial.seed, setting), trial.draw,
+                            sensitivity=lambda: _sensitivity(task, trial))
+    return task, small, (small.compressed_s, small.compressed_by)
 
 
 def timed(said: dict[str, Any]) -> "cache.Built":

@@ -1,0 +1,56 @@
+"""Trained nets with what a setting asks of them afterwards; what learns to round does so once."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from lib import compress, quant
+from lib.base import machine
+from lib.base.said import count
+from lib.base.setting import Setting
+from lib.data import Task
+from lib.study import cache, keys
+from lib.train.losses import on_calibration as losses
+
+
+def rounded(net: nn.Module, task: Task, setting: Setting, known_by: dict, draw: int | None = None,
+            sensitivity: Callable[[], pd.DataFrame] | None = None) -> nn.Module:
+    """`net` with what `setting` asks of weights and activations (`compress.apply`).
+
+    What a quantizer learns in many steps (`setting.steps`) takes minutes and is asked for by
+    several trials: on either part of the data, and by each training that starts from it. So it is
+    kept in the cache. known_by: what the net is known by there; draw: seeds what draws at random;
+    sensitivity: as of `apply`. The model carries `.compressed_s`, the seconds that this took, and
+    `.compressed_by`, on what they were spent.
+    """
+    def made() -> tuple[nn.Module, dict]:
+        began = time.perf_counter()
+        generator = torch.Generator().manual_seed(draw or 0)
+        small = compress.apply(net, setting, task.calibration, generator, sensitivity=sensitivity,
+                               losses=losses(task))
+        threads = count(torch.get_num_threads(), "thread")
+        return small, {"seconds": time.perf_counter() - began,
+                       "source": f"clock, other trials beside it, {machine.processor()}, {threads}"}
+
+    def built() -> cache.Built:
+        small, record = made()
+        header, payload = quant.packing.described(small)
+        return {"payload": payload.numpy()}, record | {"model": header}
+
+    if not setting.steps:
+        small, record = made()
+    else:
+        methods = [setting.quantizer, *([compress.SENSITIVITY_BY] if setting.allocation else [])]
+        files = [f"lib.quant.{quant.file_of(name).stem}" for name in methods]
+        key = {"net": known_by, "setting": setting.technique.asked, "draw": draw or 0,
+               "code": keys.code("lib.compress", "lib.train.losses", *files)}
+        entry = cache.cached(f"round {task.name} {setting}", key, built, quiet=True)
+        payload = torch.from_numpy(np.array(entry.arrays["payload"]))
+        record = entry.record
+        small = quant.packing.restored(net, record["model"], payload)
+    small.compressed_s, small.compressed_by = record["seconds"], record["source"]
+    return small
