@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lib import prune, quant
 from lib.base.possible import NESTED, NESTED_WIDTHS, WITHIN
 from lib.base.setting import Setting
-from lib.compress.steps import levels, quantized, widths
+from lib.compress.steps import SENSITIVITY_BY, levels, quantized, widths
 from lib.layers.inputs import Inputs
 from lib.prune.seen import Losses
 from lib.quant import nested, packing, qat
@@ -111,8 +111,10 @@ def nested_loss(loss: Callable, classes: bool) -> Callable:
 
 
 def code_of(setting: Setting) -> list[str]:
-    """The modules of lib by which such a training is prepared."""
+    """The modules of lib by which a setting's net is compressed, and its training prepared."""
     methods = [f"lib.prune.{prune.file_of(setting.pruner).stem}"] if setting.pruner else []
-    if setting.quantizer:
-        methods.append(f"lib.quant.{quant.file_of(setting.quantizer).stem}")
+    quantizers = [setting.quantizer] if setting.quantizer else []
+    if setting.allocation:
+        quantizers.append(SENSITIVITY_BY)
+    methods += [f"lib.quant.{quant.file_of(name).stem}" for name in quantizers]
     return ["lib.compress.during", *methods]

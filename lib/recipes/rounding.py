@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lib import compress, quant
+from lib import compress
 from lib.base import machine
 from lib.base.said import count
 from lib.base.setting import Setting
@@ -38,19 +38,17 @@ def rounded(net: nn.Module, task: Task, setting: Setting, known_by: dict, draw: 
 
     def built() -> cache.Built:
         small, record = made()
-        header, payload = quant.packing.described(small)
-        return {"payload": payload.numpy()}, record | {"model": header}
+        header, arrays = compress.packed(small, setting)
+        return {name: value.numpy() for name, value in arrays.items()}, record | {"model": header}
 
     if not setting.steps:
         small, record = made()
     else:
-        methods = [setting.quantizer, *([compress.SENSITIVITY_BY] if setting.allocation else [])]
-        files = [f"lib.quant.{quant.file_of(name).stem}" for name in methods]
         key = {"net": known_by, "setting": setting.technique.asked, "draw": draw or 0,
-               "code": keys.code("lib.compress", "lib.train.losses", *files)}
+               "code": keys.code("lib.train.losses", *compress.code_of(setting))}
         entry = cache.cached(f"round {task.name} {setting}", key, built, quiet=True)
-        payload = torch.from_numpy(np.array(entry.arrays["payload"]))
+        arrays = {name: torch.from_numpy(np.array(value)) for name, value in entry.arrays.items()}
         record = entry.record
-        small = quant.packing.restored(net, record["model"], payload)
+        small = compress.unpacked(net, setting, record["model"], arrays)
     small.compressed_s, small.compressed_by = record["seconds"], record["source"]
     return small
