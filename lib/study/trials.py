@@ -120,15 +120,8 @@ def _draws(setting: Setting, draws: int) -> list[int | None]:
 
 def code_of(trial: Trial) -> list[str]:
     """The modules of lib that a trial reaches by the names it holds: its model's, its methods'."""
-    from lib import compress, models, prune, quant
-    found = [f"lib.models.{models.file_of(trial.model).stem}"]
-    quantizers = [trial.setting.quantizer] if trial.setting.quantizer else []
-    if trial.setting.allocation:
-        quantizers.append(compress.SENSITIVITY_BY)
-    found += [f"lib.quant.{quant.file_of(name).stem}" for name in quantizers]
-    if trial.setting.pruner:
-        found.append(f"lib.prune.{prune.file_of(trial.setting.pruner).stem}")
-    return found
+    from lib import compress, models
+    return [f"lib.models.{models.file_of(trial.model).stem}", *compress.code_of(trial.setting)]
 
 
 def recipe_of(trial: Trial) -> dict[str, Any]:
