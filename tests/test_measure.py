@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import f1_score
 from torch import nn
 
-from lib import measure, models, quant, train
+from lib import energy, measure, models, quant, train
 from lib.base import Setting
 from lib.measure import timing
 
@@ -22,8 +22,12 @@ def test_a_row_says_what_the_model_is_and_does():
     row, costs = measure.measure(net, task, seed=3, spent=(2.0, "clock"))
     result = train.evaluate(net, task)
     assert (row.task, row.model, row.seed, row.setting) == ("blobs", "mlp_simple", 3, Setting())
-    assert [(c.id, c.quantity, c.kind, c.value) for c in costs] == [
+    assert [(c.id, c.quantity, c.kind, c.value) for c in costs[:1]] == [
         (row.id, "spent_s", "measured", 2.0)]
+    assert [(c.quantity, c.kind) for c in costs[1:]] == [("energy_j", "modelled")] * 2
+    table = energy.layers(net, task.test.x[:1])
+    assert [c.value for c in costs[1:]] == [
+        pytest.approx(energy.modelled(table, name).energy_j.sum()) for name in energy.PROCESSES]
     assert row.score == result.score and row.loss == result.loss and row.n == len(task.test)
     assert row.score_low <= row.score <= row.score_high
     assert row.params == 4 * 10 + 10 + 10 * 3 + 3 == row.nonzero

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from lib import measure, prune, quant, train
-from lib.quant import packing, qat
+from lib import data, measure, models, prune, quant, train
+from lib.layers.walk import check_codes
+from lib.quant import packing, qat, unfold
 from lib.quant.layers import layers
 from lib.quant.learned import (
     LearnedActivation,
@@ -218,3 +219,41 @@ def test_what_cannot_be_trained_through_is_said():
         quant.qat_prepare(net(), "lsq", a_bits=4)
     with pytest.raises(ValueError, match="ReLU has no Linear or convolution"):
         quant.qat_prepare(nn.ReLU())
+
+
+# norms that a training needs
+
+@pytest.mark.parametrize("group", [None, 8])
+def test_norms_that_were_folded_away_come_back_and_go_again(group):
+    task = data.load("digits")
+    whole = models.build("resnet8", task, width=8)
+    whole.train()
+    with torch.no_grad():
+        for i in range(3):
+            whole(task.train.batch(slice(64 * i, 64 * i + 64)))     # statistics not of 0 and 1
+    small = quant.ptq(whole.eval(), "brecq", bits=3, a_bits=4, group=group, steps=3,
+                      calibration=task.calibration)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in small.modules())
+    ready = unfold.unfold_batch_norm(small, whole, task.calibration)
+    norms = [m for m in ready.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == sum(isinstance(m, nn.BatchNorm2d) for m in whole.modules())
+    x = task.test.batch(slice(64))
+    assert torch.allclose(ready(x), small(x), atol=1e-4)
+    for norm in norms:
+        norm.weight.data.mul_(1.2), norm.bias.data.add_(0.1)    # as a training would
+    done = unfold.fold_unfolded(ready)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in done.modules())
+    assert torch.allclose(done(x), ready(x), atol=1e-3)
+    halves = sum(layer.compressed["weight"].scale.numel() for layer in layers(small).values())
+    more = measure.size(done)["size_bytes"] - measure.size(small)["size_bytes"]
+    assert 0 <= more <= 2 * halves                      # learned steps are no half-precise ones
+    check_codes(done)
+
+
+def test_a_net_whose_norms_are_its_own_keeps_them():
+    task = data.load("digits")
+    whole = models.build("resnet8", task, width=8).eval()
+    small = quant.ptq(whole, "affine", bits=4)
+    same = unfold.fold_unfolded(unfold.unfold_batch_norm(small, whole, task.calibration))
+    assert measure.size(same) == measure.size(small)
+    assert torch.equal(same(task.test.batch(slice(8))), small(task.test.batch(slice(8))))

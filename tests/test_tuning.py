@@ -216,7 +216,8 @@ def test_nets_that_were_trained_through_a_quantizer_are_quantized():
     net = recipes.tuned("breast_cancer", "mlp_complex", fold=0, setting=setting)
     layers = [m for m in net.modules() if isinstance(m, nn.Linear)]
     assert [layer.compressed["weight"].base for layer in layers] == [256, 3, 3, 3, 256]
-    assert [cost.quantity for cost in costs] == ["spent_s", "spent_macs"]
+    assert [cost.quantity for cost in costs] == [
+        "spent_s", "energy_j", "energy_j", "spent_macs", "spent_energy_j", "spent_energy_j"]
 
 
 def test_what_a_quantizer_learned_is_learned_once_for_rows_and_trainings():
@@ -316,8 +317,11 @@ def test_a_row_says_what_was_tuned_and_what_came_after():
     tuned, costs = measured(Trial("breast_cancer", "mlp_simple",
                                   Setting(recipe="ours", **PRUNED), fold=0))
     assert [(cost.quantity, cost.kind) for cost in costs] == [
-        ("spent_s", "measured"), ("spent_macs", "modelled")]
-    assert costs[1].value == 3 * tuned.macs * 2 * 256           # two epochs of two batches of 128
+        ("spent_s", "measured"), *[("energy_j", "modelled")] * 2, ("spent_macs", "modelled"),
+        *[("spent_energy_j", "modelled")] * 2]
+    assert costs[3].value == 3 * tuned.macs * 2 * 256           # two epochs of two batches of 128
+    for each, spent in zip((4.6e-12, 1.69e-12), costs[4:], strict=True):
+        assert spent.value > costs[3].value * each              # products alone, in floats
     assert tuned.arithmetic == "float" and tuned.sparsity == pytest.approx(0.7, abs=0.01)
 
 

@@ -13,7 +13,7 @@ from lib.base.setting import Setting
 from lib.compress.steps import SENSITIVITY_BY, levels, quantized, widths
 from lib.layers.inputs import Inputs
 from lib.prune.seen import Losses
-from lib.quant import nested, packing, qat
+from lib.quant import nested, packing, qat, unfold
 
 
 class Prepared(NamedTuple):
@@ -26,12 +26,13 @@ class Prepared(NamedTuple):
 
 
 def prepared(model: nn.Module, setting: Setting, how: Mapping, steps: int, calibration: Inputs,
-             losses: Losses, generator: torch.Generator | None = None) -> Prepared:
+             losses: Losses, generator: torch.Generator | None = None,
+             rounded: nn.Module | None = None) -> Prepared:
     """What to train in place of `model`, which may be changed: channels are gone at once, weights
     as the setting's schedule wants it; a quantizer stands where it is to be trained through.
 
-    how: arguments of `fit` for the training that follows; steps: of each of its epochs; the others
-    as of `apply`.
+    how: arguments of `fit` for the training that follows; steps: of each of its epochs; rounded:
+    what the setting's quantizer makes of `model`, where that is at hand; the others as of `apply`.
     """
     given = {"calibration": calibration, "losses": losses, "generator": generator}
     if setting.stage in WITHIN:
@@ -41,7 +42,8 @@ def prepared(model: nn.Module, setting: Setting, how: Mapping, steps: int, calib
                          optimizer=how.get("optimizer", "adam"))
         if setting.stage == NESTED:
             return Prepared(nested.nest(model, NESTED_WIDTHS), qat.keep_steps, learnt)
-        return Prepared(_through(model, setting, calibration, generator), qat.keep_steps, learnt)
+        ready = _through(model, setting, calibration, generator, rounded)
+        return Prepared(ready, qat.keep_steps, learnt)
     if not setting.pruner:
         return Prepared(model)
     if setting.narrows:
@@ -54,14 +56,15 @@ def prepared(model: nn.Module, setting: Setting, how: Mapping, steps: int, calib
 
 
 def _through(model: nn.Module, setting: Setting, calibration: Inputs,
-             generator: torch.Generator | None) -> nn.Module:
-    """The model behind its quantizer; "lsq" starts from what the setting's one makes of it, or has
-    made of it already."""
+             generator: torch.Generator | None, rounded: nn.Module | None) -> nn.Module:
+    """The model behind its quantizer; "lsq" starts from what the setting's one makes of it, with
+    norms where that has none any more."""
     method = setting.quantizer
     if setting.stage == "lsq":
-        method, named = "lsq", quant.layers.layers(model).values()
-        if not any(getattr(layer, "compressed", {}) for layer in named):
-            model = quantized(model, setting, calibration, generator)
+        method = "lsq"
+        if rounded is None:
+            rounded = quantized(model, setting, calibration, generator)
+        model = unfold.unfold_batch_norm(rounded, model, calibration)
     return quant.qat_prepare(
         model, method, bits=widths(model, setting, calibration), a_bits=setting.a_bits,
         axis=None if setting.granularity == "tensor" else 0, group=setting.group,
@@ -73,7 +76,7 @@ def finished(model: nn.Module, setting: Setting) -> nn.Module:
     """A prepared model when its training is over: what was trained through has become codes; a
     nested one is as it was trained, for `at_width` to choose from."""
     if setting.stage in WITHIN and setting.stage != NESTED:
-        return quant.qat_convert(model)
+        return unfold.fold_unfolded(quant.qat_convert(model))
     return model
 
 

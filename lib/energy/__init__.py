@@ -1,5 +1,10 @@
-"""What one prediction costs: counts per layer."""
+"""What a prediction and a training cost: counts, modelled joules, measured ones."""
 
+from lib.energy.carbon import carbon, grids
 from lib.energy.counts import layers, macs, ptflops_macs
+from lib.energy.meter import Counter, Measured, Used, joules, meter
+from lib.energy.model import modelled, training
+from lib.energy.processes import PROCESSES, Process
 
-__all__ = ["layers", "macs", "ptflops_macs"]
+__all__ = ["PROCESSES", "Counter", "Measured", "Process", "Used", "carbon", "grids", "joules",
+           "layers", "macs", "meter", "modelled", "ptflops_macs", "training"]

@@ -1,4 +1,11 @@
-"""What one prediction costs by counting: multiply-accumulates and bytes, layer by layer."""
+"""What one prediction costs by counting: multiply-accumulates and bytes, layer by layer.
+
+Columns: macs; macs_nonzero (those whose weight is not 0); products (how many multiplications each
+of them takes: n where a weight is a sum of n points); arithmetic (integer where both operands are
+codes on even grids, else float); elements (values that are stored); weight_bytes (as they are
+stored); read_bytes (what a batch has to read, zeros too; of a table that is looked up in, the lines
+asked for); activation_bytes (in and out); w_bits, a_bits; sparsity (share of zero weights).
+"""
 
 import copy
 import logging
@@ -11,26 +18,26 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from lib.layers.fitted import fitted
+from lib.layers.stored import Affine, Points
 from lib.layers.walk import LAYERS, TRANSPOSED, Stored, kind, modules, stored
 
-COLUMNS = ["layer", "type", "macs", "macs_nonzero", "weight_bytes", "activation_bytes", "w_bits",
-           "a_bits", "sparsity"]
+COLUMNS = ["layer", "type", "macs", "macs_nonzero", "products", "arithmetic", "elements",
+           "weight_bytes", "read_bytes", "activation_bytes", "w_bits", "a_bits", "sparsity"]
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 LOOKED_UP = (nn.Embedding, nn.EmbeddingBag)             # which multiply nothing
+EVEN = (Affine, Points)                                 # codes that are multiplied as they are
 COUNTED = (*LAYERS, *TRANSPOSED, *RECURRENT, *LOOKED_UP, nn.MultiheadAttention)
 
 
 def layers(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> pd.DataFrame:
     """One line per module that multiplies or stores: multiply-accumulates and bytes of one example.
 
-    example: a batch of one input, (1, …). Columns: layer, type, macs, macs_nonzero (those whose
-    weight is not 0), weight_bytes, activation_bytes (in and out), w_bits, a_bits, sparsity (share
-    of zero weights). Convolutions and linear, recurrent and attention layers multiply, and modules
-    that tell their products of activations by `matmuls(x)`, as (batch, rows, inner, columns);
-    biases, gates, norms and sums are not counted, and pass their activations on to the layer they
-    are fused with. Of another kind of layer that has weights (Bilinear) no count is known: macs is
-    missing. weight_bytes are everything stored, so their sum is the model's size. ValueError for
-    another batch size.
+    example: a batch of one input, (1, …). Convolutions and linear, recurrent and attention layers
+    multiply, and modules that tell their products of activations by `matmuls(x)`, as (batch, rows,
+    inner, columns); biases, gates, norms and sums are not counted, and pass their activations on to
+    the layer they are fused with. Of another kind of layer that has weights (Bilinear) no count is
+    known: macs is missing. weight_bytes are everything stored, so their sum is the model's size.
+    ValueError for another batch size.
     """
     inputs = example if isinstance(example, tuple) else (example,)
     inputs = tuple(fitted(part, model) for part in inputs)
@@ -101,9 +108,12 @@ def _line(name: str, module: nn.Module, own: list[Stored], used: list[Stored]) -
     nonzero = sum(tensor.nonzero for tensor in shown)
     known = isinstance(module, COUNTED) or hasattr(module, "matmuls") or not weights
     a_bits = getattr(module, "a_bits", None) or 32
+    read = 0 if isinstance(module, LOOKED_UP) else sum(tensor.dense_bytes for tensor in own)
     return {"layer": name, "type": kind(module), "macs": 0 if known else None,
-            "weight_bytes": sum(tensor.size_bytes for tensor in own), "activation_bytes": 0.0,
-            "w_bits": _bits(weights or used, a_bits), "a_bits": a_bits,
+            "products": _products(weights), "arithmetic": _arithmetic(weights, a_bits),
+            "elements": sum(tensor.elements for tensor in own), "read_bytes": read,
+            "weight_bytes": sum(tensor.size_bytes for tensor in own),
+            "activation_bytes": 0.0, "w_bits": _bits(weights or used, a_bits), "a_bits": a_bits,
             "sparsity": 1 - nonzero / elements if elements else 0.0, "dense": 0,
             "weights": (nonzero, elements) if weights else (1, 1)}
 
@@ -114,6 +124,21 @@ def _bits(tensors: list[Stored], a_bits: int) -> int:
         return a_bits
     small = next((t.quantized for t in tensors if t.quantized is not None), None)
     return 8 * tensors[0].value.element_size() if small is None else small.bits
+
+
+def _products(weights: list[Stored]) -> float:
+    """Multiplications a weight takes, in the mean: as many as the points that it is a sum of."""
+    elements = sum(tensor.elements for tensor in weights)
+    codes = sum(tensor.elements if tensor.quantized is None else tensor.quantized.codes.numel()
+                for tensor in weights)
+    return codes / elements if elements else 1.0
+
+
+def _arithmetic(weights: list[Stored], a_bits: int) -> str:
+    """integer where whole numbers can be multiplied: rounded inputs meet weights that are codes on
+    even grids, or each other. A code that stands for a level of a table has to become a float."""
+    even = all(isinstance(tensor.quantized, EVEN) for tensor in weights)
+    return "integer" if even and a_bits < 32 else "float"
 
 
 def _count(line: dict, module: nn.Module, args: tuple, keywords: dict, output) -> None:
@@ -133,11 +158,20 @@ def _count(line: dict, module: nn.Module, args: tuple, keywords: dict, output) -
         served, dense = x if isinstance(module, TRANSPOSED) else output, 0
         count = served.numel() * module.weight[0].numel()
         moved = x.numel() + output.numel()
+    elif isinstance(module, LOOKED_UP):
+        line["read_bytes"] = min(line["weight_bytes"], line["read_bytes"] + _looked_up(
+            args[0] if args else keywords["input"], line, module))
+        return
     else:
         return
     line["macs"] += count
     line["dense"] += dense
     line["activation_bytes"] += moved * line["a_bits"] / 8
+
+
+def _looked_up(indices: Tensor, line: dict, module: nn.Module) -> int:
+    """Bytes of the lines that are asked for, each of them once."""
+    return math.ceil(line["weight_bytes"] / module.num_embeddings * len(indices.unique()))
 
 
 def _recurrent(module: nn.Module, args: tuple, keywords: dict, output) -> tuple[int, int, int]:

@@ -72,6 +72,13 @@ class Stored:
         return places + kept * self.value.element_size()
 
     @property
+    def dense_bytes(self) -> int:
+        """All values or codes, zeros too, and tables."""
+        if self.quantized is not None:
+            return self.quantized.dense_bytes
+        return self.elements * self.value.element_size()
+
+    @property
     def bits_per_weight(self) -> float:
         return 8 * self.size_bytes / self.elements
 

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from lib import energy, train
+from lib import train
 from lib.base.setting import Setting
 from lib.layers.fitted import fitting
 from lib.layers.walk import check_codes
+from lib.measure.energies import counts, modelled
 from lib.measure.sizes import size
 from lib.tables import Cost, Row
 
@@ -43,13 +44,14 @@ def measure(model: nn.Module, task, *, setting: Setting | None = None, seed: int
     low, high = metric.interval(scores)
     y = getattr(task, split).y[:len(scores)]
     metric2, score2 = metric.second(result.outputs, y, task.scale)
-    counted = _macs(model, task)
+    counted, joules = counts(model, task)
     row = Row(task=task.name, model=name_of(model), seed=seed, fold=task.fold, draw=draw,
               split=split, n=len(scores), device=device(model), threads=torch.get_num_threads(),
               metric=metric.name, score=result.score, score_low=low, score_high=high,
               metric2=metric2, score2=score2, loss=result.loss, scores=metric.stored(scores),
               left_float=", ".join(left), **setting.asked, **sizes, **counted)
     costs = [Cost(row.id, "spent_s", "measured", spent[1], spent[0])] if spent else []
+    costs += [modelled(row.id, "energy_j", table) for table in joules]
     return Measured(row, costs)
 
 
@@ -60,15 +62,3 @@ def name_of(model: nn.Module) -> str:
 
 def device(model: nn.Module) -> str:
     return next((parameter.device.type for parameter in model.parameters()), "cpu")
-
-
-def _macs(model: nn.Module, task) -> dict[str, int | None]:
-    """Multiply-accumulates of one example, and those whose weight is not zero."""
-    if not any(True for _ in model.parameters()):       # a model of scikit-learn
-        return {"macs": None, "macs_nonzero": None}
-    table = energy.layers(model, task.test.batch(slice(1)))
-    total = {}
-    for column in ("macs", "macs_nonzero"):
-        uncounted = table[column].isna().any()
-        total[column] = None if uncounted else int(table[column].sum())
-    return total

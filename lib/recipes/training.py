@@ -47,7 +47,8 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
     task: a name, or a loaded Task (its own fold counts then); setting: whose recipe, sizes, epochs,
     lr and batch_size are asked for; changes: further arguments of `fit` that replace the recipe's.
     The model carries `.history` (a frame, one line per epoch), `.trained_s` (seconds of training,
-    without validation) and `.trained_by` (on what these were spent).
+    without validation), `.trained_by` (on what these were spent) and `.course`: the examples that
+    the training took (each as often as it was seen), batch_size, optimizer and bits of its floats.
     """
     task = task if isinstance(task, Task) else data.load(task, fold=fold)
     if model in names.CLASSICAL:
@@ -65,7 +66,7 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
                          for k, v in entry.arrays.items()})
     net.history = pd.DataFrame(entry.record["history"])
     net.trained_s = float(net.history["seconds"].sum())
-    net.trained_by = spent_by(entry.record)
+    net.trained_by, net.course = spent_by(entry.record), course(entry.record, how, task)
     return net.eval()
 
 
@@ -168,11 +169,21 @@ def fitted(net: nn.Module, task: Task, seed: int, step: str, key: dict, how: dic
     history = train.fit(net, task, seed=seed, device=device, checkpoint=checkpoint,
                         report=print if lasting else None, **how, **more)
     net.cpu()
-    size = min(how["batch_size"], len(task.train))
-    seen = how["epochs"] * max(1, len(task.train) // how["batch_size"]) * size
-    return {"history": history.to_dict("list"), "examples": seen, "device": device,
+    return {"history": history.to_dict("list"), "examples": seen(how, task), "device": device,
             "autocast": history.attrs["autocast"], "threads": torch.get_num_threads(),
             "processor": machine.processor()}
+
+
+def seen(how: dict, task: Task) -> int:
+    """How many examples a training takes, each as often as it is seen."""
+    size = min(how["batch_size"], len(task.train))
+    return how["epochs"] * max(1, len(task.train) // how["batch_size"]) * size
+
+
+def course(record: dict, how: dict, task: Task) -> dict:
+    """What a training's energy is counted from."""
+    return {"examples": record.get("examples", seen(how, task)), "batch_size": how["batch_size"],
+            "optimizer": how.get("optimizer", "adam"), "bits": 16 if record.get("autocast") else 32}
 
 
 def spent_by(record: dict) -> str:

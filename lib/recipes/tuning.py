@@ -16,7 +16,16 @@ from lib.recipes.tables import (
     TUNING_RATES,
     TUNING_VERSION,
 )
-from lib.recipes.training import asked, fitted, fitting, identity, recipe, spent_by, trained
+from lib.recipes.training import (
+    asked,
+    course,
+    fitted,
+    fitting,
+    identity,
+    recipe,
+    spent_by,
+    trained,
+)
 from lib.study import cache, keys, weights
 from lib.train.losses import Loss, distillation, kurtosis, of_task
 from lib.train.losses import on_calibration as losses
@@ -45,7 +54,7 @@ def tuned(task: str | Task, model: str, seed: int = 0, fold: int | None = None,
           setting: Setting | None = None) -> nn.Module:
     """The model that `setting.tuned`, or a schedule of pruning, makes of a net: from the cache, the
     committed weights, or by training. It carries what `recipes.trained` gives its models, of this
-    last training alone, and `.examples_seen`: how many it took, each as often as it was seen.
+    last training alone.
 
     setting: a pruner with its amount, structure and schedule, whose masks the training keeps; a
     teacher; epochs, lr and batch_size of this training. What quantizes afterwards is not done here
@@ -63,7 +72,7 @@ def tuned(task: str | Task, model: str, seed: int = 0, fold: int | None = None,
                             arrays)
     net.history = pd.DataFrame(entry.record["history"])
     net.trained_s = float(net.history["seconds"].sum())
-    net.trained_by, net.examples_seen = spent_by(entry.record), entry.record["examples"]
+    net.trained_by, net.course = spent_by(entry.record), course(entry.record, how, task)
     return net.eval()
 
 
@@ -96,24 +105,26 @@ def _built(task: Task, model: str, seed: int, setting: Setting, step: str, key: 
     if published:
         return published
     steps = max(1, len(task.train) // how["batch_size"])
-    ready = compress.prepared(_start(task, model, seed, setting), setting, how, steps,
-                              task.calibration, losses(task), torch.Generator().manual_seed(seed))
+    net, small = _start(task, model, seed, setting)
+    ready = compress.prepared(net, setting, how, steps, task.calibration, losses(task),
+                              torch.Generator().manual_seed(seed), small)
     record = fitted(ready.model, task, seed, step, key, how, loss=_loss(task, setting, how),
                     after_step=ready.after_step, groups=ready.groups)
     header, arrays = compress.packed(compress.finished(ready.model, setting), setting)
     return {name: value.numpy() for name, value in arrays.items()}, record | {"model": header}
 
 
-def _start(task: Task, model: str, seed: int, setting: Setting) -> nn.Module:
-    """What the training starts from: what an earlier one left, the trained net, or a new one;
-    rounded already where a quantizer learns that, and no pruning comes between."""
+def _start(task: Task, model: str, seed: int, setting: Setting
+           ) -> tuple[nn.Module, nn.Module | None]:
+    """What the training starts from: what an earlier one left, the trained net, or a new one; and
+    that as it is rounded, where a quantizer learns to and no pruning comes between."""
     if not setting.stages:
-        return _untrained(task, model, seed, setting)
+        return _untrained(task, model, seed, setting), None
     make = tuned if setting.before.trains else trained
     net = make(task, model, seed, setting=setting.before)
-    if setting.stage == "lsq" and setting.steps and not setting.pruner:
-        return rounded(net, task, setting.rounding, known(task, model, seed, setting.before))
-    return net
+    if setting.stage != "lsq" or not setting.steps or setting.pruner:
+        return net, None
+    return net, rounded(net, task, setting.rounding, known(task, model, seed, setting.before))
 
 
 def _loss(task: Task, setting: Setting, how: dict) -> Loss | None:

@@ -147,20 +147,15 @@ def _recipe(task: str, model: str, name: str = "") -> dict[str, Any]:
 
 def measured(trial: Trial) -> "Measured":
     """The trial's net, trained, with what the setting asks of it, scored and counted."""
-    from lib import measure
-    from lib.tables import Cost
+    from lib import compress, measure
     task, model, spent = made(trial)
     row, costs = measure.measure(model, task, setting=trial.setting, seed=trial.seed,
                                  draw=trial.draw, split=trial.split, examples=trial.examples,
                                  spent=spent)
-    seen = getattr(model, "examples_seen", None)
-    if seen and row.macs:
-        # There and back is three times there; nested widths are each a pass of their own.
-        passes = 3 * (len(NESTED_WIDTHS) if trial.setting.stage == NESTED else 1)
-        source = f"{passes} forward passes of this net for each example of its last training"
-        teacher = ", its teacher's not counted" if trial.setting.teacher else ""
-        costs.append(Cost(row.id, "spent_macs", "modelled", f"{source}{teacher}",
-                          float(passes * row.macs * seen)))
+    course = getattr(model, "course", None)
+    if course and (trial.setting.trains or not compress.asked(trial.setting)):
+        widths = len(NESTED_WIDTHS) if trial.setting.stage == NESTED else 1
+        costs += measure.of_training(row, model, task, course, widths, bool(trial.setting.teacher))
     return measure.Measured(row, costs)
 
 

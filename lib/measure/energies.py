@@ -1,0 +1,49 @@
+"""Multiply-accumulates and modelled joules of a model, and of the training that made it."""
+
+import pandas as pd
+from torch import nn
+
+from lib import energy
+from lib.tables import Cost, Row
+
+
+def counts(model: nn.Module, task) -> tuple[dict[str, int | None], list[pd.DataFrame]]:
+    """macs and macs_nonzero of one example, None where they are not known; and, where they are, the
+    joules of one prediction by each process, a line a layer."""
+    if not any(True for _ in model.parameters()):       # a model of scikit-learn
+        return {"macs": None, "macs_nonzero": None}, []
+    table = energy.layers(model, task.test.batch(slice(1)))
+    if table.macs.isna().any():
+        return {"macs": None, "macs_nonzero": None}, []
+    total = {column: int(table[column].sum()) for column in ("macs", "macs_nonzero")}
+    return total, [energy.modelled(table, process) for process in energy.PROCESSES]
+
+
+def modelled(row: str, quantity: str, table: pd.DataFrame, times: float = 1.0, more: str = ""
+             ) -> Cost:
+    """The sum of a table of modelled joules as a cost, `times` over; its range, where it has one,
+    is that of the memories' figures."""
+    least, value, most = (times * float(table[name].sum())
+                          for name in ("least_j", "energy_j", "most_j"))
+    ranged = (least, most) if least < most else (None, None)
+    return Cost(row, quantity, "modelled", table.attrs["source"] + more, value, *ranged)
+
+
+def of_training(row: Row, model: nn.Module, task, course: dict, widths: int = 1,
+                taught: bool = False) -> list[Cost]:
+    """What the last training of a row's model spent: spent_macs, and spent_energy_j by each
+    process. course: as of `recipes.trained`; widths: passes forward and back that each example
+    takes; taught: by a teacher, whose passes are not counted."""
+    if not row.macs:
+        return []
+    passes, teacher = 3 * widths, ", its teacher's not counted" if taught else ""
+    source = f"{passes} forward passes of this net for each example of its last training"
+    costs = [Cost(row.id, "spent_macs", "modelled", source + teacher,
+                  float(passes * row.macs * course["examples"]))]
+    table = energy.layers(model, task.test.batch(slice(1)))
+    for process in energy.PROCESSES:
+        spent = energy.training(table, process, course["batch_size"], course["optimizer"],
+                                course["bits"])
+        costs.append(modelled(row.id, "spent_energy_j", spent, widths * course["examples"],
+                              teacher))
+    return costs
