@@ -1,8 +1,8 @@
 """What a prediction and a training cost: counts, modelled joules, measured ones."""
 
 from lib.energy.carbon import carbon, grids
+from lib.energy.counters import Counter, Measured, Used, joules, meter
 from lib.energy.counts import layers, macs, ptflops_macs
-from lib.energy.meter import Counter, Measured, Used, joules, meter
 from lib.energy.model import modelled, training
 from lib.energy.processes import PROCESSES, Process
 

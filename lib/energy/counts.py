@@ -2,7 +2,7 @@
 
 Columns: macs; macs_nonzero (those whose weight is not 0); products (how many multiplications each
 of them takes: n where a weight is a sum of n points); arithmetic (integer where both operands are
-codes on even grids, else float); elements (values that are stored); weight_bytes (as they are
+codes on even grids, else float32 or float16); elements (values that are stored); weight_bytes (as they are
 stored); read_bytes (what a batch has to read, zeros too; of a table that is looked up in, the lines
 asked for); activation_bytes (in and out); w_bits, a_bits; sparsity (share of zero weights).
 """
@@ -136,9 +136,12 @@ def _products(weights: list[Stored]) -> float:
 
 def _arithmetic(weights: list[Stored], a_bits: int) -> str:
     """integer where whole numbers can be multiplied: rounded inputs meet weights that are codes on
-    even grids, or each other. A code that stands for a level of a table has to become a float."""
-    even = all(isinstance(tensor.quantized, EVEN) for tensor in weights)
-    return "integer" if even and a_bits < 32 else "float"
+    even grids, or each other. A code that stands for a level of a table has to become a float, of
+    the kind that the model computes with."""
+    if a_bits < 32 and all(isinstance(tensor.quantized, EVEN) for tensor in weights):
+        return "integer"
+    half = bool(weights) and all(tensor.value.element_size() == 2 for tensor in weights)
+    return "float16" if half else "float32"
 
 
 def _count(line: dict, module: nn.Module, args: tuple, keywords: dict, output) -> None:

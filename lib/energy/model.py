@@ -37,8 +37,7 @@ def modelled(table: pd.DataFrame, process: str = "45nm", batch: int = 1,
     chip = figures_of(process)
     table = _as_if(table, w_bits, a_bits)
     counted = table.macs_nonzero if skip_zeros else table.macs
-    each = [chip.product(line.w_bits, line.a_bits, line.arithmetic == "integer")
-            for line in table.itertuples()]
+    each = [chip.product(line.arithmetic, line.w_bits, line.a_bits) for line in table.itertuples()]
     found = pd.DataFrame({"layer": table.layer,
                           "compute_j": counted.astype(float) * table.products * each * PICO})
     read = table[["read_bytes", "weight_bytes"]].min(axis=1) if skip_zeros else table.read_bytes
@@ -69,7 +68,7 @@ def _as_if(table: pd.DataFrame, w_bits: int | None, a_bits: int | None) -> pd.Da
         table["activation_bytes"] = table.activation_bytes * a_bits / table.a_bits
         table["a_bits"] = a_bits
     if w_bits is not None and a_bits is not None:
-        table["arithmetic"] = "integer" if max(w_bits, a_bits) < 16 else "float"
+        table["arithmetic"] = "integer" if max(w_bits, a_bits) < 16 else table.arithmetic
     return table
 
 
@@ -88,7 +87,7 @@ def training(table: pd.DataFrame, process: str = "45nm", batch: int = 64,
         raise ValueError(f"there is no optimizer {optimizer!r}; choose one of: "
                          f"{', '.join(UPDATES)}")
     chip = figures_of(process)
-    product = table.macs.astype(float) * chip.product(bits, bits, False) * PICO
+    product = table.macs.astype(float) * chip.product(f"float{bits}") * PICO
     values = FLOAT * table.elements                                 # bytes of the weights
     moved = table.activation_bytes * 32 / table.a_bits              # floats, while it is trained
     states = FLOAT * table.elements.sum() * UPDATES[optimizer]

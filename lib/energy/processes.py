@@ -20,17 +20,15 @@ class Process:
     sram: tuple[tuple[int, float], ...]     # (bytes that it holds, pJ)
     dram: tuple[float, float, float]        # least, as counted, most
 
-    def product(self, w_bits: float, a_bits: float, integer: bool) -> float:
+    def product(self, arithmetic: str, w_bits: float = 32, a_bits: float = 32) -> float:
         """One multiplication of a weight with an input, and adding it up.
 
-        integer: both are whole numbers on even grids. A multiplier's energy goes with the product
-        of its operands' bits, from the 8 × 8 bits that are published; sums take 32 bits. Floats
-        take the wider one's kind: 16 bits or 32.
+        arithmetic: float32, float16, or integer: of whole numbers a multiplier's energy goes with
+        the product of its operands' bits, from the 8 × 8 that are published; sums take 32.
         """
-        if integer:
+        if arithmetic == "integer":
             return self.multiply["int8"] * w_bits * a_bits / 64 + self.add["int32"]
-        kind = "float16" if max(w_bits, a_bits) <= 16 else "float32"
-        return self.multiply[kind] + self.add[kind]
+        return self.multiply[arithmetic] + self.add[arithmetic]
 
     def access(self, working_set: float) -> tuple[float, float, float]:
         """Reading or writing 64 bits of so many bytes that are needed again and again: from the
