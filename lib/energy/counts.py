@@ -2,9 +2,10 @@
 
 Columns: macs; macs_nonzero (those whose weight is not 0); products (how many multiplications each
 of them takes: n where a weight is a sum of n points); arithmetic (integer where both operands are
-codes on even grids, else float32 or float16); elements (values that are stored); weight_bytes (as they are
-stored); read_bytes (what a batch has to read, zeros too; of a table that is looked up in, the lines
-asked for); activation_bytes (in and out); w_bits, a_bits; sparsity (share of zero weights).
+codes on even grids, else float32 or float16); elements (values that are stored); weight_bytes (as
+they are stored); read_bytes (what a batch has to read, zeros too; of a table that is looked up in,
+the lines asked for); activation_bytes (in and out); w_bits, a_bits; sparsity (share of zero
+weights).
 """
 
 import copy
