@@ -191,11 +191,13 @@ def test_a_plain_net_is_not_tuned():
         recipes.tuned("breast_cancer", "mlp_simple", fold=0, setting=Setting(epochs=3))
 
 
-def test_tuning_starts_from_the_net_at_a_third_of_its_rate():
+def test_tuning_starts_from_the_net_at_a_share_of_its_rate():
     setting = Setting(recipe="ours", tuned="finetune")
     whole, how = (recipes.recipe("telescope", "mlp_simple"),
                   recipes.tuning("telescope", "mlp_simple", setting))
-    assert how["lr"] == pytest.approx(0.3 * whole["lr"]) and how["keep"] == "last"
+    assert how["lr"] == pytest.approx(whole["lr"]) and how["keep"] == "last"
+    images = recipes.tuning("cifar10", "resnet20", setting)         # by SGD, more gently
+    assert images["lr"] == pytest.approx(0.3 * recipes.recipe("cifar10", "resnet20")["lr"])
     assert how["schedule"] == "cosine" and how["optimizer"] == whole["optimizer"]
     behind = recipes.tuning("cifar10", "resnet20", Setting(
         recipe="ours", tuned="lsq", quantizer="lsq", bits=4))
@@ -334,7 +336,7 @@ def test_a_trials_key_knows_how_its_net_and_its_teacher_are_trained(monkeypatch)
                         {"epochs": 1, "lr": 0.1, "batch_size": 8})
     assert run.key_of(trial) != was and run.key_of(plain) == without
     monkeypatch.undo()
-    monkeypatch.setitem(recipes.tuning.__globals__, "TUNING_RATES", {"finetune": 0.5})
+    monkeypatch.setitem(recipes.tuning.__globals__, "TUNING_RATES", {"adamw": {"finetune": 0.5}})
     assert run.key_of(trial) != was and run.key_of(plain) == without
 
 

@@ -42,8 +42,9 @@ def tuning(task: str, model: str, setting: Setting) -> dict:
     if setting.stage:
         epochs = EPOCHS_BEHIND_QUANTIZERS if setting.stage in WITHIN else TUNING_EPOCHS
         how["epochs"] = epochs[catalogue.kind(task)]
-    if setting.stage in TUNING_RATES:
-        how |= {"lr": TUNING_RATES[setting.stage] * base["lr"], "schedule": "cosine"}
+    shares = TUNING_RATES["sgd" if base.get("optimizer") == "sgd" else "adamw"]
+    if setting.stage in shares:
+        how |= {"lr": shares[setting.stage] * base["lr"], "schedule": "cosine"}
     if lasting:
         how["version"] = TUNING_VERSION
     replaced = {name: getattr(setting, name) for name in ("epochs", "lr", "batch_size")}
