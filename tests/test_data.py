@@ -206,7 +206,8 @@ def test_folds_lists_those_a_task_has():
 def test_every_named_variant_is_loaded_by_its_room():
     known = {f"{task}@{variant}" for variant, tasks in names.VARIANTS.items() for task in tasks}
     assert known == {f"{t}@edge" for t in (*tabular.SETS, "fashion_mnist")} | {
-        "unimib_adl@green", "unimib_falls@random"}
+        "unimib_adl@green", "unimib_falls@random"} | {
+        f"{t}@{v}" for t in ("fashion_mnist", "cifar10") for v in ("small", "scaled")}
 
 
 def test_duplicates_counts_copies_within_and_between_parts():
@@ -342,6 +343,25 @@ def test_image_sets_keep_the_authors_test_set_and_a_clean_validation(name, class
     assert task.test.x.min() == 0 and task.test.x.max() == 1
     assert task.mean.tolist() == pytest.approx(mean, abs=2e-3)      # means known to everybody
     assert task.train.x[:64].mean((0, 2, 3)).tolist() == pytest.approx(mean, abs=0.1)
+
+
+@real
+@pytest.mark.parametrize("name", ["fashion_mnist", "cifar10"])
+def test_small_sets_train_on_fewer_images_and_are_judged_on_all(name):
+    whole, small, scaled = (data.load(name + end) for end in ("", "@small", "@scaled"))
+    for task in (small, scaled):
+        assert torch.bincount(task.train.y).tolist() == [1000] * 10
+        assert torch.equal(task.test.y, whole.test.y) and torch.equal(task.val.y, whole.val.y)
+        assert torch.equal(task.test.x[:9], whole.test.x[:9])
+    assert small.mean.tolist() == pytest.approx(whole.mean.tolist(), abs=0.01)
+    channels = len(whole.mean)
+    assert scaled.mean.tolist() == scaled.std.tolist() == [0.5] * channels
+    assert len({whole.hash, small.hash, scaled.hash}) == 3
+
+
+def test_the_first_rows_of_each_class_are_kept_in_order():
+    y = np.array([0, 1, 1, 0, 2, 1, 0, 2, 2])
+    assert images._first(y, np.arange(9)[1:], 2).tolist() == [1, 2, 3, 4, 6, 7]
 
 
 def test_order_of_a_file_does_not_matter():

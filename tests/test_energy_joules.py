@@ -171,6 +171,20 @@ def test_a_training_takes_floats_whatever_it_rounds_and_masks():
         energy.training(table, optimizer="lion")
 
 
+def test_what_is_skipped_or_frozen_saves_what_it_can():
+    """A third of a training's products makes the weights' own gradients, which no zero spares."""
+    table = layered(models.build("resnet8", IMAGES, width=8), IMAGES)
+    whole, half = energy.training(table), energy.training(table, density=0.5)
+    product = float(table.macs.sum()) * 4.6e-12
+    assert whole.energy_j.sum() - half.energy_j.sum() == pytest.approx(product, rel=1e-6)
+    assert "zero-skipping" in half.attrs["source"]
+    rest = energy.training(table, frozen=["conv1", "layer1"]).set_index("layer")
+    started = rest.index.str.startswith(("conv1", "layer1"))
+    assert (rest.backward_j[started] == 0).all() and (rest.update_j[started] == 0).all()
+    assert (rest.forward_j.to_numpy() == whole.forward_j.to_numpy()).all()
+    assert (rest.backward_j[~started].to_numpy() == whole.backward_j[~started].to_numpy()).all()
+
+
 # measured
 
 class Replayed:

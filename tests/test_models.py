@@ -67,6 +67,26 @@ def test_millions_of_parameters_as_published(name, task, sizes, millions):
     assert parameters(on_meta(name, task, **sizes)) / 1e6 == pytest.approx(millions, abs=0.006)
 
 
+def test_nets_beyond_residual_ones_are_what_they_are_called():
+    """Depthwise convolutions have one input channel each; a shortcut needs the same shape; the
+    recurrent net reads as many rows as two poolings leave."""
+    net = models.build("effnet", IMAGES, width=8)
+    blocks = [m for m in net.modules() if type(m).__name__ == "InvertedResidual"]
+    assert [block.beside for block in blocks] == [True, True, False, True, False, True]
+    assert all(block.depthwise.groups == block.depthwise.in_channels for block in blocks)
+    shares = []
+    blocks[0].excite.register_forward_hook(lambda m, args, y: shares.append(y / args[0]))
+    net.eval()(torch.rand(2, 3, 32, 32))
+    share = shares[0][0, :, 0, 0]
+    assert ((0 < share) & (share < 1)).all() and torch.allclose(
+        shares[0][0].nan_to_num(0.5).amax((1, 2)), share, atol=1e-2)
+    read = []
+    hybrid = models.build("cnn_rnn", like((1, 28, 28), 10), width=4)
+    hybrid.rnn.register_forward_hook(lambda m, args, y: read.append(args[0].shape))
+    hybrid(torch.rand(2, 1, 28, 28))
+    assert read == [(2, 7, 2 * 4 * 7)]
+
+
 SMALL = {"resnet18": {"width": 4}, "resnet34": {"width": 4}, "resnet50": {"width": 4},
          "resnet9": {"width": 4}, "cnn_edge": {"width": 4}, "transformer_t2": {"layers": 2}}
 

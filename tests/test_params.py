@@ -82,6 +82,7 @@ def study(toy, text):
     ("pairs: [digits/resnet80/width=8]", ["'pairs'", "'resnet80'", "resnet8"]),
     ("pairs: [digit/resnet8/width=8]", ["'pairs'", "'digit'", "digits"]),
     ("pairs: [digits/resnet8/width=wide]", ["'pairs'", "width=wide", "width=8"]),
+    ("pairs: [digits/resnet8/init=xaver!]", ["'pairs'", "init=xaver!", "init=xavier"]),
     ("pairs: [digits/resnet8/epochs=few]", ["'pairs'", "epochs=few", "epochs=3"]),
     ("pairs: [digits/resnet8/width=8 epochs=0]", ["'digits/resnet8/width=8 epochs=0'",
                                                   "'epochs'", "at least 1"]),

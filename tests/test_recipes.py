@@ -144,3 +144,13 @@ def test_a_net_that_others_trained_is_loaded_as_they_published_it():
     ({"threads": 1, "device": "cuda"}, "clock of the training, cuda of an earlier run, 1 thread")])
 def test_seconds_say_on_how_many_threads_and_in_which_numbers_they_were_spent(record, told):
     assert recipes.training.spent_by(record) == told
+
+
+def test_the_plan_of_resnet_energy_is_a_recipe_for_any_net():
+    for task, model in (("cifar10@small", "resnet8"), ("digits", "mlp_simple")):
+        how = recipes.recipe(task, model, "plan")
+        assert (how["optimizer"], how["lr"], how["batch_size"], how["epochs"]) == (
+            "adam", 1e-3, 64, 50)
+    assert "version" not in recipes.recipe("digits", "resnet8", "plan")     # takes seconds
+    with pytest.raises(ValueError, match="ours, edge, plan"):
+        recipes.recipe("digits", "resnet8", "mine")

@@ -127,3 +127,11 @@ def test_fields_are_plain_values():
     for f in dataclasses.fields(Setting):
         assert f.default in ("", None) and (f.default == "") == (f.name in TEXT_FIELDS)
     assert len(FIELDS) == len(set(FIELDS)) == 24
+
+
+def test_a_size_may_be_a_word():
+    setting = Setting(sizes="width=8 init=xavier hidden=18,11")
+    assert setting.build_arguments == {"width": 8, "init": "xavier", "hidden": (18, 11)}
+    for wrong in ("init=", "width=wide", "init=Xavier!", "init=a,b", "init=a1"):
+        with pytest.raises(ValueError, match="write them as in"):
+            Setting(sizes=wrong)

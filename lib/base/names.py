@@ -15,6 +15,8 @@ SERIES = ("har_synthetic", "unimib_adl", "unimib_falls", "usc_had")
 EITHER = ("npz:",)                                                  # its array tells
 VARIANTS = {
     "edge": ("telescope", "churn", "mv", "california", "fashion_mnist"),        # as Edge had them
+    "small": ("fashion_mnist", "cifar10"),          # 10 000 of the images to train on
+    "scaled": ("fashion_mnist", "cifar10"),         # the same, brought to [-1, 1] and no further
     "green": ("unimib_adl",),                                 # Green's one split by subject
     "random": ("unimib_falls",),                              # random folds with twins: a leak
 }
@@ -27,13 +29,14 @@ MODELS = (
     "mlp_simple", "mlp_complex", *BY_EDGE, "cnn_edge", "resnet9",
     "resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56",
     "resnet20-akamaster",                               # trained by others: cifar10 only
-    "resnet18", "resnet34", "resnet50", "vgg16",
+    "resnet18", "resnet34", "resnet50", "vgg16", "effnet", "cnn_rnn",
     "transformer_base", "transformer_t1", "transformer_t2", "transformer_small",
     *CLASSICAL,
 )
 
 # Nets that take images or series alone, by the beginnings of their names; the others take any task.
-NEEDS = {"resnet": "images", "vgg": "images", "cnn": "images", "transformer": "series"}
+NEEDS = {"resnet": "images", "vgg": "images", "cnn": "images", "effnet": "images",
+         "transformer": "series"}
 
 
 def misfit(task: str, model: str) -> str | None:

@@ -12,7 +12,7 @@ BESIDE = ("distill", "kure")            # and what is asked of the training besi
 ORDERS = ("", "prune quantize", "quantize prune")
 BUDGET = re.compile(r"mean (\d+) bits, (exact|greedy)")
 ENDS = re.compile(r"ends ([1-9]\d*) bits")
-SIZE = re.compile(r"([a-z_]+)=(\d+(?:,\d+)*)")
+SIZE = re.compile(r"([a-z_]+)=(\d+(?:,\d+)*|(?<=init=|stem=|head=)[a-z]+)")
 STRUCTURE = re.compile(r"|unstructured|2:4|channel(-[1-9]\d*)?")
 SCHEDULE = re.compile(r"|one-shot|iterative|cubic|every-[1-9]\d*")
 GROUP = re.compile(r"group-([1-9]\d*)")
@@ -24,7 +24,8 @@ def problems(asked) -> list[str]:
     if asked.recipe not in RECIPES:
         found.append(f"recipe {asked.recipe!r}; choose one of: ours, edge, plan")
     if not all(SIZE.fullmatch(size) for size in asked.sizes.split()):
-        found.append(f"sizes {asked.sizes!r}; write them as in 'width=8' or 'hidden=18,11'")
+        found.append(f"sizes {asked.sizes!r}; write them as in 'width=8', 'hidden=18,11' "
+                     "or 'init=xavier'")
     return [*found, *_of_quantization(asked), *_of_pruning(asked), *_of_training(asked)]
 
 

@@ -171,11 +171,14 @@ class Setting:
         return Setting(**{name: value for name, value in self.asked.items() if name not in names})
 
     @property
-    def build_arguments(self) -> dict[str, int | tuple[int, ...]]:
+    def build_arguments(self) -> dict[str, int | str | tuple[int, ...]]:
         """`sizes` as arguments: "hidden=18,11 width=8" -> {"hidden": (18, 11), "width": 8}."""
-        found: dict[str, int | tuple[int, ...]] = {}
+        found: dict[str, int | str | tuple[int, ...]] = {}
         for size in self.sizes.split():
             name, numbers = SIZE.fullmatch(size).groups()
+            if numbers.isalpha():
+                found[name] = numbers
+                continue
             several = tuple(int(number) for number in numbers.split(","))
             found[name] = several if name == "hidden" or len(several) > 1 else several[0]
         return found

@@ -8,6 +8,8 @@ instructions, of idle chips and of memories that do not fit, so it is no measure
 added to one.
 """
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from lib.energy.processes import process as figures_of
@@ -73,7 +75,8 @@ def _as_if(table: pd.DataFrame, w_bits: int | None, a_bits: int | None) -> pd.Da
 
 
 def training(table: pd.DataFrame, process: str = "45nm", batch: int = 64,
-             optimizer: str = "sgd", bits: int = 32) -> pd.DataFrame:
+             optimizer: str = "sgd", bits: int = 32, density: float = 1.0,
+             frozen: Sequence[str] = ()) -> pd.DataFrame:
     """Joules of training on one example, a line a layer of `table` (`energy.layers` of the net that
     is trained): layer, forward_j, backward_j, update_j, energy_j, with least_j and most_j.
 
@@ -81,13 +84,19 @@ def training(table: pd.DataFrame, process: str = "45nm", batch: int = 64,
     and with every weight, masked or not: the gradient of a weight that is 0 is needed where it may
     come back. Backward: a product for the input's gradient and one for the weight's; activations
     are kept until then, so all layers' together are the working set. The update touches weights,
-    gradients and the optimizer's moments once a batch. ValueError: another optimizer.
+    gradients and the optimizer's moments once a batch.
+
+    density: as if so large a share of the weights were multiplied, on hardware that skips zeros;
+    the weights' own gradients stay whole. frozen: names of parts at the net's beginning that are
+    not trained, which have neither gradients nor updates. ValueError: another optimizer.
     """
     if optimizer not in UPDATES:
         raise ValueError(f"there is no optimizer {optimizer!r}; choose one of: "
                          f"{', '.join(UPDATES)}")
     chip = figures_of(process)
     product = table.macs.astype(float) * chip.product(f"float{bits}") * PICO
+    learns = ~table.layer.map(lambda name: any(f"{name}.".startswith(f"{part}.")
+                                               for part in frozen))
     values = FLOAT * table.elements                                 # bytes of the weights
     moved = table.activation_bytes * 32 / table.a_bits              # floats, while it is trained
     states = FLOAT * table.elements.sum() * UPDATES[optimizer]
@@ -96,9 +105,11 @@ def training(table: pd.DataFrame, process: str = "45nm", batch: int = 64,
     for name, i in (("least_j", 0), ("most_j", 2), ("energy_j", 1)):   # the parts: as counted
         once = values / WORD * of_weights[i] * PICO / batch         # each weight's memory, once
         kept = moved / WORD * of_activations[i] * PICO
-        found["forward_j"] = product + once + kept
-        found["backward_j"] = 2 * product + 2 * once + 2 * kept     # read again; gradients moved
-        found["update_j"] = UPDATES[optimizer] * once
+        found["forward_j"] = density * product + once + kept
+        found["backward_j"] = learns * ((1 + density) * product + 2 * once + 2 * kept)
+        found["update_j"] = learns * UPDATES[optimizer] * once
         found[name] = found.forward_j + found.backward_j + found.update_j
-    found.attrs["source"] = f"{chip.source}, {batch} at once, {optimizer}, floats of {bits} bits"
+    skips = ", assumes zero-skipping hardware" if density < 1 else ""
+    found.attrs["source"] = (f"{chip.source}, {batch} at once, {optimizer}, floats of {bits} bits"
+                             f"{skips}")
     return found

@@ -18,6 +18,11 @@ EDGE_NETS = {"cnn_edge": EDGE_IMAGES | {"batch_size": 16, "epochs": 5, "lr": 8e-
              "resnet9": EDGE_IMAGES | {"batch_size": 16, "epochs": 10, "lr": 0.01,
                                        "weight_decay": 1e-5, "schedule": "onecycle"}}
 
+# The plan of ResNet-energy: Adam at 1e-3, batches of 64, a decaying rate, 50 epochs, no
+# augmentation. Its "decaying" is a cosine here; the last epoch counts, as masks grow to the end.
+PLAN = {"optimizer": "adam", "lr": 1e-3, "batch_size": 64, "epochs": 50, "schedule": "cosine",
+        "keep": "last", "channels_last": True}
+
 # For images, as He et al. (1512.03385) but on one cycle, which needs a third of their epochs.
 # channels_last: 250 images a second and core against 170 (ResNet-20, batches of 64).
 IMAGES = {"optimizer": "sgd", "lr": 0.1, "batch_size": 64, "weight_decay": 5e-4, "keep": "last",

@@ -14,9 +14,10 @@ from lib.base.pairs import parsed
 from lib.base.said import count
 from lib.base.setting import Setting
 from lib.data import Task
+from lib.data.catalogue import ONE_SPLIT
 from lib.data.pickled import parameters
 from lib.data.sources import digest, fetch
-from lib.recipes.tables import EDGE, EDGE_EPOCHS, EDGE_NETS, FAMILIES, RECIPES, TABULAR
+from lib.recipes.tables import EDGE, EDGE_EPOCHS, EDGE_NETS, FAMILIES, PLAN, RECIPES, TABULAR
 from lib.study import cache, keys, weights
 
 MOST_IMAGES = 5000
@@ -24,7 +25,8 @@ AKAMASTER = "resnet20-akamaster"    # github.com/akamaster/pytorch_resnet_cifar1
 
 
 def recipe(task: str, model: str, name: str = "ours") -> dict:
-    """Arguments of the training of `model` on `task`; name: ours, or edge for Edge's own."""
+    """Arguments of the training of `model` on `task`; name: ours, edge for Edge's own, or plan for
+    that of ResNet-energy."""
     base, _, variant = task.partition("@")
     if name == "edge":
         if model in EDGE_NETS:
@@ -33,7 +35,9 @@ def recipe(task: str, model: str, name: str = "ours") -> dict:
             raise ValueError(f"Edge has no recipe for {model} on {task!r}; it has one for: "
                              f"{', '.join([*EDGE_EPOCHS, *EDGE_NETS])}")
         return {**EDGE, "epochs": EDGE_EPOCHS[base]}
-    names.choose(name, ("ours", "edge"), "recipe")
+    if name == "plan":
+        return PLAN | ({"version": 1} if base in ONE_SPLIT else {})     # which take minutes
+    names.choose(name, ("ours", "edge", "plan"), "recipe")
     if (base, variant) == ("california", "edge"):       # its six columns lack the coordinates
         return TABULAR | {"sizes": {"dropout": 0.0} if model == "mlp_complex" else {}}
     family = next((r for start, r in FAMILIES.items() if model.startswith(start)), TABULAR)

@@ -147,7 +147,8 @@ def _pair(value: Any, near: Path) -> str | None:
         task, model, said = parsed(str(value))
         setting = Setting(**{name: one for name, one in said.items() if name != "examples"})
         for name, size in setting.build_arguments.items():
-            if max(size if isinstance(size, tuple) else (size,)) > MOST_SIZE:
+            numbers = size if isinstance(size, tuple) else (size,)
+            if not isinstance(size, str) and max(numbers) > MOST_SIZE:
                 raise ValueError(f"{name} is more than {MOST_SIZE}")
     except ValueError as error:
         return (f"{value!r} is no pair ({error}); write it as in digits/resnet8/width=8 or "
