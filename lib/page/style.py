@@ -91,6 +91,13 @@ def heat(axis: Axes, shades: np.ndarray, texts: np.ndarray, colors: np.ndarray) 
     axis.tick_params(length=0)
 
 
+def decades(axis: Axes) -> None:
+    """A logarithmic x axis with its powers of ten as plain numbers."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.tick_params(which="minor", labelbottom=False)
+
+
 def label(axis: Axes, x: float, y: float, words: str, color: str, **options) -> None:
     """A name beside what it names, on a halo of the ground where lines pass behind it (page.css).
 

@@ -2,7 +2,8 @@
 
 from lib.recipes.rounding import rounded
 from lib.recipes.training import AKAMASTER, published, recipe, rivals, trained
-from lib.recipes.tuning import known, tuned, tuning
+from lib.recipes.tuning import histories, known, tuned, tuning
 
-__all__ = ["AKAMASTER", "known", "published", "recipe", "rivals", "rounded", "trained", "tuned",
+__all__ = ["AKAMASTER", "histories", "known", "published", "recipe", "rivals", "rounded",
+           "trained", "tuned",
            "tuning"]

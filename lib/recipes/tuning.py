@@ -1,5 +1,7 @@
 """Trained nets that are trained on: while weights go, behind a quantizer, with a teacher."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 from lib import compress, data, models
 from lib.base.possible import NESTED, WITHIN
-from lib.base.setting import Setting
+from lib.base.setting import FIELDS, TEXT_FIELDS, Setting
 from lib.data import Task, catalogue
 from lib.recipes.rounding import rounded
 from lib.recipes.tables import (
@@ -90,6 +92,22 @@ def _plan(task: Task, model: str, seed: int, setting: Setting) -> tuple[str, dic
     words = [f"train {task.name} {model} {setting}", f"seed {seed}",
              "" if task.fold is None else f"fold {task.fold}"]
     return " ".join(word for word in words if word), key, how
+
+
+def histories(trials: Iterable) -> pd.DataFrame:
+    """How the nets of some trials learned, a line an epoch of the last training of each: its
+    history beside task, model, seed, fold and every field of the setting."""
+    parts = []
+    for trial in trials:
+        make = tuned if trial.setting.trains else trained
+        net = make(trial.task, trial.model, trial.seed, trial.fold, trial.setting)
+        told = {name: getattr(trial.setting, name) for name in FIELDS}
+        parts.append(net.history.assign(task=trial.task, model=trial.model, seed=trial.seed,
+                                        fold=trial.fold, **told | {
+                                            "training_lr": net.history.lr}))
+    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    numbers = [name for name in ("seed", "fold", *FIELDS) if name not in TEXT_FIELDS]
+    return found.astype({name: float for name in numbers if name in found})
 
 
 def known(task: Task, model: str, seed: int, setting: Setting) -> dict:

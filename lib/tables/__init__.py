@@ -7,7 +7,17 @@ from lib.tables.choice import by_fold, chosen
 from lib.tables.confusion import confusion
 from lib.tables.history import uneven
 from lib.tables.intervals import prediction, summary, t_interval
+from lib.tables.joules import (
+    best_epochs,
+    changes,
+    cheapest,
+    curves,
+    energies,
+    names,
+    of_answers,
+)
 from lib.tables.losses import answers, in_points, losses, matrix, offered, untouched
+from lib.tables.plan import density, judge_plan
 from lib.tables.rows import COLUMNS, KEY, Cost, Row, bits_asked, frame, identify, setting_of
 from lib.tables.smallest import by_kind, smallest
 from lib.tables.store import (
@@ -25,10 +35,11 @@ from lib.tables.together import CHAPTERS, together
 from lib.tables.trained import gains, paid_back, techniques, width
 from lib.tables.upgrade import upgrade
 
-__all__ = ["advice", "ahead", "answers", "bits_asked", "by_fold", "by_kind", "by_subject",
-           "CHAPTERS", "chosen", "climb", "COLUMNS", "confusion", "Cost", "frame", "gains",
-           "identify", "in_points", "KEY", "leads", "load", "load_costs", "load_scores",
-           "load_table", "losses", "matrix", "METRICS", "offered", "ordered", "paid_back",
-           "prediction", "provenance", "Row", "save", "save_table", "setting_of", "smallest",
-           "summary", "t_interval", "techniques", "together", "uneven", "untouched", "upgrade",
-           "width"]
+__all__ = ["advice", "ahead", "answers", "best_epochs", "bits_asked", "by_fold", "by_kind",
+           "by_subject", "changes", "CHAPTERS", "cheapest", "chosen", "climb", "COLUMNS",
+           "confusion", "Cost", "curves", "density", "energies", "frame", "gains", "identify",
+           "in_points", "KEY", "judge_plan", "leads", "load", "load_costs", "load_scores",
+           "load_table", "losses", "matrix", "METRICS", "names", "offered", "of_answers", "ordered",
+           "paid_back", "prediction", "provenance", "Row", "save", "save_table", "setting_of",
+           "smallest", "summary", "t_interval", "techniques", "together", "uneven", "untouched",
+           "upgrade", "width"]

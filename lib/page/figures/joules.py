@@ -1,0 +1,111 @@
+"""Where modelled joules go: layer by layer, along a training, and what accuracy they buy."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lib.page import style
+
+PARTS = (("forward_j", "forward", style.ACCENT), ("backward_j", "backward", style.SECOND),
+         ("update_j", "update", style.THIRD))
+MOST_NAMED = 6                  # curves that are named; the rest is grey context
+
+
+def layers(table: pd.DataFrame) -> Figure:
+    """What each layer takes of a training, a bar a layer, a panel a process.
+
+    table: process, layer, forward_j, backward_j, update_j: of one example.
+    """
+    processes = list(dict.fromkeys(table.process))
+    most = table.groupby("process").layer.nunique().max()
+    figure, axes = style.panels(len(processes), height=0.9 + 0.17 * most)
+    for axis, process in zip(axes, processes, strict=True):
+        part = table[table.process == process].reset_index(drop=True)
+        start = pd.Series(0.0, index=part.index)
+        for name, words, color in PARTS:
+            axis.barh(part.index, 1e6 * part[name], left=1e6 * start, color=color, label=words)
+            start = start + part[name]
+        axis.set_yticks(part.index, part.layer, fontsize=7)
+        axis.invert_yaxis()
+        axis.set(title=process, xlabel="µJ an example (modelled)")
+        axis.grid(axis="y", visible=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+def learning(history: pd.DataFrame) -> Figure:
+    """Score on the validation part over epochs, a line a net, a panel a task.
+
+    history: task, net (a name), epoch, val_score.
+    """
+    tasks = list(dict.fromkeys(history.task))
+    figure, axes = style.panels(len(tasks), height=2.6)
+    for axis, task in zip(axes, tasks, strict=True):
+        mean = history[history.task == task].groupby(["net", "epoch"], sort=False).val_score.mean()
+        ends = mean.groupby("net", sort=False).last()
+        places = style.spread(list(ends), 0.055 * (mean.max() - mean.min() + 1e-9))
+        for i, (net, place) in enumerate(zip(ends.index, places, strict=True)):
+            line, color = mean[net], style.SERIES[i] if i < len(style.SERIES) else style.CONTEXT
+            axis.plot(line.index, line, color=color, linewidth=1.4)
+            style.label(axis, line.index[-1] + 0.2, place, net, color if i < 3 else style.SOFT)
+        axis.set(title=task, xlabel="epoch", ylabel="validation score",
+                 xlim=(1, mean.index.get_level_values("epoch").max() * 1.5))
+    return figure
+
+
+def changes(changed: pd.DataFrame) -> Figure:
+    """What each change adds to the score, with its interval, a line a change; beside it what it
+    multiplies the joules of the training by.
+
+    changed: factor, task, net, gain, low, high, training, training_most.
+    """
+    lines = changed.iloc[::-1].reset_index(drop=True)
+    figure, (gains, joules) = style.panels(2, height=0.8 + 0.21 * max(1, len(lines)))
+    sure = (lines.low > 0) | (lines.high < 0)
+    for known, color in ((True, style.ACCENT), (False, style.CONTEXT)):
+        part = lines[sure == known]
+        gains.hlines(part.index, part.low, part.high, color=color, linewidth=2.2, alpha=0.5)
+        gains.plot(part.gain, part.index, "o", color=color, markersize=4)
+    gains.axvline(0, color=style.SOFT, linewidth=0.8)
+    joules.hlines(lines.index, lines.training, lines.training_most, color=style.SECOND,
+                  linewidth=2.2)
+    joules.plot(lines.training, lines.index, "|", color=style.SECOND)
+    joules.axvline(1, color=style.SOFT, linewidth=0.8)
+    style.decades(joules)
+    several = lines.task.nunique() > 1
+    words = lines.net + (" · " + lines.task if several else "")
+    for axis, title, label in ((gains, "score", "points gained, paired"),
+                               (joules, "energy", "times the joules (modelled)")):
+        axis.set_yticks(lines.index, words, fontsize=7)
+        axis.set(title=title, xlabel=label, ylim=(-0.7, len(lines) - 0.3))
+        axis.grid(axis="y", visible=False)
+    return figure
+
+
+def to_accuracy(found: pd.DataFrame) -> Figure:
+    """Validation score over the joules of a training so far, a curve a recipe, a panel a task: in
+    color those that are the cheapest for some score.
+
+    found: `tables.curves` of one process, with recipe (a name) and leads (whether it is cheapest
+    somewhere).
+    """
+    tasks = list(dict.fromkeys(found.task))
+    figure, axes = style.panels(len(tasks), height=3.0)
+    for axis, task in zip(axes, tasks, strict=True):
+        part = found[found.task == task]
+        leading = list(dict.fromkeys(part[part.leads].recipe))[:MOST_NAMED]
+        for recipe, line in part.groupby("recipe", sort=False):
+            named = recipe in leading
+            color = style.SERIES[leading.index(recipe) % 3] if named else style.CONTEXT
+            axis.plot(line.joules, line.score, color=color, linewidth=1.6 if named else 0.7,
+                      zorder=3 if named else 1)
+        ends = part[part.recipe.isin(leading)].groupby("recipe", sort=False).last()
+        span = max(part.score.max() - part.score.min(), 1e-9)
+        places = style.spread(list(ends.score), 0.06 * span)
+        for (recipe, line), place in zip(ends.iterrows(), places, strict=True):
+            style.label(axis, line.joules * 1.1, place, recipe,
+                        style.SERIES[leading.index(recipe) % 3], fontsize=7)
+        style.decades(axis)
+        axis.set(title=task, xlabel="J of the training so far (modelled)",
+                 ylabel="validation score",
+                 xlim=(part.joules.min() * 0.8, part.joules.max() * 6))
+    return figure
