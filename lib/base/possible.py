@@ -15,6 +15,7 @@ ENDS = re.compile(r"ends ([1-9]\d*) bits")
 SIZE = re.compile(r"([a-z_]+)=(\d+(?:,\d+)*|(?<=init=|stem=|head=)[a-z]+)")
 STRUCTURE = re.compile(r"|unstructured|2:4|channel(-[1-9]\d*)?")
 SCHEDULE = re.compile(r"|one-shot|iterative|cubic|every-[1-9]\d*")
+EVERY = re.compile(r"every-([1-9]\d*)")
 GROUP = re.compile(r"group-([1-9]\d*)")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from lib.base.possible import (
     BUDGET,
     ENDS,
+    EVERY,
     GROUP,
     NESTED,
     NESTED_WIDTHS,
@@ -188,6 +189,12 @@ class Setting:
         """`budget` as (mean bits, exact or greedy)."""
         match = BUDGET.fullmatch(self.budget)
         return (int(match[1]), match[2]) if match else None
+
+    @property
+    def every(self) -> int | None:
+        """Epochs between two prunings, where `schedule` says so."""
+        match = EVERY.fullmatch(self.schedule)
+        return int(match[1]) if match else None
 
     @property
     def ends(self) -> int | None:

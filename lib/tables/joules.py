@@ -25,7 +25,7 @@ def energies(rows: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     told = costs[costs.quantity.isin(["energy_j", "spent_energy_j"]) & (costs.kind == "modelled")]
     if told.empty:
         return rows.head(0).assign(process="", answer_j=np.nan, training_j=np.nan)
-    told = told.assign(process=told.source.str.partition(",")[0])
+    told = told.assign(process=told.source.str.partition(",")[0])       # no setting
     wide = told.pivot_table("value", ["id", "process"], "quantity").reset_index()
     wide = wide.reindex(columns=["id", "process", "energy_j", "spent_energy_j"]).rename(
         columns={"energy_j": "answer_j", "spent_energy_j": "training_j"})
@@ -65,7 +65,8 @@ def changes(rows: pd.DataFrame, energy: pd.DataFrame, scores: dict[str, np.ndarr
     lines = []
     old, new = of_trials(rows, before), of_trials(rows, after)
     for (task, *_), some in new.groupby(list(NET), dropna=False, sort=False):
-        base = old[old.task.str.partition("@")[0] == task.partition("@")[0]]   # or a variant
+        kin = old.task.str.partition("@")[0] == task.partition("@")[0]      # no setting
+        base = old[kin]
         for name in ("model", "sizes"):
             same = base[base[name] == some[name].iloc[0]]
             base = same if len(same) else base

@@ -7,7 +7,7 @@ does not, or is undecided where an interval carries neither.
 import numpy as np
 import pandas as pd
 
-from lib.base.setting import FIELDS
+from lib.base.setting import FIELDS, Setting
 from lib.tables.ahead import lead
 from lib.tables.cells import UNTESTED
 from lib.tables.claims import COLUMNS, NUMBERS
@@ -16,6 +16,7 @@ from lib.tables.joules import NET, curves, energies, epochs_to
 
 HOLDS, FAILS, UNDECIDED = "generalizes", "does not generalize", "undecided"
 OWN_GRADIENTS = 1 / 3           # of a training's products: the weights' own, which no zero spares
+FEED_FORWARD = ("mlp_simple", "mlp_complex")
 EARLY = 0.95                    # of the score that the net without shortcuts ends with
 
 
@@ -54,14 +55,15 @@ def density(epochs: int, every: int, amount: float) -> float:
 def _savings(part, history, costs, scores, claim) -> list[dict]:
     """Products of a training that hardware which skips zeros would spare, while accuracy holds."""
     lines = []
-    pruned = part[part.schedule.str.startswith("every-") & part.sizes.str.contains("xavier")]
+    every = part.schedule.map(lambda schedule: Setting(schedule=schedule).every)
+    pruned = part[every.notna() & (_size(part, "init") == "xavier")]
     for amount, some in pruned.groupby("amount"):
         dense = part[(part.pruner == "") & (part.sizes == some.sizes.iloc[0])
                      & _alike(part, some.iloc[0], ("epochs", "model", "lr"))]
         if dense.empty:
             continue
-        every, epochs = int(some.schedule.iloc[0].split("-")[1]), int(some.epochs.iloc[0])
-        spared = 100 * (1 - density(epochs, every, amount)) * (1 - OWN_GRADIENTS)
+        there = density(int(some.epochs.iloc[0]), int(every[some.index[0]]), amount)
+        spared = 100 * (1 - there) * (1 - OWN_GRADIENTS)
         gain, low, high, over = lead(some, dense, scores)
         kept = low >= -1.0
         verdict = HOLDS if kept and spared >= claim.low else FAILS if high < -1.0 or \
@@ -95,19 +97,19 @@ def _rate(part, history, costs, scores, claim) -> list[dict]:
 def _shortcuts(part, history, costs, scores, claim) -> list[dict]:
     """Epochs that a net with shortcuts is earlier at what the same net without them ends near."""
     lines = []
-    for model, without in part[part.sizes.str.contains("shortcut=0")].groupby("model"):
-        sizes = without.sizes.iloc[0].replace("shortcut=0", "").strip()
+    for model in part[_size(part, "shortcut") == 0].model.unique():
         plain = history[(history.model == model) & (history.schedule == "")
                         & history.lr.isna() & (history.pruner == "")]
-        ends = plain[plain.sizes == without.sizes.iloc[0]]
-        if ends.empty or plain[plain.sizes == sizes].empty:
+        plain = plain.assign(shortcut=_size(plain, "shortcut", 1), width=_size(plain, "width"))
+        ends = plain[plain.shortcut == 0]
+        plain = plain[plain.width.isin(ends.width)]
+        if ends.empty or plain.shortcut.nunique() < 2:
             continue
         last = ends[ends.epoch == ends.epoch.max()].val_score.mean()
         reached = epochs_to(plain, EARLY * last).rename("epoch").reset_index()
-        wide = reached.pivot_table("epoch", ["seed", "fold"], "sizes", dropna=False)
-        if not {sizes, without.sizes.iloc[0]} <= set(wide):
-            continue
-        earlier = (wide[without.sizes.iloc[0]] - wide[sizes]).dropna()
+        reached["shortcut"] = _size(reached, "shortcut", 1)
+        wide = reached.pivot_table("epoch", ["seed", "fold"], "shortcut", dropna=False)
+        earlier = (wide[0] - wide[1]).dropna()
         mean, low, high = t_interval(earlier) if len(earlier) else (np.nan,) * 3
         verdict = HOLDS if low > 0 else FAILS if high < 0 else UNDECIDED
         lines.append({"ours": mean, "low": low, "high": high, "rows": len(earlier) * 2,
@@ -134,10 +136,10 @@ def _order(part, history, costs, scores, claim) -> list[dict]:
     """Joules of training up to the score with which the worst of the three ends: at equal size the
     order is another."""
     # Of the sizes, and drawn as those, of which there are pruned ones: nothing else may differ.
-    masked = part[(part.pruner != "") & ~part.sizes.str.contains("init")]
+    masked = part[(part.pruner != "") & (_size(part, "init") == "")]
     alike = part.model.isin(masked.model) & part.sizes.isin(masked.sizes) & part.lr.isna() \
         & part.epochs.isin(masked.epochs)
-    kinds = {"feed-forward": part.model.str.startswith("mlp"),
+    kinds = {"feed-forward": part.model.isin(FEED_FORWARD),
              "ResNet": alike & (part.pruner == ""), "pruned ResNet": alike & (part.pruner != "")}
     energy = energies(part, costs)
     if history.empty or energy.empty:
@@ -158,6 +160,13 @@ def _order(part, history, costs, scores, claim) -> list[dict]:
     agree = len({tuple(order) for order in orders}) == 1
     return [{"ours": np.nan, "rows": len(part), "cause": f"up to {level:.1f} on validation: {told}",
              "verdict": HOLDS if same else FAILS if agree else UNDECIDED}]
+
+
+def _size(rows: pd.DataFrame, name: str, usual: object = "") -> pd.Series:
+    """One of the sizes that rows ask for, or what it is where they ask for none."""
+    said = {sizes: Setting(sizes=sizes).build_arguments.get(name, usual)
+            for sizes in rows.sizes.unique()}
+    return rows.sizes.map(said)
 
 
 def _alike(rows: pd.DataFrame, one: pd.Series, names: tuple[str, ...]) -> pd.Series:
