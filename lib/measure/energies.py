@@ -4,7 +4,7 @@ import pandas as pd
 from torch import nn
 
 from lib import energy
-from lib.tables import Cost, Row
+from lib.tables.rows import Cost, Row
 
 
 def counts(model: nn.Module, task) -> tuple[dict[str, int | None], list[pd.DataFrame]]:

@@ -11,7 +11,7 @@ from lib.layers.fitted import fitting
 from lib.layers.walk import check_codes
 from lib.measure.energies import counts, modelled
 from lib.measure.sizes import size
-from lib.tables import Cost, Row
+from lib.tables.rows import Cost, Row
 
 
 class Measured(NamedTuple):

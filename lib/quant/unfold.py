@@ -39,7 +39,7 @@ def unfold_batch_norm(model: nn.Module, whole: nn.Module, calibration: Inputs) -
             hook.remove()
     for name, before in places.items():
         values = seen[name].transpose(0, 1).flatten(1)                  # (channels, …)
-        norm = type(before)(before.num_features, before.eps, before.momentum)
+        norm = type(before)(before.num_features, before.eps, before.momentum).to(values)
         variance = values.var(1, unbiased=False)
         norm.running_mean.copy_(values.mean(1))
         norm.running_var.copy_(variance)

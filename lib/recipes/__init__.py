@@ -5,5 +5,4 @@ from lib.recipes.training import AKAMASTER, published, recipe, rivals, trained
 from lib.recipes.tuning import histories, known, tuned, tuning
 
 __all__ = ["AKAMASTER", "histories", "known", "published", "recipe", "rivals", "rounded",
-           "trained", "tuned",
-           "tuning"]
+           "trained", "tuned", "tuning"]

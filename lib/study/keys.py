@@ -14,10 +14,10 @@ from pathlib import Path
 from lib.base import paths
 from lib.study.cache import digest
 
-# What only runs trials, shows rows or lists names cannot change a number; a recipe counts by its
-# values, where a trial names its net.
-WITHOUT = ("study", "page", "base/names.py", "recipes/tables.py")
-COUNTED = ("study/trials.py",)
+# What only runs trials, shows rows, compares them or lists names cannot change a number; a recipe
+# counts by its values, where a trial names its net.
+WITHOUT = ("study", "page", "tables", "base/names.py", "recipes/tables.py")
+COUNTED = ("study/trials.py", "tables/rows.py")
 
 
 def tree(source: str) -> str:

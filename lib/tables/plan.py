@@ -35,12 +35,12 @@ def judge_plan(rows: pd.DataFrame, history: pd.DataFrame, costs: pd.DataFrame,
             of_task = history[history.task == task] if len(history) else history
             told = judges[claim.claim](part, of_task, costs, scores, claim)
             lines += [{"task": task, **line} for line in told]
-        lines = lines or [{"verdict": UNTESTED, "rows": 0}]
+        lines = lines or [{"task": "", "verdict": UNTESTED, "rows": 0}]
         found += [{"study": claim.study, "kind": "conclusion", "claim": claim.said, "cause": "",
                    "published": claim.low, "own_rows": 0, "own_verdict": UNTESTED, **line}
                   for line in lines]
     table = pd.DataFrame(found).assign(own_rows=0).reindex(columns=COLUMNS)
-    return table.astype(dict.fromkeys(NUMBERS, float)).fillna({"task": "", "cause": ""})
+    return table.astype(dict.fromkeys(NUMBERS, float))
 
 
 def density(epochs: int, every: int, amount: float) -> float:
