@@ -221,7 +221,9 @@ def test_workers_end_with_a_study_that_is_killed(folder):
     study = subprocess.Popen([sys.executable, "-c", program], cwd=paths.ROOT, text=True,
                              env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
                              stdout=subprocess.PIPE)
-    workers = {int(study.stdout.readline()) for _ in range(2)}
+    # A worker that waits for the other's net says so between the numbers.
+    numbers = (int(line) for line in study.stdout if line.strip().isdigit())
+    workers = {next(numbers), next(numbers)}
     assert study.pid not in workers and all(Path(f"/proc/{worker}").exists() for worker in workers)
     study.kill()
     study.wait()
