@@ -147,6 +147,38 @@ def test_published_weights_are_listed_with_their_hashes_and_a_damaged_one_is_rep
     assert path.read_bytes() == whole
 
 
+def test_a_part_run_on_another_machine_leaves_what_was_published_of_the_rest():
+    full_study()
+    first = [trained("first", 9, {"version": 1}), trained("damaged", 9, {"version": 1})]
+    file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": first}))
+    assert publish.publish() == 0
+    rows = (paths.RESULTS / "02_train.csv").read_text()
+    (paths.WEIGHTS / "damaged.safetensors").write_text("x")
+    for left in [*paths.CACHE.glob("*"), *(paths.RUNS / "full").glob("*"), *paths.RAW.glob("*")]:
+        left.unlink()
+    made = [file(paths.RUNS / "full/04_prune.csv", "task\n"),
+            file(paths.RUNS / "full/04_prune.json",
+                 json.dumps({"git": "abc", "steps": [trained("second", 1, {"version": 1})]}))]
+    stamps.write(paths.RUNS / "full/04_prune.stamp.json", {}, {}, made, 60.0)
+    assert publish.publish() == 0
+    assert (paths.RESULTS / "02_train.csv").read_text() == rows
+    assert {"first.safetensors", "second.safetensors"} <= weights.listed().keys()
+    told = json.loads(publish.COST.read_text())
+    assert told["seconds"] == {"02_train": 3700.0, "04_prune": 60.0}
+    assert told["downloads"] == {"churn.csv": 3000} and told["disk_bytes"] >= 3000
+
+
+def test_of_weights_that_lie_there_those_that_took_longest_a_byte_stay(monkeypatch):
+    full_study()
+    monkeypatch.setitem(publish.MOST_MB, "data/weights", 0.012)
+    for name, seconds, left in (("short", 1, {"short"}), ("long", 99, {"long"}),
+                                ("middle", 50, {"long"})):
+        step = trained(name, seconds, {"version": 1}, 2000)
+        file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": [step]}))
+        assert publish.publish() == 0
+        assert weights.listed().keys() == {f"{one}.safetensors" for one in left}
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_the_sizes_of_a_net_the_largest_is_published(order):
     full_study()

@@ -17,7 +17,7 @@ from lib.study import cache, compare, publish
 from lib.study.trials import nets_of
 from lib.tables import claims, rows
 
-STEMS = ("01_data", "02_train", "03_ptq", "10_report")
+STEMS = sorted(path.stem for path in paths.RESULTS.glob("[0-9]*.json"))     # of what is published
 MOST_BYTES = 16e6               # of data/results and figures/full together
 ROUNDED = 5e-6                  # of a number with six digits
 NUMBER = re.compile(r"-?\d+\.?\d*(e[-+]\d+)?")

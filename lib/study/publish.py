@@ -105,9 +105,11 @@ def _portable(told: dict[str, Any]) -> str:
 
 
 def _publish_cost(rows: Path) -> int:
-    """Write what the study took, by stamps and provenance; returns how many stamps there are."""
+    """Write what the study took, by stamps and provenance; returns how many stamps there are. A
+    notebook that ran on another machine keeps what is known of it."""
     from lib.data.sources import FILES
-    seconds, downloads = {}, {}
+    known = json.loads(COST.read_text()) if COST.exists() else {}
+    seconds, downloads = {}, known.get("downloads", {})
     counted: set[str] = set()
     for path in sorted(rows.glob("*.stamp.json")):
         stem, stamp = path.name.removesuffix(".stamp.json"), stamps.read(path)
@@ -120,7 +122,8 @@ def _publish_cost(rows: Path) -> int:
     used = [paths.RAW, paths.CACHE, rows, paths.FIGURES / "full"]
     paths.write_atomic(COST, json.dumps({
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-        "seconds": seconds, "disk_bytes": sum(map(paths.weight, used)),
+        "seconds": known.get("seconds", {}) | seconds,
+        "disk_bytes": max(known.get("disk_bytes", 0), sum(map(paths.weight, used))),
         "downloads": dict(sorted(downloads.items()))}, indent=1) + "\n")
     return len(seconds)
 
@@ -147,9 +150,9 @@ def _training(step: dict[str, Any]) -> float:
 
 
 def _publish_weights(steps: list[dict]) -> None:
-    """Copy the trained weights that outlive a change of code: as many as may be committed, the
-    longest trained a byte first. Others that were there go."""
-    lasting = _lasting(steps)
+    """Commit the trained weights that outlive a change of code, those of this study and those that
+    lie there already: as many as may be, the longest trained a byte first."""
+    lasting = _committed() | _lasting(steps)
     for path in lasting:
         path.unlink(missing_ok=True)
     for path, (_, content) in sorted(lasting.items(), key=lambda item: -item[1][0]):
@@ -158,6 +161,20 @@ def _publish_weights(steps: list[dict]) -> None:
         else:
             print(f"{path.name} stays out of data/weights: it is full")
     weights.write_list()
+
+
+def _committed() -> dict[Path, tuple[float, bytes]]:
+    """Where -> (seconds of training a byte, content) of the weights that lie there. Of these a
+    study that was run on another machine, or begins with a later notebook, may know nothing."""
+    listed = weights.listed()
+    return {path: (_worth(path), path.read_bytes())
+            for path in sorted(paths.WEIGHTS.glob("*.safetensors"))
+            if listed.get(path.name) == paths.sha256(path)}
+
+
+def _worth(path: Path) -> float:
+    """Seconds of training a byte."""
+    return sum(_head(path)["record"]["history"]["seconds"]) / path.stat().st_size
 
 
 def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
@@ -171,9 +188,8 @@ def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
         head = _head(entry)
         if "version" not in head["key"] or head["key"].get("seed", 0) != 0:
             continue
-        worth = sum(head["record"]["history"]["seconds"]) / entry.stat().st_size
         same = weights.published(step["step"], head["key"]) is not None
-        found = worth, (path if same else entry).read_bytes()
+        found = _worth(entry), (path if same else entry).read_bytes()
         lasting[path] = max(lasting.get(path, found), found, key=lambda one: len(one[1]))
     return lasting
 
