@@ -78,10 +78,15 @@ def points() -> pd.DataFrame:
     return table.assign(low=table.loss - 0.1, high=table.loss + 0.1)
 
 
-def test_the_front_names_the_smallest_kept_net_the_dense_ones_and_doing_nothing():
-    axis, = figures.ptq.front(points()).axes
-    assert {text.strip() for text in texts(axis)} == {
-        "as trained", "dense nets", "gptq, 4 bits, 12.5 KiB"}
+LONG = ("magnitude_l1 70 %, cubic, finetune+distill, taught by resnet20, 10 epochs, gptq, 4 bits, "
+        "folded equalized corrected smooth")
+
+
+@pytest.mark.parametrize("technique", ["gptq, 4 bits", LONG])
+def test_the_front_names_the_smallest_kept_net_the_dense_ones_and_doing_nothing(technique):
+    axis, = figures.ptq.front(points().replace({"technique": {"gptq, 4 bits": technique}})).axes
+    assert {" ".join(text.split()) for text in texts(axis)} == {
+        "as trained", "dense nets", f"{technique}, 12.5 KiB"}
     joined = next(line for line in axis.lines if line.get_color() == style.ACCENT)
     assert list(joined.get_xdata()) == [6.0, 12.5]                      # on the front, by size
     assert axis.get_xscale() == "log"

@@ -3,6 +3,7 @@
 A loss is in points below the net as trained: of accuracy in percent, or hundredths of R².
 """
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -128,16 +129,23 @@ def _name_points(axis: Axes, whole: pd.DataFrame, dense: pd.DataFrame, best: pd.
     names = [(line.KiB, line.loss, "dense nets", style.SECOND)
              for line in dense[dense.loss <= style.MOST_POINTS].head(1).itertuples()]
     kept = best[(best.loss <= KEPT) & ~best.technique.isin([UNTOUCHED, DENSE])]
-    names += [(line.KiB, line.loss, f"{line.technique}, {line.KiB:.3g} KiB", style.ACCENT)
+    names += [(line.KiB, line.loss, _wrapped(f"{line.technique}, {line.KiB:.3g} KiB"), style.ACCENT)
               for line in kept.head(1).itertuples()]
-    heights = style.spread([max(0, loss) + 0.45 for _, loss, *_ in names], 0.55)
+    most = max([1 + words.count("\n") for *_, words, _ in names], default=1)
+    heights = style.spread([max(0, loss) + 0.45 + 0.25 * words.count("\n")
+                            for _, loss, words, _ in names], 0.55 * most)
     names += [(line.KiB, 0, UNTOUCHED, style.INK) for line in whole.head(1).itertuples()]
     low, high = np.log(axis.get_xlim())
     for (size, _, words, color), height in zip(names, [*heights, -0.38], strict=False):
         place = (np.log(size) - low) / (high - low)             # 0 to 1 from left to right
-        ends_within = max(0.0, 1 - LETTER * len(words))
+        ends_within = max(0.0, 1 - LETTER * max(map(len, words.split("\n"))))
         style.label(axis, min(place + 0.01, ends_within), height, words, color,
                     transform=axis.get_yaxis_transform())
+
+
+def _wrapped(words: str) -> str:
+    """A name in as many lines as keep it within its panel."""
+    return textwrap.fill(words, int(0.8 / LETTER), break_long_words=False)
 
 
 def sensitivity(table: pd.DataFrame) -> Figure:
