@@ -1,5 +1,7 @@
 """Figures: the right values drawn where they belong, names as text, what matters in colour."""
 
+import dataclasses
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,6 +9,7 @@ import pytest
 import torch
 
 from lib import tables
+from lib.base import Setting
 from lib.page import figures, style
 from lib.tables import Row
 from lib.tables.ahead import largest_gain
@@ -302,6 +305,34 @@ def test_the_matrix_holds_the_worst_loss_over_nets():
     assert frame["4 bits"].tolist() == ["0.40", "0.00 (1 net)"]
     assert frame["3 levels"].tolist()[0] == "250" and pd.isna(frame["3 levels"][1])
     assert shade["4 bits"].tolist() == [0.08, 0] and shade["3 levels"][0] == 1
+
+
+def test_the_pruned_matrix_has_a_line_a_recipe_and_a_column_a_share():
+    asked = [Setting(pruner="magnitude_l1", amount=0.9),
+             Setting(pruner="magnitude_l1", amount=0.9, quantizer="gptq", bits=4),
+             Setting(pruner="magnitude_l1", amount=0.5, structure="channel", tuned="finetune"),
+             Setting(pruner="random", amount=0.5), Setting()]
+    table = pd.DataFrame([dataclasses.asdict(setting) | {"task": task, "net": "net", "loss": loss}
+                          for setting in asked for task, loss in (("one", 1.5), ("two", 2.5))])
+    frame, shade = figures.report.pruned_matrix(table)
+    assert list(frame) == ["technique", "50 %", "90 %"] and list(shade) == ["50 %", "90 %"]
+    assert frame.technique.tolist() == ["magnitude_l1", "random", "magnitude_l1, channel, finetune"]
+    assert frame["50 %"].tolist()[1:] == ["2.50", "2.50"] and frame["90 %"][0] == "2.50"
+
+
+def test_joules_of_two_processes_stand_side_by_side_with_fit_digits():
+    found = pd.DataFrame([("one", "net", "gptq, 4 bits", process, value, 25.0, answers)
+                          for process, value, answers in (("45 nm", 0.00123, 777.6),
+                                                          ("7 nm", 0.0004, np.nan))],
+                         columns=["task", "net", "technique", "process", "microjoules", "share",
+                                  "answers"])
+    table = figures.report.joules_table(found)
+    assert len(table) == 1 and table["net"][0] == "one net"
+    assert table["µJ an answer, 45 nm"][0] == "0.00123"
+    assert table["µJ an answer, 7 nm"][0] == "0.0004"
+    assert table["of the net as trained, 45 nm"][0] == "25 %"
+    assert table["answers until paid back, 45 nm"][0] == "778"
+    assert pd.isna(table["answers until paid back, 7 nm"][0])
 
 
 def test_labels_are_moved_apart_no_further_than_needed():

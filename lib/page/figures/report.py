@@ -13,6 +13,8 @@ from lib.tables.rows import setting_of
 MARKS = {"rival": ("|", style.SOFT, "scikit-learn's"),
          "earlier": ("D", style.SECOND, "published before"),
          "net": ("o", style.ACCENT, "our net")}
+JOULES = {"microjoules": "µJ an answer", "share": "of the net as trained",
+          "answers": "answers until paid back"}
 SHIFT = {"net": 0.0, "rival": -0.22, "earlier": 0.22}       # of a line's height
 
 
@@ -170,6 +172,39 @@ def matrix(losses: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     for frame in wide.values():
         frame.columns = ["technique", *map(_bits, columns)]
     return wide["text"], wide["depth"].drop(columns="technique")
+
+
+def pruned_matrix(losses: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Ranking, pattern, schedule and training × share of the weights asked to go: as `matrix`, of
+    nets that were pruned and not rounded.
+
+    losses: task, net, loss in points and every field of Setting.
+    """
+    pruned = losses[(losses.pruner != "") & (losses.quantizer == "")]
+    pruned = pruned.sort_values(["structure", "tuned", "schedule", "pruner", "amount"],
+                                ascending=[False, True, True, True, True], kind="stable")
+    words = [", ".join(word for word in (
+        line.pruner, "" if line.structure == "unstructured" else line.structure,
+        "" if line.schedule == "one-shot" else line.schedule, line.tuned) if word)
+        for line in pruned.itertuples()]
+    shares = sorted(pruned.amount.unique())
+    text, depth = matrix(pruned.assign(technique=words, bits_asked=pruned.amount))
+    names = ["technique", *(f"{100 * share:g} %" for share in shares)]
+    return text.set_axis(names, axis=1), depth.set_axis(names[1:], axis=1)
+
+
+def joules_table(found: pd.DataFrame) -> pd.DataFrame:
+    """`tables.of_answers` as text, a line an offer: what each process tells stands side by side."""
+    told = found.assign(
+        microjoules=found.microjoules.map("{:.3g}".format),
+        share=found.share.map("{:.3g} %".format),
+        answers=[np.nan if pd.isna(count) else f"{count:,.0f}" for count in found.answers])
+    table = pd.DataFrame({"net": told.task + " " + told.net, "technique": told.technique,
+                          **{name: told[name] for name in ("process", *JOULES)}})
+    wide = table.pivot(index=["net", "technique"], columns="process", values=list(JOULES))
+    wide = wide.reindex(table.set_index(["net", "technique"]).index.unique())
+    wide.columns = [f"{JOULES[name]}, {process}" for name, process in wide.columns]
+    return wide.reset_index()
 
 
 def _kib(value: float) -> str:
