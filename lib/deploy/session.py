@@ -1,0 +1,113 @@
+"""Session: an ONNX file that is called like a model."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor
+
+from lib.layers.inputs import Inputs
+
+ERRORS_ONLY = 3                     # of ONNX Runtime's log
+# What ONNX Runtime computes with in whole numbers.
+INTEGER = frozenset({"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger",
+                     "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "QAttention",
+                     "MatMulNBits"})
+WHOLE_NUMBERS = 4                   # the accuracy level at which MatMulNBits multiplies these
+FLOAT = frozenset({"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul",
+                   "ConvTranspose", "Attention", "MatMulNBits of floats"})
+
+
+class Session:
+    """An ONNX file in ONNX Runtime on the processor: tensors in, a float32 tensor out.
+
+    threads: of one operation; runs of several operations at once are not asked for. ValueError for
+    a file that is none, and for inputs that the file does not take.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 1):
+        self.path, self.threads = Path(path), threads
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), _options(threads), providers=["CPUExecutionProvider"])
+        except Exception as error:              # of kinds that ONNX Runtime does not export
+            raise ValueError(f"{self.path.name} cannot be run by ONNX Runtime: "
+                             f"{str(error).splitlines()[0]}") from error
+        self.inputs = {one.name: one for one in self._session.get_inputs()}
+
+    def __call__(self, *inputs: Inputs, **named: Tensor) -> Tensor:
+        """The answers, (n, outputs). inputs: tensors in the order of the file's inputs, one tuple
+        of them, or a dict by their names."""
+        try:
+            found = self._session.run(None, self.named(*inputs, **named))
+        except Exception as error:
+            raise ValueError(f"{self.path.name} cannot take these inputs: "
+                             f"{str(error).splitlines()[0]}") from error
+        return torch.from_numpy(found[0])
+
+    def named(self, *inputs: Inputs, **named: Tensor) -> dict[str, np.ndarray]:
+        """Inputs, given as for a call, as arrays by their names and of the types that the file
+        takes. ValueError for too few, too many, or others."""
+        given = inputs[0] if len(inputs) == 1 else inputs
+        if isinstance(given, Mapping):
+            named = {**given, **named}
+        else:
+            parts = given if isinstance(given, tuple) else (given,)
+            if len(parts) > len(self.inputs):
+                raise ValueError(f"{self.path.name} takes {len(self.inputs)} inputs, not "
+                                 f"{len(parts)}")
+            named = dict(zip(self.inputs, parts, strict=False)) | named
+        if named.keys() != self.inputs.keys():
+            raise ValueError(f"{self.path.name} takes the inputs {', '.join(self.inputs)}; given "
+                             f"were {', '.join(map(str, named)) or 'none'}")
+        return {name: np.ascontiguousarray(named[name].detach().cpu().numpy(), _dtype(one.type))
+                for name, one in self.inputs.items()}
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file."""
+        return self.path.stat().st_size
+
+    @cached_property
+    def kernels(self) -> Counter:
+        """How often which operation runs, after ONNX Runtime has fused what it can."""
+        with tempfile.TemporaryDirectory() as folder:
+            options = _options(self.threads)
+            options.optimized_model_filepath = str(Path(folder) / "fused.onnx")
+            onnxruntime.InferenceSession(str(self.path), options,
+                                         providers=["CPUExecutionProvider"])
+            graph = onnx.load(options.optimized_model_filepath, load_external_data=False).graph
+        return Counter(node.op_type if _level(node) in (None, WHOLE_NUMBERS) else
+                       f"{node.op_type} of floats" for node in graph.node)
+
+    @property
+    def arithmetic(self) -> str:
+        """"integer", "float", or "integer 7 of 9": of the products, those in whole numbers."""
+        whole = sum(self.kernels[name] for name in INTEGER)
+        every = whole + sum(self.kernels[name] for name in FLOAT)
+        return "float" if not whole else "integer" if whole == every else (
+            f"integer {whole} of {every}")
+
+
+def _level(node: onnx.NodeProto) -> int | None:
+    """The accuracy level of a product with packed weights; None for any other operation."""
+    return next((one.i for one in node.attribute if one.name == "accuracy_level"), None)
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = ERRORS_ONLY
+    return options
+
+
+def _dtype(kind: str) -> np.dtype:
+    """numpy's name of what ONNX Runtime calls tensor(float), tensor(int64), …"""
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    return np.dtype({"float": "float32", "double": "float64"}.get(name, name))

@@ -1,0 +1,37 @@
+"""The ways in which a model is deployed, by the names that a Setting has for them."""
+
+from pathlib import Path
+
+from torch import nn
+
+from lib.deploy.export import exported
+from lib.deploy.int8 import dynamic, static
+from lib.deploy.nbits import nbits
+from lib.deploy.session import Session
+from lib.layers.inputs import Inputs
+
+WAYS = {"fp32": "as floats", "dynamic": "weights of matrix products in 8 bits, inputs as they come",
+        "static": "weights and inputs in 8 bits, ranges from calibration",
+        "nbits": "weights of linear layers in 4 bits, the model's own codes"}
+
+
+def deployed(model: nn.Module, way: str, calibration: Inputs, folder: str | Path,
+             threads: int = 1) -> Session:
+    """`model` as an ONNX file in `folder`, deployed one of WAYS, and running.
+
+    calibration: some hundred inputs; the first few check the export, all of them give static its
+    ranges. ValueError: an unknown way, or a model that cannot go it.
+    """
+    if way not in WAYS:
+        raise ValueError(f"no way {way!r} to deploy a model; choose one of: {', '.join(WAYS)}")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    floats = exported(model, calibration, folder / "fp32.onnx")
+    path = folder / f"{way}.onnx"
+    if way == "static":
+        static(floats, calibration, path)
+    elif way == "dynamic":
+        dynamic(floats, path)
+    elif way == "nbits":
+        nbits(floats, model, path)
+    return Session(path, threads)
