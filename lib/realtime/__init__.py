@@ -1,0 +1,9 @@
+"""A precision that adapts while it serves: rungs, who chooses among them, traces to try it on."""
+
+from lib.realtime.arrivals import TRACES, arrivals
+from lib.realtime.controller import POLICIES, Controller, begin_by
+from lib.realtime.replay import Clock, Escalation, replay, summary
+from lib.realtime.rungs import Rung, ladder
+
+__all__ = ["Clock", "Controller", "Escalation", "POLICIES", "Rung", "TRACES", "arrivals",
+           "begin_by", "ladder", "replay", "summary"]

@@ -1,0 +1,174 @@
+"""A trace of requests against the rungs of a task, one request at a time, in the order they come.
+
+The clock is the machine's own, so that what a rung takes is measured; a test puts another in its
+place. Two stated rules keep the loop going. A request that has waited so long that even the fastest
+rung would answer it late is shed. A request that is malformed, or on which every rung fails, gets a
+sentence in place of an answer.
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lib.realtime.controller import Controller, begin_by
+
+NOTHING = {"began": np.nan, "done": np.nan, "rung": "", "correct": np.nan, "margin": np.nan,
+           "escalated": False, "error": ""}           # of a request that was not answered
+COLUMNS = ("arrived", "waiting", *NOTHING)
+
+
+class Clock:
+    """The machine's own, from 0 at its making."""
+
+    def __init__(self):
+        self._start = time.perf_counter()
+
+    def now(self) -> float:
+        return time.perf_counter() - self._start
+
+    def sleep_until(self, then: float) -> None:
+        time.sleep(max(0.0, then - self.now()))
+
+
+@dataclass(frozen=True)
+class Escalation:
+    """An answer whose two largest outputs lie closer than `margin` (of their softmax) is asked of
+    the most accurate rung again, if there is still time."""
+
+    margin: float
+
+
+def replay(times: np.ndarray, inputs: Sequence[Tensor], targets: Tensor, controller: Controller,
+           clock: Clock | None = None, escalation: Escalation | None = None) -> pd.DataFrame:
+    """Answer requests that come at `times`; a line a request, in that order.
+
+    times: (n,) seconds, ascending; inputs, targets: of the requests, taken in turn. Columns:
+    COLUMNS; began, done: seconds, missing where nothing was answered; rung: its name, "" where
+    there was none; correct: of the answer's largest output; margin: between its two largest, of
+    their softmax; waiting: how many waited when it was begun; error: why there is no answer.
+    """
+    clock = clock or Clock()
+    begun = begin_by(times, controller.objective,
+                     min(rung.seconds for rung in controller.rungs))
+    lines: list[dict] = []
+    queue: deque[int] = deque()
+    while len(lines) < len(times):
+        coming = len(lines) + len(queue)
+        if not queue:
+            clock.sleep_until(times[coming])
+        now = clock.now()
+        queue.extend(range(coming, max(coming, np.searchsorted(times, now, side="right"))))
+        if not queue:
+            continue                            # a timer may wake a little early
+        place = queue[0]
+        x, target = inputs[place % len(inputs)], targets[place % len(targets)]
+        line = NOTHING | {"arrived": times[place], "waiting": len(queue)}
+        fault = malformed(x, inputs[0].shape) or too_late(now, times[place], controller)
+        if not fault:
+            due = min(times[place] + controller.objective, begun[place + 1])
+            line |= _turn(x, target, times[list(queue)], due, controller, clock, escalation)
+        lines.append(line | ({"error": fault} if fault else {}))
+        queue.popleft()
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def _turn(x: Tensor, target: Tensor, waiting: np.ndarray, due: float, controller: Controller,
+          clock: Clock, escalation: Escalation | None) -> dict:
+    """One request's answer, judged; waiting: times of arrival of all that wait, its own first."""
+    began, ends = clock.now(), waiting[0] + controller.objective
+    try:
+        chosen = controller.choose(began, waiting, due)
+    except RuntimeError as nothing:
+        return {"error": str(nothing)}
+    answer = _answered(x, chosen, controller, clock, escalation, ends)
+    if "logits" not in answer:
+        return {"began": began} | answer
+    logits = answer.pop("logits")
+    controller.note(controller.rung, answer["done"] - waiting[0])
+    return {"began": began, "correct": float(logits.argmax() == target),
+            "margin": margin(logits)} | answer
+
+
+def malformed(x: Tensor, expected: torch.Size) -> str:
+    """Why a request cannot be answered, or ""."""
+    if not isinstance(x, Tensor) or x.shape != expected:
+        found = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        return f"a request has the shape {tuple(expected)}, not {found}"
+    if x.is_floating_point() and not x.isfinite().all():
+        return "a request holds finite numbers, and this one does not"
+    return ""
+
+
+def too_late(now: float, came: float, controller: Controller) -> str:
+    """Why a request is shed, or ""."""
+    left = came + controller.objective - now
+    least = min(rung.seconds for rung in controller.rungs)
+    return "" if left >= least else (
+        f"shed: {max(left, 0):.3f} s are left of {controller.objective:g} s, and the fastest rung "
+        f"takes {least:.3f} s")
+
+
+def _answered(x: Tensor, chosen: int, controller: Controller, clock: Clock,
+              escalation: Escalation | None, due: float) -> dict:
+    """An answer by the chosen rung, or, if that dies, by another; and once more if it is unsure."""
+    while True:
+        try:
+            logits = controller.rungs[chosen].call(x[None])[0]
+            if not logits.isfinite().all():
+                raise ValueError("its answer is not finite")
+            break
+        except Exception as error:              # a rung is anything that can be called
+            controller.lose(chosen)
+            try:
+                chosen = controller.choose(clock.now(), [clock.now()])
+            except RuntimeError as nothing:
+                return {"error": f"{nothing}; the last said: {error}"}
+    line = {"rung": controller.rungs[chosen].name, "logits": logits, "done": clock.now()}
+    best = next(place for place in range(len(controller.rungs)) if place not in controller.dead)
+    unsure = escalation and margin(logits) < escalation.margin and chosen != best
+    if unsure and clock.now() + controller.rungs[best].seconds <= due:
+        logits = controller.rungs[best].call(x[None])[0]
+        line |= {"logits": logits, "done": clock.now(), "escalated": True}
+    return line
+
+
+def margin(logits: Tensor) -> float:
+    """Between the two likeliest classes, of their softmax; 1 where there is but one output."""
+    if logits.numel() < 2:
+        return 1.0
+    first, second = logits.softmax(-1).topk(2).values.tolist()
+    return first - second
+
+
+def summary(lines: pd.DataFrame, controller: Controller, seconds: float) -> dict[str, float]:
+    """What a replay comes to.
+
+    attainment: the share of all requests that were answered in time; score: percent right of those
+    that were answered; p50, p95, p99: seconds from arrival to answer, of those; shed, failed:
+    shares; utilization: the share of the trace that a rung was at work; switches_per_minute;
+    joules_per_1000: modelled, of 1000 answers; bytes: of all rungs together.
+    """
+    answered = lines[lines.done.notna()]
+    took = answered.done - answered.arrived
+    quantiles = took.quantile([0.5, 0.95, 0.99]) if len(took) else pd.Series([np.nan] * 3)
+    by_name = {rung.name: rung for rung in controller.rungs}
+    joules = answered.rung.map(lambda name: by_name[name].joules).astype(float)
+    joules = joules + answered.escalated * controller.rungs[0].joules
+    shed = lines.error.map(lambda words: words[:5] == "shed:")
+    return {
+        "requests": len(lines), "attainment": float((took <= controller.objective).sum())
+        / max(1, len(lines)), "score": 100 * float(answered.correct.mean()),
+        "p50": float(quantiles.iloc[0]), "p95": float(quantiles.iloc[1]),
+        "p99": float(quantiles.iloc[2]), "shed": float(shed.mean()),
+        "failed": float(((lines.error != "") & ~shed).mean()),
+        "escalated": float(answered.escalated.mean()),
+        "utilization": float((answered.done - answered.began).sum()) / seconds,
+        "switches_per_minute": 60 * controller.switches / seconds,
+        "joules_per_1000": 1000 * float(joules.mean()),
+        "bytes": sum(rung.bytes for rung in controller.rungs)}

@@ -1,0 +1,42 @@
+"""Rungs: one task's model at several precisions, from the most accurate to the fastest."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to answer a request.
+
+    call: inputs (n, …) to answers (n, outputs); seconds: its 95th percentile for one request, as
+    profiled; score: on the validation part, in the metric's unit; bits: of its weights; joules: of
+    one answer, modelled; bytes: that it holds in memory.
+    """
+
+    name: str
+    call: Callable[[Tensor], Tensor]
+    seconds: float
+    score: float
+    bits: int = 32
+    joules: float = 0.0
+    bytes: int = 0
+
+
+def ladder(rungs: Iterable[Rung]) -> list[Rung]:
+    """The rungs that are worth having, the most accurate first: each faster or of less energy than
+    every one above it. What saves neither is left out, whatever its precision.
+
+    ValueError: no rung, or two of one name.
+    """
+    ordered = sorted(rungs, key=lambda rung: (-rung.score, rung.seconds))
+    names = [rung.name for rung in ordered]
+    if not names or len(set(names)) < len(names):
+        raise ValueError("a ladder needs rungs of different names, not "
+                         f"{', '.join(names) or 'none'}")
+    kept: list[Rung] = []
+    for rung in ordered:
+        if all(rung.seconds < above.seconds or rung.joules < above.joules for above in kept):
+            kept.append(rung)
+    return kept
