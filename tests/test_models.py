@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import models
+from lib import energy, models
 from lib.base import names
 from lib.models.dropout import Dropout
 from lib.models.transformer import Attention
@@ -52,6 +52,7 @@ def on_meta(name, task, **sizes):
     ("resnet18", like((3, 224, 224), 1000), 11689512),      # torchvision's
     ("resnet34", like((3, 224, 224), 1000), 21797672),
     ("resnet50", like((3, 224, 224), 1000), 25557032),
+    ("mobilenetv2", like((3, 224, 224), 1000), 3504872),
 ])
 def test_parameters_as_published(name, task, count):
     assert parameters(on_meta(name, task)) == count
@@ -65,6 +66,28 @@ def test_parameters_as_published(name, task, count):
 ])
 def test_millions_of_parameters_as_published(name, task, sizes, millions):
     assert parameters(on_meta(name, task, **sizes)) / 1e6 == pytest.approx(millions, abs=0.006)
+
+
+@pytest.mark.parametrize("side, classes, sizes, millions, macs", [
+    (224, 1000, {}, 3.505, 300.8),                                  # torchvision's
+    (32, 10, {"stem": "cifar"}, 2.24, 88.0), (32, 10, {"stem": "cifar", "width": 50}, 0.70, 28.0)])
+def test_mobilenetv2_costs_what_is_published(side, classes, sizes, millions, macs):
+    """At 32 px: github.com/chenyaofo/pytorch-cifar-models."""
+    net = models.build("mobilenetv2", like((3, side, side), classes), **sizes).eval()
+    assert parameters(net) / 1e6 == pytest.approx(millions, abs=0.006)
+    counted = energy.layers(net, torch.rand(1, 3, side, side)).macs.sum()
+    assert counted / 1e6 == pytest.approx(macs, rel=0.01)
+
+
+def test_mobilenetv2_has_published_keys_and_refuses_no_width():
+    keys = set(on_meta("mobilenetv2", like((3, 224, 224), 1000)).state_dict())
+    assert len(keys) == 314 and {
+        "features.0.0.weight", "features.0.1.running_var", "features.1.conv.0.0.weight",
+        "features.1.conv.1.weight", "features.1.conv.2.bias", "features.17.conv.2.weight",
+        "features.17.conv.3.running_mean", "features.18.0.weight", "classifier.1.weight"} <= keys
+    assert "features.1.conv.3.weight" not in keys
+    with pytest.raises(ValueError, match="width=0: give percent of the published channels"):
+        models.build("mobilenetv2", IMAGES, width=0)
 
 
 def test_nets_beyond_residual_ones_are_what_they_are_called():
@@ -88,7 +111,8 @@ def test_nets_beyond_residual_ones_are_what_they_are_called():
 
 
 SMALL = {"resnet18": {"width": 4}, "resnet34": {"width": 4}, "resnet50": {"width": 4},
-         "resnet9": {"width": 4}, "cnn_edge": {"width": 4}, "transformer_t2": {"layers": 2}}
+         "resnet9": {"width": 4}, "mobilenetv2": {"width": 25},
+         "cnn_edge": {"width": 4}, "transformer_t2": {"layers": 2}}
 
 
 @pytest.mark.parametrize("name", [n for n in names.MODELS

@@ -29,14 +29,14 @@ MODELS = (
     "mlp_simple", "mlp_complex", *BY_EDGE, "cnn_edge", "resnet9",
     "resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56",
     "resnet20-akamaster",                               # trained by others: cifar10 only
-    "resnet18", "resnet34", "resnet50", "vgg16", "effnet", "cnn_rnn",
+    "resnet18", "resnet34", "resnet50", "vgg16", "mobilenetv2", "effnet", "cnn_rnn",
     "transformer_base", "transformer_t1", "transformer_t2", "transformer_small",
     *CLASSICAL,
 )
 
 # Nets that take images or series alone, by the beginnings of their names; the others take any task.
 NEEDS = {"resnet": "images", "vgg": "images", "cnn": "images", "effnet": "images",
-         "transformer": "series"}
+         "mobilenet": "images", "transformer": "series"}
 
 
 def misfit(task: str, model: str) -> str | None:

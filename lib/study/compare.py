@@ -138,7 +138,7 @@ def from_committed_weights(row, steps: list[dict]) -> bool:
     """
     step = training(row)
     committed = cache.committed(step)
-    if row.tuned or not committed.exists():
+    if not committed.exists():
         return False
     files = {used["file"] for used in steps if used["step"] == step}
     own = [paths.CACHE / name for name in sorted(files) if (paths.CACHE / name).exists()]
@@ -147,7 +147,12 @@ def from_committed_weights(row, steps: list[dict]) -> bool:
 
 
 def training(row) -> str:
-    """The step that trained a row's net, as `recipes.trained` names it."""
+    """The step that trained a row's net, or trained it on, as `recipes` names it."""
+    setting = tables.setting_of(row)
+    if setting.trains:
+        words = [f"train {row.task} {row.model} {setting.training}", f"seed {row.seed:g}",
+                 f"fold {row.fold:g}" if pd.notna(row.fold) else ""]
+        return " ".join(word for word in words if word)
     words = [f"train {row.task} {row.model}", row.sizes,
              *(f"{name}={getattr(row, name):g}" for name in ("epochs", "lr", "batch_size")
                if pd.notna(getattr(row, name))),
