@@ -19,6 +19,7 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(publish, "COST", paths.RESULTS / "cost.json")
+    monkeypatch.setattr(publish, "LEAST_S", 0.0)
     monkeypatch.delenv("GREENBITS_MIRROR", raising=False)
     return tmp_path
 
@@ -107,6 +108,16 @@ def test_publish_keeps_lasting_weights_and_no_folder_of_this_machine():
                                                                "toy-lasting.safetensors"]
     told = json.loads((paths.RESULTS / "02_train.json").read_text())
     assert told["inputs"] == {"churn.csv": "1", "data/a": "2"}
+
+
+def test_what_is_trained_in_a_moment_is_not_committed(monkeypatch, capsys):
+    full_study()
+    monkeypatch.setattr(publish, "LEAST_S", 60.0)
+    steps = [trained("brief", 59, {"version": 1}), trained("long", 61, {"version": 1})]
+    file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": steps}))
+    assert publish.publish() == 0
+    assert weights.listed().keys() == {"long.safetensors"}
+    assert "brief" not in capsys.readouterr().out
 
 
 def test_where_weights_do_not_fit_those_that_took_longest_a_byte_stay(monkeypatch, capsys):

@@ -85,19 +85,6 @@ def test_scores_per_example_are_of_their_rows(stem):
         assert float(f"{total:.6g}") == row.score
 
 
-@pytest.mark.parametrize("stem", ["01_data", "02_train"])
-def test_squared_errors_are_those_of_r2_and_rmse(stem):
-    found = table(stem)
-    regressions = found[found.metric == "r2"]
-    for _, part in regressions.groupby(["task", "fold", "split", "n"], dropna=False):
-        errors = np.array([scores(stem)[name].mean(dtype=float) for name in part["id"]])
-        assert errors == pytest.approx(part.score2.to_numpy() ** 2, rel=4 * ROUNDED)
-        # What they are divided by is the data's: the same for every model of this part.
-        learned = (1 - part.score > 1e-2).to_numpy()
-        deviation = errors[learned] / (1 - part.score[learned])
-        assert deviation.to_numpy() == pytest.approx(deviation.mean(), rel=2e-3)
-
-
 def test_macro_f1_of_a_constant_answer_is_what_its_accuracy_makes_it():
     """One class of k is answered: its precision is the accuracy p, its recall 1, its F1 therefore
     2p / (1 + p), and that of every other class 0."""

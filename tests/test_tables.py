@@ -48,6 +48,16 @@ def test_rows_come_back_as_they_were_saved(folder):
     assert ",4642,3500,3324,4560," in first                         # whole numbers stay whole
 
 
+def test_what_is_modelled_of_a_row_on_the_validation_part_is_left_out(folder):
+    rows = [row(split=split) for split in ("test", "val")]
+    costs = [Cost(rows[side].id, quantity, kind, "source", 1.0) for side in (0, 1)
+             for quantity, kind in (("spent_s", "measured"), ("energy_j", "modelled"))]
+    tables.save("03_ptq", rows, costs, {})
+    kept = tables.load_costs("03_ptq")
+    assert set(zip(kept["id"], kept.quantity, strict=True)) == {
+        (rows[0].id, "spent_s"), (rows[0].id, "energy_j"), (rows[1].id, "spent_s")}
+
+
 def test_every_column_keeps_its_own_type():
     """Text that is asked for nowhere is "", not NaN; a number that is missing is NaN, not ""."""
     tables.save("02_train", [row(quantizer="", bits=None, recipe="")], [], {})

@@ -19,6 +19,7 @@ from lib.study import cache, stamps, weights
 
 COST = paths.RESULTS / "cost.json"
 MOST_MB = {"data/results": 16, "data/weights": 25}      # data/results with figures/full
+LEAST_S = 60.0                      # of training, for weights to be committed
 MARKS = ("<!-- The answer: written by ./run_all.sh publish -->", "<!-- The end of the answer -->")
 
 
@@ -42,9 +43,8 @@ def _tell(readme: Path) -> None:
     text = readme.read_text(encoding="utf-8") if readme.exists() else ""
     before, mark, rest = text.partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])
-    if not mark:
-        return
-    paths.write_atomic(readme, f"{before}{MARKS[0]}\n{answer()}\n{MARKS[1]}{after}")
+    if mark:
+        paths.write_atomic(readme, f"{before}{MARKS[0]}\n{answer()}\n{MARKS[1]}{after}")
 
 
 def cost(stems: list[str]) -> str:
@@ -179,14 +179,16 @@ def _worth(path: Path) -> float:
 
 def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
     """Where -> (seconds of training a byte, content) of the weights whose key has a version; of a
-    net's seeds the first, of its sizes the largest. A file under the same key stays as it is."""
+    net's seeds the first, of its sizes the largest. A file under the same key stays as it is; what
+    is trained within LEAST_S is sooner trained than looked for."""
     lasting: dict[Path, tuple[float, bytes]] = {}
     for step in steps:
         entry, path = paths.CACHE / step["file"], cache.committed(step["step"])
         if not step["step"].startswith("train ") or not entry.exists():
             continue
         head = _head(entry)
-        if "version" not in head["key"] or head["key"].get("seed", 0) != 0:
+        brief = sum(head["record"]["history"]["seconds"]) < LEAST_S
+        if brief or "version" not in head["key"] or head["key"].get("seed", 0) != 0:
             continue
         same = weights.published(step["step"], head["key"]) is not None
         found = _worth(entry), (path if same else entry).read_bytes()

@@ -146,11 +146,13 @@ def add_costs(costs: list[Cost]) -> None:
 
 def save() -> pd.DataFrame:
     """Write all rows of this run, their costs and provenance; then fail if any trial did."""
+    steps = {step["file"]: step for step in reversed(cache.used)}   # each as it was first used
     done = _run | {"ended": _now(), "inputs": paths.inputs(),
-                   "steps": [s for s in cache.used if not s["step"].startswith("trial ")],
+                   "steps": [step for step in reversed(steps.values())
+                             if not step["step"].startswith("trial ")],
                    "trials": sum(s["step"].startswith("trial ") for s in cache.used),
                    "seconds": sum(c["seconds"] for c in _run["seconds_per_cell"]),
-                   "work_seconds": sum({s["file"]: s["seconds"] for s in cache.used}.values()),
+                   "work_seconds": sum(step["seconds"] for step in steps.values()),
                    "failures": _failures}
     if paths.profile() == "published":      # only the report runs on committed rows; it has none
         return tables.frame([])

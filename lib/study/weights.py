@@ -52,7 +52,4 @@ def write_list() -> None:
     """Write SHA256SUMS anew, from the files that lie there."""
     lines = [f"{paths.sha256(path)}  {path.name}\n"
              for path in sorted(paths.WEIGHTS.glob("*.safetensors"))]
-    if lines:
-        paths.write_atomic(paths.WEIGHTS / LIST, "".join(lines))
-    else:
-        (paths.WEIGHTS / LIST).unlink(missing_ok=True)
+    paths.write_atomic(paths.WEIGHTS / LIST, "".join(lines))

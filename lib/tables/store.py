@@ -15,13 +15,18 @@ DIGITS = "%.6g"
 
 
 def save(notebook: str, rows: list[Row], costs: list[Cost], provenance: dict) -> pd.DataFrame:
-    """Write <notebook>.csv, _costs.csv, .npz (scores per example, by id) and .json of this run."""
+    """Write <notebook>.csv, _costs.csv, .npz (scores per example, by id) and .json of this run.
+
+    What is modelled of a row on the validation part is left out: its net's test row says it.
+    """
     if paths.profile() == "published":
         raise ValueError("the published rows are only written by ./run_all.sh publish")
     table, folder = ordered(frame(rows)), paths.run_folder()
     unknown = {cost.id for cost in costs} - set(table.id)
     if unknown:
         raise ValueError(f"costs of {len(unknown)} rows that are not there: {min(unknown)}")
+    tried = set(table.id[table.split == "val"])
+    costs = [cost for cost in costs if cost.kind == "measured" or cost.id not in tried]
     scores = {row.id: row.scores for row in rows if row.scores is not None}
     arrays = io.BytesIO()
     np.savez_compressed(arrays, **{name: scores[name] for name in sorted(scores)})
