@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from lib import deploy, models, prune, quant
+from lib import data, deploy, energy, measure, models, prune, quant
+from lib.base import Setting
 from lib.deploy import int8
 from lib.deploy.nbits import FLOATS
 from tests import toys
@@ -230,3 +231,57 @@ def test_a_bundle_runs_without_this_study(tmp_path):
     (folder / "own.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds other files"):
         deploy.bundle(session, images(), folder)
+
+
+def test_a_file_becomes_a_row_as_a_model_does(task):
+    model = mlp(task)
+    session = deploy.deployed(model, "static", task.calibration)
+    row, costs = measure.measure(session, task, setting=Setting(deploy="static"))
+    whole, before = measure.measure(model, task)
+    assert (row.model, row.params, row.macs) == ("mlp_complex", whole.params, whole.macs)
+    assert (row.runtime, row.arithmetic, row.deploy) == ("onnxruntime", "integer", "static")
+    assert row.size_bytes == session.path.stat().st_size != whole.size_bytes
+    assert row.bits_per_weight is None and row.n == whole.n
+    expected = session(task.test.x).argmax(1) == task.test.y
+    assert row.score == pytest.approx(100 * float(expected.double().mean()))
+    joules = {cost.source: cost.value for cost in costs if cost.quantity == "energy_j"}
+    floats = {cost.source: cost.value for cost in before if cost.quantity == "energy_j"}
+    assert joules.keys() == floats.keys() and all(joules[one] < floats[one] for one in joules)
+
+
+def test_floats_in_a_file_cost_the_joules_of_floats(task):
+    model = mlp(task)
+    session = deploy.deployed(model, "fp32", task.calibration)
+    of_file, of_model = measure.measure(session, task), measure.measure(model, task)
+    assert of_file.arithmetic == "float"
+    assert [c.value for c in of_file.costs] == [c.value for c in of_model.costs]
+
+
+def test_products_of_activations_are_modelled_as_floats_and_said_to_be():
+    """Static int8 serves products with weights; attention multiplies what it computed itself."""
+    task = data.load("har_synthetic")
+    model = models.build("transformer_small", task, seed=0).eval()
+    session = deploy.deployed(model, "static", task.calibration)
+    row, costs = measure.measure(session, task)
+    assert row.arithmetic == "partly integer" and "products" in row.left_float
+    table = energy.layers(model, task.test.batch(slice(1)))
+    every = energy.modelled(table, "45nm", w_bits=8, a_bits=8)
+    assert costs[0].value > every.energy_j.sum()
+
+
+def test_memory_and_agreement_are_measured_and_say_how(task):
+    model = mlp(task)
+    session = deploy.deployed(model, "fp32", task.calibration)
+    row = measure.measure(session, task).row
+    costs = {cost.quantity: cost for cost in measure.of_file(row, session, task)}
+    assert costs["agreement_percent"].value == 100
+    memory = costs["memory_bytes"]
+    assert 0 < memory.low <= memory.value <= memory.high and "fresh process" in memory.source
+
+
+def test_the_folder_of_a_session_goes_with_it(task):
+    session = deploy.deployed(mlp(task), "fp32", task.calibration)
+    path = session.path
+    assert path.exists()
+    del session
+    assert not path.exists()

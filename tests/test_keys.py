@@ -57,7 +57,10 @@ def change(path, before, after):
     ("tables/rows.py", "hexdigest()[:10]", "hexdigest()[:12]", {}),             # a row's own
     ("energy/processes.py", '"float32": 3.7', '"float32": 3.8', {}),
     ("recipes/rounding.py", "manual_seed(draw or 0)", "manual_seed(draw or 1)", AFFINE),
-    ("study/trials.py", "if course and", "if course or", AFFINE)])
+    ("study/trials.py", "if course and", "if course or", AFFINE),
+    ("deploy/int8.py", "per_channel=True", "per_channel=False", {"deploy": "static"}),
+    ("deploy/session.py", "inter_op_num_threads = threads, 1", "inter_op_num_threads = threads, 2",
+     {"deploy": "fp32"})])
 def test_code_that_a_trial_reaches_counts(source, name, before, after, asked):
     was = key(**asked)
     change(source / name, before, after)
@@ -86,7 +89,7 @@ def test_new_files_redo_nothing(source, name, text):
 
 @pytest.mark.parametrize("name", ["quant/multipoint.py", "models/transformer.py",
                                   "study/engines.py", "page/report.py", "base/names.py",
-                                  "tables/claims.py", "tables/__init__.py"])
+                                  "tables/claims.py", "tables/__init__.py", "deploy/int8.py"])
 def test_files_that_a_trial_does_not_name_redo_nothing(source, name):
     was = key(**AFFINE)
     (source / name).write_text((source / name).read_text() + "\nNEW = 1\n")
@@ -146,7 +149,7 @@ def test_a_trials_values_are_part_of_its_key():
     assert run.key_of(base, threads=2) != found[0]
 
 
-@pytest.mark.parametrize("name", ["lib.study.trials:_sensitivity", "lib.study.trials",
+@pytest.mark.parametrize("name", ["lib.study.trials:_compressed", "lib.study.trials",
                                   "lib.study.trials:none"])
 def test_only_public_functions_make_rows(name):
     with pytest.raises(ValueError, match="names no public function|has no function none"):

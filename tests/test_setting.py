@@ -31,7 +31,9 @@ def test_nothing_asked_is_the_net_as_trained():
     ({"pruner": "magnitude_l1", "amount": 0.5, "structure": "channel-16", "tuned": "rewind",
       "quantizer": "gptq", "bits": 4}, "magnitude_l1 50 %, channel-16, rewind, gptq, 4 bits"),
     ({"tuned": "finetune+distill", "teacher": "resnet56"},
-     "finetune+distill, taught by resnet56")])
+     "finetune+distill, taught by resnet56"),
+    ({"pruner": "magnitude_l1", "amount": 0.5, "structure": "channel-16", "deploy": "static"},
+     "magnitude_l1 50 %, channel-16, a file of static int8")])
 def test_a_setting_reads_as_a_person_would_say_it(asked, said):
     assert str(Setting(**asked)) == said
 
@@ -57,6 +59,10 @@ def test_one_thing_has_one_spelling():
     ({"a_bits": 8}, "without a quantizer of the weights"),
     ({"repairs": "smooth"}, "smooth without a quantizer"),
     ({"recipe": "mine"}, "ours, edge, plan"),
+    ({"deploy": "tflite"}, "fp32, dynamic, static, nbits"),
+    ({"deploy": "static", "quantizer": "gptq", "bits": 8}, "rounds the weights itself"),
+    ({"deploy": "nbits"}, "without weights of 4 bits"),
+    ({"deploy": "nbits", "quantizer": "gptq", "bits": 8}, "without weights of 4 bits"),
     ({"tuned": "longer"}, "choose one of finetune, rewind, ste, lsq, nested, or of"),
     ({"tuned": "distill+finetune", "teacher": "resnet56"}, "in this order, as in 'finetune\\+lsq"),
     ({"tuned": "finetune+rewind"}, "choose one of finetune, rewind"),

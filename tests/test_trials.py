@@ -108,6 +108,20 @@ def test_nets_timed_side_by_side_become_costs():
     assert (latency.low <= latency.value).all() and (latency.value <= latency.high).all()
 
 
+def test_a_deployed_net_is_the_very_net_as_a_file_and_told_by_a_row_of_its_own():
+    asked = {"pruner": "magnitude_l1", "amount": 0.5, "tuned": "finetune", "epochs": 1}
+    trials = run.grid([PAIR], **asked) + run.grid([PAIR], deploy=["fp32", "static"], **asked)
+    rows = run.each(trials)
+    assert list(rows.runtime) == ["torch", "onnxruntime", "onnxruntime"]
+    assert list(rows.arithmetic) == ["float", "float", "integer"] and rows["id"].is_unique
+    assert rows.score[1] == rows.score[0] and (rows.sparsity == rows.sparsity[0]).all()
+    told = run.costs().groupby(["id", "quantity"]).value.min()
+    assert all(told[name, "spent_s"] > 0 and told[name, "spent_macs"] > 0 for name in rows["id"])
+    assert told[rows["id"][1], "agreement_percent"] == 100
+    times = run.timed(trials, windows=1)
+    assert list(times["id"]) == list(rows["id"])
+
+
 def test_provenance_lies_beside_the_rows():
     run.each(run.grid([PAIR]))
     run.save()

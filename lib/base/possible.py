@@ -9,6 +9,7 @@ NESTED, NESTED_WIDTHS = "nested", (8, 4, 2)     # one training for several width
 WITHIN = ("ste", "lsq", NESTED)         # trainings through a quantizer
 STAGES = (*FLOAT_STAGES, *WITHIN)
 BESIDE = ("distill", "kure")            # and what is asked of the training beside it
+DEPLOYED = ("fp32", "dynamic", "static", "nbits")      # ways in which a model is run as a file
 ORDERS = ("", "prune quantize", "quantize prune")
 BUDGET = re.compile(r"mean (\d+) bits, (exact|greedy)")
 ENDS = re.compile(r"ends ([1-9]\d*) bits")
@@ -27,7 +28,8 @@ def problems(asked) -> list[str]:
     if not all(SIZE.fullmatch(size) for size in asked.sizes.split()):
         found.append(f"sizes {asked.sizes!r}; write them as in 'width=8', 'hidden=18,11' "
                      "or 'init=xavier'")
-    return [*found, *_of_quantization(asked), *_of_pruning(asked), *_of_training(asked)]
+    return [*found, *_of_quantization(asked), *_of_pruning(asked), *_of_training(asked),
+            *_of_running(asked)]
 
 
 def _of_quantization(asked) -> list[str]:
@@ -100,4 +102,15 @@ def _of_training(asked) -> list[str]:
         return ["a training after what was quantized first; take order 'prune quantize'"]
     if bool(asked.teacher) != ("distill" in words):
         return ["'distill' needs a teacher, and a teacher 'distill'; give both"]
+    return []
+
+
+def _of_running(asked) -> list[str]:
+    if asked.deploy not in ("", *DEPLOYED):
+        return [f"deploy {asked.deploy!r}; choose one of: {', '.join(DEPLOYED)}"]
+    if asked.deploy in ("dynamic", "static") and asked.quantizer:
+        return [f"{asked.quantizer} before {asked.deploy} int8, which rounds the weights itself; "
+                "leave one of them out"]
+    if asked.deploy == "nbits" and (not asked.quantizer or asked.bits != 4):
+        return ["nbits without weights of 4 bits, whose codes its kernels take; name a quantizer"]
     return []

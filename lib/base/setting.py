@@ -4,23 +4,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from lib.base.possible import (
-    BUDGET,
-    ENDS,
-    EVERY,
-    GROUP,
-    NESTED,
-    NESTED_WIDTHS,
-    RECIPES,
-    REPAIRS,
-    SIZE,
-    STAGES,
-    WITHIN,
-    problems,
-)
+from lib.base import possible
 from lib.base.wording import worded
 
-__all__ = ["FIELDS", "OF_THE_NET", "RECIPES", "REPAIRS", "Setting", "TEXT_FIELDS"]
+__all__ = ["FIELDS", "OF_THE_NET", "Setting", "TEXT_FIELDS"]
 
 OF_THE_NET = ("recipe", "sizes", "epochs", "lr", "batch_size")
 OF_QUANTIZATION = ("quantizer", "bits", "levels", "a_bits", "a_quantizer", "granularity", "repairs",
@@ -82,7 +69,7 @@ class Setting:
         self._fill("structure", "unstructured", where=self.pruner)
         self._fill("schedule", "one-shot", where=self.pruner)
         self._fill("order", "prune quantize", where=self.pruner and self.quantizer)
-        for problem in problems(self):
+        for problem in possible.problems(self):
             raise ValueError(f"this setting cannot be: {problem}")
 
     def _fill(self, name: str, value: str, where: object) -> None:
@@ -100,6 +87,11 @@ class Setting:
         """The fields that were asked for, with their values."""
         return {name: getattr(self, name) for name in FIELDS
                 if getattr(self, name) not in ("", None)}
+
+    @property
+    def of_the_model(self) -> "Setting":
+        """What is asked of the model, whatever runs it."""
+        return self._without("deploy", "policy", "trace")
 
     @property
     def net(self) -> "Setting":
@@ -125,7 +117,7 @@ class Setting:
     def stages(self) -> tuple[str, ...]:
         """What is done with a trained net, in order; none where the net is trained so from the
         beginning."""
-        return tuple(word for word in self.tuned.split("+") if word in STAGES)
+        return tuple(word for word in self.tuned.split("+") if word in possible.STAGES)
 
     @property
     def stage(self) -> str:
@@ -140,9 +132,9 @@ class Setting:
     @property
     def training(self) -> "Setting":
         """What the training that it asks for has to do with: all but what is done afterwards."""
-        if self.stage == NESTED:                # one training for all widths, known by the widest
-            return dataclasses.replace(self, bits=max(NESTED_WIDTHS))
-        if not self.trains or self.stage in WITHIN:
+        if self.stage == possible.NESTED:       # one training for all widths, known by the widest
+            return dataclasses.replace(self, bits=max(possible.NESTED_WIDTHS))
+        if not self.trains or self.stage in possible.WITHIN:
             return self
         return self._without(*OF_QUANTIZATION, "order")
 
@@ -163,7 +155,7 @@ class Setting:
     @property
     def afterwards(self) -> "Setting":
         """What is left to do with a net when that training is over."""
-        if self.stage in WITHIN:
+        if self.stage in possible.WITHIN:
             return Setting()
         done = ("tuned", "teacher", "pruner", "amount", "structure", "schedule", "order")
         return self if not self.trains else self._without(*done, *OF_THE_NET)
@@ -176,7 +168,7 @@ class Setting:
         """`sizes` as arguments: "hidden=18,11 width=8" -> {"hidden": (18, 11), "width": 8}."""
         found: dict[str, int | str | tuple[int, ...]] = {}
         for size in self.sizes.split():
-            name, numbers = SIZE.fullmatch(size).groups()
+            name, numbers = possible.SIZE.fullmatch(size).groups()
             if numbers.isalpha():
                 found[name] = numbers
                 continue
@@ -187,25 +179,25 @@ class Setting:
     @property
     def allocation(self) -> tuple[int, str] | None:
         """`budget` as (mean bits, exact or greedy)."""
-        match = BUDGET.fullmatch(self.budget)
+        match = possible.BUDGET.fullmatch(self.budget)
         return (int(match[1]), match[2]) if match else None
 
     @property
     def every(self) -> int | None:
         """Epochs between two prunings, where `schedule` says so."""
-        match = EVERY.fullmatch(self.schedule)
+        match = possible.EVERY.fullmatch(self.schedule)
         return int(match[1]) if match else None
 
     @property
     def ends(self) -> int | None:
         """Bits of the first and the last layer, where `budget` says so."""
-        match = ENDS.fullmatch(self.budget)
+        match = possible.ENDS.fullmatch(self.budget)
         return int(match[1]) if match else None
 
     @property
     def group(self) -> int | None:
         """How many weights of a row share a range, where `granularity` is a group."""
-        match = GROUP.fullmatch(self.granularity)
+        match = possible.GROUP.fullmatch(self.granularity)
         return int(match[1]) if match else None
 
     def __str__(self) -> str:

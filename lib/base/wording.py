@@ -1,5 +1,8 @@
 """A setting as a person would say it."""
 
+DEPLOYED = {"fp32": "a file of floats", "dynamic": "a file of dynamic int8",
+            "static": "a file of static int8", "nbits": "a file of 4-bit kernels"}
+
 
 def worded(asked) -> str:
     """"gptq, 3 bits, folded" for a Setting; "as trained" for one that asks nothing."""
@@ -9,7 +12,7 @@ def worded(asked) -> str:
         words = [*net, *_pruning(asked), *_training(asked), *_quantization(asked)]
     else:
         words = [*net, *_training(asked), *_quantization(asked), *_pruning(asked), asked.order]
-    words += [asked.deploy, asked.policy, asked.trace]
+    words += [DEPLOYED.get(asked.deploy, asked.deploy), asked.policy, asked.trace]
     return ", ".join(word for word in words if word) or "as trained"
 
 

@@ -4,9 +4,10 @@ model."""
 from lib.deploy.bundle import bundle
 from lib.deploy.export import exported
 from lib.deploy.int8 import dynamic, static, vnni
+from lib.deploy.memory import memory
 from lib.deploy.nbits import nbits
 from lib.deploy.session import Session
 from lib.deploy.ways import WAYS, deployed
 
-__all__ = ["Session", "WAYS", "bundle", "deployed", "dynamic", "exported", "nbits", "static",
-           "vnni"]
+__all__ = ["Session", "WAYS", "bundle", "deployed", "dynamic", "exported", "memory", "nbits",
+           "static", "vnni"]

@@ -1,16 +1,17 @@
-"""Session: an ONNX file that is called like a model."""
+"""Session: an ONNX file that is called, scored and timed as a model is."""
 
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.layers.inputs import Inputs
 
@@ -24,15 +25,31 @@ FLOAT = frozenset({"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMat
                    "ConvTranspose", "Attention", "MatMulNBits of floats"})
 
 
-class Session:
+class Codes(NamedTuple):
+    """Of what a file's products with weights are made: bits of the weights and of what they are
+    multiplied with (None: floats), in all layers that have weights or in linear ones alone."""
+
+    w_bits: int | None = None
+    a_bits: int | None = None
+    linear_only: bool = False
+
+
+FLOATS = Codes()
+
+
+class Session(nn.Module):
     """An ONNX file in ONNX Runtime on the processor: tensors in, a float32 tensor out.
 
-    threads: of one operation; runs of several operations at once are not asked for. ValueError for
-    a file that is none, and for inputs that the file does not take.
+    threads: of one operation; runs of several operations at once are not asked for. made_from: the
+    model that the file was made from, if that is known; codes: what its products are made of
+    (`Codes`). ValueError for a file that is none, and for inputs that the file does not take.
     """
 
-    def __init__(self, path: str | Path, threads: int = 1):
-        self.path, self.threads = Path(path), threads
+    def __init__(self, path: str | Path, threads: int = 1, made_from: nn.Module | None = None,
+                 codes: Codes = FLOATS):
+        super().__init__()
+        self.path, self.threads, self.codes = Path(path), threads, codes
+        self.__dict__["made_from"] = made_from      # no part of it: its weights are the file's
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), _options(threads), providers=["CPUExecutionProvider"])
@@ -41,7 +58,7 @@ class Session:
                              f"{str(error).splitlines()[0]}") from error
         self.inputs = {one.name: one for one in self._session.get_inputs()}
 
-    def __call__(self, *inputs: Inputs, **named: Tensor) -> Tensor:
+    def forward(self, *inputs: Inputs, **named: Tensor) -> Tensor:
         """The answers, (n, outputs). inputs: tensors in the order of the file's inputs, one tuple
         of them, or a dict by their names."""
         try:
@@ -87,10 +104,25 @@ class Session:
                        f"{node.op_type} of floats" for node in graph.node)
 
     @property
+    def row_fields(self) -> dict[str, Any]:
+        """What a Row says of a file, whatever it was made from."""
+        whole, every = self.products
+        partly = 0 < whole < every
+        return {"runtime": "onnxruntime", "threads": self.threads, "size_bytes": self.size_bytes,
+                "arithmetic": "partly integer" if partly else self.arithmetic,
+                "bits_per_weight": None, "a_bits_mean": None,
+                "left_float": f"{every - whole} of {every} products" if partly else ""}
+
+    @property
+    def products(self) -> tuple[int, int]:
+        """How many products the file has in whole numbers, and how many in all."""
+        whole = sum(self.kernels[name] for name in INTEGER)
+        return whole, whole + sum(self.kernels[name] for name in FLOAT)
+
+    @property
     def arithmetic(self) -> str:
         """"integer", "float", or "integer 7 of 9": of the products, those in whole numbers."""
-        whole = sum(self.kernels[name] for name in INTEGER)
-        every = whole + sum(self.kernels[name] for name in FLOAT)
+        whole, every = self.products
         return "float" if not whole else "integer" if whole == every else (
             f"integer {whole} of {every}")
 

@@ -1,5 +1,6 @@
 """The ways in which a model is deployed, by the names that a Setting has for them."""
 
+import tempfile
 from pathlib import Path
 
 from torch import nn
@@ -7,24 +8,28 @@ from torch import nn
 from lib.deploy.export import exported
 from lib.deploy.int8 import dynamic, static
 from lib.deploy.nbits import nbits
-from lib.deploy.session import Session
+from lib.deploy.session import FLOATS, Codes, Session
 from lib.layers.inputs import Inputs
 
 WAYS = {"fp32": "as floats", "dynamic": "weights of matrix products in 8 bits, inputs as they come",
         "static": "weights and inputs in 8 bits, ranges from calibration",
         "nbits": "weights of linear layers in 4 bits, the model's own codes"}
+CODES = {"fp32": FLOATS, "dynamic": Codes(8, 8, linear_only=True), "static": Codes(8, 8),
+         "nbits": Codes(4, 8, linear_only=True)}
 
 
-def deployed(model: nn.Module, way: str, calibration: Inputs, folder: str | Path,
+def deployed(model: nn.Module, way: str, calibration: Inputs, folder: str | Path | None = None,
              threads: int = 1) -> Session:
     """`model` as an ONNX file in `folder`, deployed one of WAYS, and running.
 
     calibration: some hundred inputs; the first few check the export, all of them give static its
-    ranges. ValueError: an unknown way, or a model that cannot go it.
+    ranges. folder: None for one that goes with the session. ValueError: an unknown way, or a model
+    that cannot go it.
     """
     if way not in WAYS:
         raise ValueError(f"no way {way!r} to deploy a model; choose one of: {', '.join(WAYS)}")
-    folder = Path(folder)
+    passing = tempfile.TemporaryDirectory() if folder is None else None
+    folder = Path(passing.name if passing else folder)
     folder.mkdir(parents=True, exist_ok=True)
     floats = exported(model, calibration, folder / "fp32.onnx")
     path = folder / f"{way}.onnx"
@@ -34,4 +39,6 @@ def deployed(model: nn.Module, way: str, calibration: Inputs, folder: str | Path
         dynamic(floats, path)
     elif way == "nbits":
         nbits(floats, model, path)
-    return Session(path, threads)
+    session = Session(path, threads, made_from=model, codes=CODES[way])
+    session.folder = passing                # goes when nobody holds the session any more
+    return session

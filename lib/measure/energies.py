@@ -6,17 +6,36 @@ from torch import nn
 from lib import energy
 from lib.tables.rows import Cost, Row
 
+LINEAR = ("Linear",)
 
-def counts(model: nn.Module, task) -> tuple[dict[str, int | None], list[pd.DataFrame]]:
+
+def counts(model: nn.Module, task, codes=None) -> tuple[dict[str, int | None], list[pd.DataFrame]]:
     """macs and macs_nonzero of one example, None where they are not known; and, where they are, the
-    joules of one prediction by each process, a line a layer."""
+    joules of one prediction by each process, a line a layer. codes: of a file that was made of the
+    model, what its products are made of (`deploy.session.Codes`)."""
     if not any(True for _ in model.parameters()):       # a model of scikit-learn
         return {"macs": None, "macs_nonzero": None}, []
     table = energy.layers(model, task.test.batch(slice(1)))
     if table.macs.isna().any():
         return {"macs": None, "macs_nonzero": None}, []
     total = {column: int(table[column].sum()) for column in ("macs", "macs_nonzero")}
-    return total, [energy.modelled(table, process) for process in energy.PROCESSES]
+    joules = [_joules(table, process, codes) for process in energy.PROCESSES]
+    return total, joules
+
+
+def _joules(table: pd.DataFrame, process: str, codes) -> pd.DataFrame:
+    """Joules of one prediction; of a file with codes, as many bits as these have where a layer
+    multiplies by weights, and floats in products of activations."""
+    floats = energy.modelled(table, process)
+    if codes is None or codes.w_bits is None:
+        return floats
+    coded = energy.modelled(table, process, w_bits=codes.w_bits, a_bits=codes.a_bits)
+    here = (table.macs > 0) & (table.elements > 0)
+    if codes.linear_only:
+        here &= table.type.isin(LINEAR)
+    found = floats.where(~here, coded)
+    found.attrs["source"] = floats.attrs["source"]
+    return found
 
 
 def modelled(row: str, quantity: str, table: pd.DataFrame, times: float = 1.0, more: str = ""

@@ -29,13 +29,15 @@ def measure(model: nn.Module, task, *, setting: Setting | None = None, seed: int
             spent: tuple[float, str] | None = None) -> Measured:
     """Score `model` on one split of `task` and count what it needs.
 
-    model: any nn.Module that maps a batch of inputs to (n, outputs); setting: what was asked for;
-    examples: only the split's first so many; spent: seconds that making this model took, and by
-    what they were measured. Bits, sparsity and bytes are read off the model itself, so that what
-    was asked for and what was reached stay apart. ValueError for a layer whose codes do not decode
-    to the weights that it computed with.
+    model: any nn.Module that maps a batch of inputs to (n, outputs), or a `deploy.Session`, whose
+    row tells name, parameters and products of the model that its file was made from; setting: what
+    was asked for; examples: only the split's first so many; spent: seconds that making this model
+    took, and by what they were measured. Bits, sparsity and bytes are read off the model itself, so
+    that what was asked for and what was reached stay apart. ValueError for a layer whose codes do
+    not decode to the weights that it computed with.
     """
-    setting, sizes = setting or Setting(), size(model)
+    net = model if getattr(model, "made_from", None) is None else model.made_from
+    setting, sizes = setting or Setting(), size(net)
     left, _ = sizes.pop("left_float"), sizes.pop("w_bits")
     with fitting(model):
         result = train.evaluate(model, task, split, examples=examples)
@@ -44,12 +46,13 @@ def measure(model: nn.Module, task, *, setting: Setting | None = None, seed: int
     low, high = metric.interval(scores)
     y = getattr(task, split).y[:len(scores)]
     metric2, score2 = metric.second(result.outputs, y, task.scale)
-    counted, joules = counts(model, task)
-    row = Row(task=task.name, model=name_of(model), seed=seed, fold=task.fold, draw=draw,
-              split=split, n=len(scores), device=device(model), threads=torch.get_num_threads(),
-              metric=metric.name, score=result.score, score_low=low, score_high=high,
-              metric2=metric2, score2=score2, loss=result.loss, scores=metric.stored(scores),
-              left_float=", ".join(left), **setting.asked, **sizes, **counted)
+    counted, joules = counts(net, task, getattr(model, "codes", None))
+    told = {"threads": torch.get_num_threads(), "left_float": ", ".join(left), **sizes, **counted}
+    row = Row(task=task.name, model=name_of(net), seed=seed, fold=task.fold, draw=draw,
+              split=split, n=len(scores), device=device(model), metric=metric.name,
+              score=result.score, score_low=low, score_high=high, metric2=metric2, score2=score2,
+              loss=result.loss, scores=metric.stored(scores), **setting.asked,
+              **told | getattr(model, "row_fields", {}))
     costs = [Cost(row.id, "spent_s", "measured", spent[1], spent[0])] if spent else []
     costs += [modelled(row.id, "energy_j", table) for table in joules]
     return Measured(row, costs)

@@ -15,8 +15,8 @@ from lib.base import paths
 from lib.study.cache import digest
 
 # What only runs trials, shows rows, compares them or lists names cannot change a number; a recipe
-# counts by its values, where a trial names its net.
-WITHOUT = ("study", "page", "tables", "base/names.py", "recipes/tables.py")
+# counts by its values where a trial names its net, deploy where a trial asks for it.
+WITHOUT = ("study", "page", "tables", "deploy/__init__.py", "base/names.py", "recipes/tables.py")
 COUNTED = ("study/trials.py", "tables/rows.py")
 
 

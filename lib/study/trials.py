@@ -15,7 +15,6 @@ from lib.base.possible import NESTED, NESTED_WIDTHS
 from lib.base.setting import Setting
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import nn
 
     from lib.data import Task
@@ -121,7 +120,8 @@ def _draws(setting: Setting, draws: int) -> list[int | None]:
 def code_of(trial: Trial) -> list[str]:
     """The modules of lib that a trial reaches by the names it holds: its model's, its methods'."""
     from lib import compress, models
-    return [f"lib.models.{models.file_of(trial.model).stem}", *compress.code_of(trial.setting)]
+    return [f"lib.models.{models.file_of(trial.model).stem}", *compress.code_of(trial.setting),
+            *(["lib.deploy"] if trial.setting.deploy else [])]
 
 
 def recipe_of(trial: Trial) -> dict[str, Any]:
@@ -152,26 +152,36 @@ def measured(trial: Trial) -> "Measured":
     row, costs = measure.measure(model, task, setting=trial.setting, seed=trial.seed,
                                  draw=trial.draw, split=trial.split, examples=trial.examples,
                                  spent=spent)
-    course = getattr(model, "course", None)
+    net = model.made_from if trial.setting.deploy else model
+    course = getattr(net, "course", None)
     if course and (trial.setting.trains or not compress.asked(trial.setting)):
         widths = len(NESTED_WIDTHS) if trial.setting.stage == NESTED else 1
-        costs += measure.of_training(row, model, task, course, widths, bool(trial.setting.teacher))
+        costs += measure.of_training(row, net, task, course, widths, bool(trial.setting.teacher))
+    if trial.setting.deploy:
+        costs += measure.of_file(row, model, task)
     return measure.Measured(row, costs)
 
 
 def made(trial: Trial) -> "tuple[Task, nn.Module, tuple[float, str] | None]":
-    """The trial's task; its net, trained and compressed; the seconds that the last of these steps
-    took, and by what they were measured."""
+    """The trial's task; its net, trained, compressed and deployed; the seconds that training or
+    compressing took, whichever was last, and by what they were measured."""
+    from lib import deploy
+    task, model, spent = _compressed(trial)
+    if trial.setting.deploy:
+        model = deploy.deployed(model, trial.setting.deploy, task.calibration)
+    return task, model, spent
+
+
+def _compressed(trial: Trial) -> "tuple[Task, nn.Module, tuple[float, str] | None]":
     from lib import compress, data, recipes
-    task, setting = data.load(trial.task, fold=trial.fold), trial.setting
+    task, setting = data.load(trial.task, fold=trial.fold), trial.setting.of_the_model
     make = recipes.tuned if setting.trains else recipes.trained
     model = make(task, trial.model, trial.seed, setting=setting)
     if not compress.asked(setting.afterwards):
         known = model.trained_s is not None
         return task, model, (model.trained_s, model.trained_by) if known else None
     small = recipes.rounded(model, task, setting.afterwards,
-                            recipes.known(task, trial.model, trial.seed, setting), trial.draw,
-                            sensitivity=lambda: _sensitivity(task, trial))
+                            recipes.known(task, trial.model, trial.seed, setting), trial.draw)
     return task, small, (small.compressed_s, small.compressed_by)
 
 
@@ -187,26 +197,6 @@ def timed(said: dict[str, Any]) -> "cache.Built":
         calls[str(place)] = measure.call(model, task, said["batch"])
     table = measure.latency(calls, windows=said["windows"])
     return {}, {"table": table.to_dict("list"), "processor": machine.processor()}
-
-
-def _sensitivity(task: "Task", trial: Trial) -> "pd.DataFrame":
-    """The net's table of layers that mixed precision spends by: measured once a net."""
-    import pandas as pd
-
-    from lib import compress, recipes
-    from lib.study import cache, keys
-    net = trial.setting.net
-
-    def build() -> cache.Built:
-        model = recipes.trained(task, trial.model, trial.seed, setting=net)
-        return {}, compress.sensitivity(model, task.calibration).to_dict("list")
-
-    bare = Trial(trial.task, trial.model, net, trial.seed, trial.fold)
-    key = {"task": task.hash, "net": bare.values, "recipe": recipe_of(bare),
-           "code": keys.code("lib.compress", *code_of(trial))}
-    entry = cache.cached(f"sensitivity {task.name} {trial.model} seed {trial.seed}", key, build,
-                         quiet=True)
-    return pd.DataFrame(entry.record)
 
 
 def recorded(said: dict[str, Any]) -> "cache.Built":

@@ -10,7 +10,8 @@ from typing import Any
 
 from lib.base import names, paths
 from lib.base.pairs import parsed
-from lib.base.setting import RECIPES, Setting
+from lib.base.possible import RECIPES
+from lib.base.setting import Setting
 
 USER_DATA = ("csv", "imagefolder", "npz")
 UNPRINTABLE = re.compile("[\0\ud800-\udfff]")         # NUL, and halves of characters

@@ -13,7 +13,7 @@ from lib.base.setting import FIELDS, TEXT_FIELDS, Setting
 KEY = ("task", "model", "seed", "fold", "draw", "split", "n", *FIELDS,
        "runtime", "device", "threads", "batch")
 SPLITS = ("train", "val", "test")
-ARITHMETIC = ("float", "simulated", "integer")
+ARITHMETIC = ("float", "simulated", "integer", "partly integer")
 KINDS = ("measured", "modelled")
 
 
