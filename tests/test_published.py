@@ -14,7 +14,7 @@ from lib import tables
 from lib.base import paths
 from lib.base.metric import METRICS
 from lib.study import cache, compare, publish
-from lib.study.trials import nets_of
+from lib.study.pairs import nets_of
 from lib.tables import claims, rows
 
 STEMS = sorted(path.stem for path in paths.RESULTS.glob("[0-9]*.json"))     # of what is published

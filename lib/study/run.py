@@ -19,23 +19,13 @@ from lib.base import machine, paths
 from lib.base.pairs import parsed
 from lib.base.said import count
 from lib.study import cache, engines, keys, progress
-from lib.study.trials import (
-    Trial,
-    code_of,
-    grid,
-    measured,
-    nets_of,
-    of_kind,
-    on_tasks,
-    on_validation,
-    recipe_of,
-    with_classes,
-)
+from lib.study.pairs import nets_of, of_kind, on_tasks, with_classes
+from lib.study.trials import Trial, code_of, grid, made, measured, of_nets, on_validation, recipe_of
 from lib.tables import Cost, Row
 
-__all__ = ["Trial", "add_costs", "costs", "each", "grid", "nets_of", "of_kind", "on_tasks",
-           "on_validation", "parsed", "save",
-           "scores", "start", "timed", "with_classes"]
+__all__ = ["Trial", "add_costs", "costs", "each", "grid", "made", "nets_of", "of_kind", "of_nets",
+           "on_tasks", "on_validation", "parsed", "save", "scores", "start", "timed",
+           "with_classes"]
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
 PLAIN = (bool, int, float, str, list, type(None))

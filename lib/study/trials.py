@@ -77,27 +77,12 @@ def on_validation(trials: Iterable[Trial]) -> list[Trial]:
     return [dataclasses.replace(trial, split="val") for trial in trials]
 
 
-def of_kind(pairs: Iterable[str], kind: str) -> list[str]:
-    """Those pairs whose task is tabular, image or series."""
-    from lib.data import catalogue
-    return [pair for pair in pairs if catalogue.kind(parsed(pair)[0]) == kind]
-
-
-def nets_of(pairs: Iterable[str]) -> list[str]:
-    """The nets of some pairs as "task/model", whatever else the pairs say, each once."""
-    return list(dict.fromkeys("/".join(parsed(pair)[:2]) for pair in pairs))
-
-
-def with_classes(pairs: Iterable[str]) -> list[str]:
-    """Those pairs whose task is to tell classes apart, not to predict a number."""
-    from lib import data
-    return [pair for pair in pairs if data.load(parsed(pair)[0]).classes]
-
-
-def on_tasks(pairs: Iterable[str], others: Iterable[str]) -> list[str]:
-    """Those pairs whose task one of the `others` has too."""
-    wanted = {parsed(pair)[0] for pair in others}
-    return [pair for pair in pairs if parsed(pair)[0] in wanted]
+def of_nets(pairs: Iterable[str], trials: Iterable[Trial], folds: Sequence[int]) -> list[Trial]:
+    """Those trials whose net one of the pairs names, whatever else is asked of it: of tasks with
+    several splits in these folds."""
+    wanted = {(task, model, said.get("sizes", "")) for task, model, said in map(parsed, pairs)}
+    return [trial for trial in trials if trial.fold in (None, *folds)
+            and (trial.task, trial.model, trial.setting.sizes) in wanted]
 
 
 def _settings(model: str, said: dict[str, Any], asked: dict[str, Any]) -> list[Setting]:

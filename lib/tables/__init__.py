@@ -5,6 +5,7 @@ from lib.tables.advice import advice
 from lib.tables.ahead import ahead, climb
 from lib.tables.choice import by_fold, chosen
 from lib.tables.confusion import confusion
+from lib.tables.files import fastest, files, seconds_back
 from lib.tables.history import uneven
 from lib.tables.intervals import prediction, summary, t_interval
 from lib.tables.joules import (
@@ -37,9 +38,9 @@ from lib.tables.upgrade import upgrade
 
 __all__ = ["advice", "ahead", "answers", "best_epochs", "bits_asked", "by_fold", "by_kind",
            "by_subject", "changes", "CHAPTERS", "cheapest", "chosen", "climb", "COLUMNS",
-           "confusion", "Cost", "curves", "density", "energies", "frame", "gains", "identify",
-           "in_points", "KEY", "judge_plan", "leads", "load", "load_costs", "load_scores",
-           "load_table", "losses", "matrix", "METRICS", "names", "offered", "of_answers", "ordered",
-           "paid_back", "prediction", "provenance", "Row", "save", "save_table", "setting_of",
-           "smallest", "summary", "t_interval", "techniques", "together", "uneven", "untouched",
-           "upgrade", "width"]
+           "confusion", "Cost", "curves", "density", "energies", "fastest", "files", "frame",
+           "gains", "identify", "in_points", "judge_plan", "KEY", "leads", "load", "load_costs",
+           "load_scores", "load_table", "losses", "matrix", "METRICS", "names", "of_answers",
+           "offered", "ordered", "paid_back", "prediction", "provenance", "Row", "save",
+           "save_table", "seconds_back", "setting_of", "smallest", "summary", "t_interval",
+           "techniques", "together", "uneven", "untouched", "upgrade", "width"]

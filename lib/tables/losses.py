@@ -17,6 +17,7 @@ UNTOUCHED, DENSE = "as trained", "dense"        # what stands under `technique` 
 REPEAT = ["seed", "fold", "n"]                  # what two rows of a pair have in common
 OF_TECHNIQUES = tuple(name for name in FIELDS if name not in OF_THE_NET)
 OF_DENSE = (*OF_THE_NET, "tuned", "teacher")    # what may be asked of a net that stays dense
+OF_RUNNING = ("deploy", "policy", "trace")      # what may be asked of any net
 COLUMNS = ("id", "task", "net", "model", *FIELDS, "technique", "against", "metric", "loss", "low",
            "high", "over", "runs", "n", "score", "KiB", "base_KiB", "bits_asked", "sparsity",
            "macs")
@@ -31,14 +32,15 @@ def losses(rows: pd.DataFrame, nets: Iterable[str], scores: Mapping[str, np.ndar
 
     nets: "task/model"; recipe: by which these were trained; scores: row id -> value per example.
     Candidates of a net: itself, itself by each technique, and every smaller dense net of its task,
-    whoever's recipe, taught or not. Against: the net as trained; or, where there are rows of the
-    dense net trained on ("finetune") and they score higher in the mean, these, so that no technique
-    gains by the training that comes with it. loss = score of that net - candidate's, in the
-    metric's unit, from pairs of the same seed, fold and examples, draws averaged. [low, high] is
-    its 95 % interval over folds where there are several, else seeds, else draws (t), else over test
-    examples (`Metric.paired_interval`; missing where no scores per example are kept). A candidate
-    that lacks one of the net's folds (or seeds, of a task with one split), or whose partner is
-    missing, is left out, and named in `.attrs["left_out"]`.
+    whoever's recipe, taught or not; each as a model and as the files that were made of it.
+    Against: the net as trained; or, where there are rows of the dense net trained on ("finetune")
+    and they score higher in the mean, these, so that no technique gains by the training that comes
+    with it. loss = score of that net - candidate's, in the metric's unit, from pairs of the same
+    seed, fold and examples, draws averaged. [low, high] is its 95 % interval over folds where there
+    are several, else seeds, else draws (t), else over test examples (`Metric.paired_interval`;
+    missing where no scores per example are kept). A candidate that lacks one of the net's folds (or
+    seeds, of a task with one split), or whose partner is missing, is left out, and named in
+    `.attrs["left_out"]`.
     Columns: COLUMNS; id: of the candidate's first row; net: the model of the net as trained;
     against: the technique of the net that loses nothing.
     ValueError for a net without a row as trained.
@@ -160,11 +162,12 @@ def _better(own: pd.DataFrame, whole: pd.DataFrame) -> pd.DataFrame:
 
 
 def _candidates(own: pd.DataFrame, base: pd.DataFrame) -> list[pd.DataFrame]:
-    """The rows of one task, a frame a candidate."""
+    """The rows of one task, a frame a candidate. A file holds more than its net's weights, so nets
+    are told to be smaller by their parameters."""
     net = base.iloc[0]
     itself = (own.model == net.model) & _same_net(own, net)
-    dense = ~_asked(own, set(FIELDS) - set(OF_DENSE))
-    smaller = dense & (own.size_bytes < base.size_bytes.median())
+    dense = ~_asked(own, set(FIELDS) - {*OF_DENSE, *OF_RUNNING})
+    smaller = dense & (own.params < base.params.median())
     groups = own[itself | smaller].groupby(["model", *FIELDS], dropna=False, sort=False)
     return [group for _, group in groups]
 

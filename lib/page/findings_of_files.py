@@ -1,0 +1,47 @@
+"""Sentences of models as files, each computed from what it tells."""
+
+import pandas as pd
+
+from lib.page.figures.deploy import WORDS
+
+
+def speeds(found: pd.DataFrame, batch: int) -> list[str]:
+    """A sentence a way of running: on how many nets it is surely faster than the file of floats, on
+    how many surely slower, and its least and most.
+
+    found: `tables.files` of nets as trained. Sure is what the middle 95 % of windows lie beyond.
+    """
+    told = []
+    for way, part in found[found.deploy != "fp32"].groupby("deploy", sort=False):
+        low, high = part[f"speedup_low at {batch}"], part[f"speedup_high at {batch}"]
+        value = part[f"speedup at {batch}"]
+        told.append(f"{WORDS[way]}, {batch} at once: faster than the file of floats on "
+                    f"{(low > 1).sum()} of {len(part)} nets, slower on {(high < 1).sum()}; from "
+                    f"{value.min():.2f} to {value.max():.2f} times as fast")
+    return told
+
+
+def fastest(chosen: pd.DataFrame) -> list[str]:
+    """A sentence a net: the file that answers fastest among those that stay within a point.
+
+    chosen: `tables.fastest(…)`.
+    """
+    told = []
+    for line in chosen.to_dict("records"):
+        told.append(f"{line['task']} {line['net']}: {line['model']} {line['technique']} answers in "
+                    f"{line['ms at 1']:.3g} ms, {line['times']:.2f} times as fast as the file of "
+                    f"floats, and loses {line['loss']:z.2f} [{line['low']:z.2f}, "
+                    f"{line['high']:z.2f}] points on test; it was chosen on validation")
+    return told
+
+
+def kept(found: pd.DataFrame) -> str:
+    """The most that a file in whole numbers loses, and how often it answers as its model."""
+    whole = found[found.deploy.isin(["dynamic", "static", "nbits"])]
+    if whole.empty:
+        return "There is no file in whole numbers"
+    worst = whole.loc[whole.loss.idxmax()]
+    least = whole.agreement.min()
+    agrees = "" if pd.isna(least) else f"; the least agreement with its own model is {least:.1f} %"
+    return (f"Of {len(whole)} files in whole numbers {worst.technique} of {worst.net} on "
+            f"{worst.task} loses most, {worst.loss:.2f} points{agrees}")

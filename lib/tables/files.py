@@ -1,0 +1,83 @@
+"""Models as files: what each loses, how large it is, how long it takes, and what that pays back."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from lib.base.setting import FIELDS
+from lib.tables.joules import energies
+from lib.tables.losses import POINT
+from lib.tables.trained import techniques
+
+COLUMNS = ("id", "task", "net", "model", *FIELDS, "technique", "score", "loss", "low",
+           "high", "KiB", "MiB resident", "agreement")
+OF_A_COST = {"memory_bytes": "MiB resident", "agreement_percent": "agreement"}
+
+
+def files(points: pd.DataFrame, costs: pd.DataFrame, times: Mapping[int, pd.DataFrame]
+          ) -> pd.DataFrame:
+    """One line a net and way in which it runs: COLUMNS, and of each batch its milliseconds an
+    example with their range, and the paired speedup against the first that it was timed with.
+
+    points: `tables.in_points(tables.losses(…))`; costs: id, quantity, value; times: of each batch
+    (examples at once) what `run.timed` gave, with `id`. Columns of a batch of 64: "ms at 64",
+    "ms_low at 64", "ms_high at 64", "speedup at 64", "speedup_low at 64", "speedup_high at 64".
+    """
+    found = points.copy()
+    told = costs.pivot_table(index="id", columns="quantity", values="value", aggfunc="first")
+    for quantity, column in OF_A_COST.items():
+        values = told[quantity] if quantity in told else pd.Series(dtype=float)
+        found[column] = found["id"].map(values)
+    found["MiB resident"] = found["MiB resident"] / 2**20
+    found["technique"] = techniques(found)
+    found = found[list(COLUMNS)]
+    for batch, table in times.items():
+        own = table[["id"]].copy()
+        for name, column in (("ms", "latency_s"), ("ms_low", "latency_low"),
+                             ("ms_high", "latency_high")):
+            own[f"{name} at {batch}"] = 1000 * table[column] / batch
+        for name in ("speedup", "speedup_low", "speedup_high"):
+            own[f"{name} at {batch}"] = table[name]
+        found = found.merge(own, on="id", how="left")
+    return found
+
+
+def seconds_back(found: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """After how many answers, one at a time, each training has paid back, in seconds and in
+    modelled joules, against the file of floats of the net as trained, a line a process.
+
+    found: as of `files`, timed at a batch of 1. Columns: task, net, technique, process, training_s,
+    by_seconds, by_joules; missing where an answer saves nothing. The seconds of a training are of
+    the last one alone.
+    """
+    energy = energies(found, costs)
+    spent = costs[costs.quantity == "spent_s"].groupby("id").value.mean()
+    first = found[(found.deploy == "fp32") & (found.model == found.net)].groupby(["task", "net"])
+    whole = energy[energy["id"].isin(first["id"].first())]
+    whole = whole[["task", "net", "process", "ms at 1", "answer_j"]]
+    paired = energy[energy.training_j.notna()].merge(whole, on=["task", "net", "process"],
+                                                     suffixes=("", " of the net"))
+    seconds = (paired["ms at 1 of the net"] - paired["ms at 1"]) / 1000
+    joules = paired["answer_j of the net"] - paired.answer_j
+    paired["training_s"] = paired["id"].map(spent)
+    paired["by_seconds"] = paired.training_s / seconds.where(seconds > 0)
+    paired["by_joules"] = paired.training_j / joules.where(joules > 0)
+    return paired[["task", "net", "technique", "process", "training_s", "by_seconds", "by_joules"]]
+
+
+def fastest(found: pd.DataFrame, val_points: pd.DataFrame) -> pd.DataFrame:
+    """Of each net the file that answers one example fastest, among those that lose no more than a
+    point on the validation part, and what it loses on the test part: columns as of `found`, and
+    times, how much faster it is than the file of floats of the net as trained.
+
+    found: as of `files`, timed at a batch of 1; val_points: the same nets on the validation part.
+    """
+    kept = val_points[val_points.loss <= POINT]
+    kept = kept.assign(technique=techniques(kept))[["task", "net", "model", "technique"]]
+    there = found[(found.deploy != "") & found["ms at 1"].notna()]
+    there = there.merge(kept, on=["task", "net", "model", "technique"])
+    first = there.sort_values("ms at 1", kind="stable").groupby(["task", "net"], sort=False)
+    floats = found[(found.deploy == "fp32") & (found.model == found.net) & (found.sizes == "")]
+    whole = floats.groupby(["task", "net"])["ms at 1"].first().rename("floats_ms").reset_index()
+    chosen = first.head(1).merge(whole, on=["task", "net"])
+    return chosen.assign(times=chosen.floats_ms / chosen["ms at 1"])
