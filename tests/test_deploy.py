@@ -88,6 +88,13 @@ def test_what_is_written_is_the_weight_behind_its_mask_and_its_codes(tmp_path, t
     assert prune.sparsity(small) >= 0.5                         # and the model is as it was
 
 
+def test_a_file_tells_nothing_of_the_machine_that_made_it(tmp_path, task):
+    path = deploy.exported(mlp(task), task.calibration, tmp_path / "net.onnx")
+    content = path.read_bytes()
+    assert b".py" not in content and b"stack_trace" not in content
+    assert len(content) < 1.25 * 4 * sum(p.numel() for p in mlp(task).parameters())
+
+
 def test_a_thinner_net_is_a_smaller_file(tmp_path):
     model = convolutional()
     thin = prune.prune(model, "magnitude_l1", 0.5, structure="channel", calibration=images())

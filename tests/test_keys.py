@@ -149,7 +149,7 @@ def test_a_trials_values_are_part_of_its_key():
     assert run.key_of(base, threads=2) != found[0]
 
 
-@pytest.mark.parametrize("name", ["lib.study.trials:_compressed", "lib.study.trials",
+@pytest.mark.parametrize("name", ["lib.study.trials:_settings", "lib.study.trials",
                                   "lib.study.trials:none"])
 def test_only_public_functions_make_rows(name):
     with pytest.raises(ValueError, match="names no public function|has no function none"):

@@ -7,7 +7,7 @@ from lib.deploy.int8 import dynamic, static, vnni
 from lib.deploy.memory import memory
 from lib.deploy.nbits import nbits
 from lib.deploy.session import Session
-from lib.deploy.ways import WAYS, deployed
+from lib.deploy.ways import WAYS, deployed, derived, running
 
-__all__ = ["Session", "WAYS", "bundle", "deployed", "dynamic", "exported", "memory", "nbits",
-           "static", "vnni"]
+__all__ = ["Session", "WAYS", "bundle", "deployed", "derived", "dynamic", "exported", "memory",
+           "nbits", "running", "static", "vnni"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import onnx
 import torch
 from torch import nn
 
@@ -39,6 +40,7 @@ def exported(model: nn.Module, example: Inputs, path: str | Path) -> Path:
                                         dynamic_shapes=shapes, input_names=names,
                                         output_names=["answer"], verbose=False)
             program.save(path)
+            _tell_nothing(path)
             expected = answer(run(bare, some))
         got = Session(path)(some)
     except Exception as error:
@@ -53,6 +55,18 @@ def exported(model: nn.Module, example: Inputs, path: str | Path) -> Path:
                          f"model, by up to {apart:.2g}; something in its forward depends on more "
                          "than its inputs")
     return path
+
+
+def _tell_nothing(path: Path) -> None:
+    """Take out what the exporter notes of each operation: where in which file of this machine it
+    came from, which can be more than the weights."""
+    file = onnx.load(path)
+    graph = file.graph
+    for part in (file, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del graph.value_info[:]
+    onnx.save(file, path)
 
 
 def input_names(model: nn.Module, example: Inputs) -> list[str]:

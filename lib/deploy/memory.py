@@ -21,14 +21,10 @@ def memory(session: Session, example: Inputs, times: int = 3) -> tuple[int, int,
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "inputs.npz"
         np.savez(inputs, **session.named(example))
-        grown = sorted(_grown(session.path, inputs) for _ in range(times))
-    return grown[len(grown) // 2], grown[0], grown[-1], SOURCE.format(times)
-
-
-def _grown(model: Path, inputs: Path) -> int:
-    told = subprocess.run([sys.executable, SCRIPT, model, inputs], capture_output=True, text=True,
-                          check=False)
+        told = subprocess.run([sys.executable, SCRIPT, session.path, inputs, str(times)],
+                              capture_output=True, text=True, check=False)
     if told.returncode:
-        raise RuntimeError(f"{model.name} could not be run in a process of its own: "
+        raise RuntimeError(f"{session.path.name} could not be run in a process of its own: "
                            f"{told.stderr.strip().splitlines()[-1]}")
-    return int(told.stdout)
+    grown = sorted(int(line) for line in told.stdout.split())
+    return grown[len(grown) // 2], grown[0], grown[-1], SOURCE.format(times)

@@ -32,13 +32,24 @@ def deployed(model: nn.Module, way: str, calibration: Inputs, folder: str | Path
     folder = Path(passing.name if passing else folder)
     folder.mkdir(parents=True, exist_ok=True)
     floats = exported(model, calibration, folder / "fp32.onnx")
-    path = folder / f"{way}.onnx"
+    path = derived(floats, model, way, calibration, folder / f"{way}.onnx")
+    return running(path, model, way, threads, passing)
+
+
+def derived(floats: Path, model: nn.Module, way: str, calibration: Inputs, path: Path) -> Path:
+    """Write what one of WAYS makes of `floats`, the file of floats of `model`; returns where that
+    is. calibration: as of `deployed`."""
     if way == "static":
-        static(floats, calibration, path)
-    elif way == "dynamic":
-        dynamic(floats, path)
-    elif way == "nbits":
-        nbits(floats, model, path)
+        return static(floats, calibration, path)
+    if way == "dynamic":
+        return dynamic(floats, path)
+    return nbits(floats, model, path) if way == "nbits" else floats
+
+
+def running(path: Path, model: nn.Module, way: str, threads: int = 1, keeps: object = None
+            ) -> Session:
+    """The Session of a file that was made of `model` one of WAYS; keeps: what must not go before
+    it does, such as the file's temporary folder."""
     session = Session(path, threads, made_from=model, codes=CODES[way])
-    session.folder = passing                # goes when nobody holds the session any more
+    session.keeps = keeps
     return session

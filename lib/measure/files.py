@@ -5,11 +5,14 @@ from lib.tables.rows import Cost, Row
 
 
 def of_file(row: Row, session, task) -> list[Cost]:
-    """memory_bytes of a `deploy.Session`; and, where there are classes, its agreement: the percent
-    of the row's examples that it answers as the model does that its file was made from."""
+    """memory_bytes of a `deploy.Session`, beside its test row; and, where there are classes, its
+    agreement: the percent of the row's examples that it answers as the model does that its file
+    was made from."""
     from lib import deploy
-    middle, least, most, source = deploy.memory(session, task.test.batch(slice(1)))
-    costs = [Cost(row.id, "memory_bytes", "measured", source, middle, least, most)]
+    costs = []
+    if row.split == "test":
+        middle, least, most, source = deploy.memory(session, task.test.batch(slice(1)))
+        costs.append(Cost(row.id, "memory_bytes", "measured", source, middle, least, most))
     if task.classes:
         mine, other = (train.evaluate(one, task, row.split, examples=row.n).outputs.argmax(1)
                        for one in (session, session.made_from))

@@ -22,26 +22,32 @@ def speeds(found: pd.DataFrame, batch: int) -> list[str]:
 
 
 def fastest(chosen: pd.DataFrame) -> list[str]:
-    """A sentence a net: the file that answers fastest among those that stay within a point.
+    """A sentence a net: the file that answers fastest among those that stay within a point, and
+    whether it is surely faster than the file of floats of the net as trained.
 
     chosen: `tables.fastest(…)`.
     """
     told = []
     for line in chosen.to_dict("records"):
+        value, low, high = (line[f"speedup{end} at 1"] for end in ("", "_low", "_high"))
+        surely = "" if low > 1 or high < 1 else ", which cannot be told apart"
         told.append(f"{line['task']} {line['net']}: {line['model']} {line['technique']} answers in "
-                    f"{line['ms at 1']:.3g} ms, {line['times']:.2f} times as fast as the file of "
-                    f"floats, and loses {line['loss']:z.2f} [{line['low']:z.2f}, "
-                    f"{line['high']:z.2f}] points on test; it was chosen on validation")
+                    f"{line['ms at 1']:.3g} ms, {value:.2f} [{low:.2f}, {high:.2f}] times as fast "
+                    f"as the net's file of floats{surely}, and loses {line['loss']:z.2f} "
+                    f"[{line['low']:z.2f}, {line['high']:z.2f}] points on test; it was chosen on "
+                    "validation")
     return told
 
 
 def kept(found: pd.DataFrame) -> str:
-    """The most that a file in whole numbers loses, and how often it answers as its model."""
-    whole = found[found.deploy.isin(["dynamic", "static", "nbits"])]
+    """The most that whole numbers lose beyond floats of the same model, and how often a file in
+    whole numbers answers as its model."""
+    whole = found[found.by_codes.notna()]
     if whole.empty:
         return "There is no file in whole numbers"
-    worst = whole.loc[whole.loss.idxmax()]
+    worst = whole.loc[whole.by_codes.idxmax()]
     least = whole.agreement.min()
     agrees = "" if pd.isna(least) else f"; the least agreement with its own model is {least:.1f} %"
-    return (f"Of {len(whole)} files in whole numbers {worst.technique} of {worst.net} on "
-            f"{worst.task} loses most, {worst.loss:.2f} points{agrees}")
+    return (f"Of {len(whole)} files in whole numbers {worst.model} on {worst.task} ("
+            f"{worst.technique}) loses most beyond the floats of the same model, "
+            f"{worst.by_codes:z.2f} points{agrees}")

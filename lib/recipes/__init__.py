@@ -1,8 +1,9 @@
 """How each model of the study is trained and tuned, and the models that come of it."""
 
+from lib.recipes.files import deployed
 from lib.recipes.rounding import rounded
 from lib.recipes.training import AKAMASTER, published, recipe, rivals, trained
 from lib.recipes.tuning import histories, known, tuned, tuning
 
-__all__ = ["AKAMASTER", "histories", "known", "published", "recipe", "rivals", "rounded",
-           "trained", "tuned", "tuning"]
+__all__ = ["AKAMASTER", "deployed", "histories", "known", "published", "recipe", "rivals",
+           "rounded", "trained", "tuned", "tuning"]

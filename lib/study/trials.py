@@ -150,24 +150,19 @@ def measured(trial: Trial) -> "Measured":
 def made(trial: Trial) -> "tuple[Task, nn.Module, tuple[float, str] | None]":
     """The trial's task; its net, trained, compressed and deployed; the seconds that training or
     compressing took, whichever was last, and by what they were measured."""
-    from lib import deploy
-    task, model, spent = _compressed(trial)
-    if trial.setting.deploy:
-        model = deploy.deployed(model, trial.setting.deploy, task.calibration)
-    return task, model, spent
-
-
-def _compressed(trial: Trial) -> "tuple[Task, nn.Module, tuple[float, str] | None]":
     from lib import compress, data, recipes
     task, setting = data.load(trial.task, fold=trial.fold), trial.setting.of_the_model
     make = recipes.tuned if setting.trains else recipes.trained
     model = make(task, trial.model, trial.seed, setting=setting)
-    if not compress.asked(setting.afterwards):
-        known = model.trained_s is not None
-        return task, model, (model.trained_s, model.trained_by) if known else None
-    small = recipes.rounded(model, task, setting.afterwards,
-                            recipes.known(task, trial.model, trial.seed, setting), trial.draw)
-    return task, small, (small.compressed_s, small.compressed_by)
+    spent = None if model.trained_s is None else (model.trained_s, model.trained_by)
+    if compress.asked(setting.afterwards):
+        known = recipes.known(task, trial.model, trial.seed, setting)
+        model = recipes.rounded(model, task, setting.afterwards, known, trial.draw)
+        spent = model.compressed_s, model.compressed_by
+    if trial.setting.deploy:
+        known = recipes.known(task, trial.model, trial.seed, setting)
+        model = recipes.deployed(model, task, trial.setting, known, trial.draw)
+    return task, model, spent
 
 
 def timed(said: dict[str, Any]) -> "cache.Built":

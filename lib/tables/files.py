@@ -11,13 +11,15 @@ from lib.tables.trained import techniques
 
 COLUMNS = ("id", "task", "net", "model", *FIELDS, "technique", "score", "loss", "low",
            "high", "KiB", "MiB resident", "agreement")
+ALIKE = ["task", "net", "model", *(name for name in FIELDS if name != "deploy")]
 OF_A_COST = {"memory_bytes": "MiB resident", "agreement_percent": "agreement"}
 
 
 def files(points: pd.DataFrame, costs: pd.DataFrame, times: Mapping[int, pd.DataFrame]
           ) -> pd.DataFrame:
-    """One line a net and way in which it runs: COLUMNS, and of each batch its milliseconds an
-    example with their range, and the paired speedup against the first that it was timed with.
+    """One line a net and way in which it runs: COLUMNS; by_codes, the points that a file in whole
+    numbers loses beyond the file of floats of the same model; and of each batch its milliseconds
+    an example with their range, and the paired speedup against the first it was timed with.
 
     points: `tables.in_points(tables.losses(…))`; costs: id, quantity, value; times: of each batch
     (examples at once) what `run.timed` gave, with `id`. Columns of a batch of 64: "ms at 64",
@@ -31,6 +33,9 @@ def files(points: pd.DataFrame, costs: pd.DataFrame, times: Mapping[int, pd.Data
     found["MiB resident"] = found["MiB resident"] / 2**20
     found["technique"] = techniques(found)
     found = found[list(COLUMNS)]
+    floats = found[found.deploy == "fp32"][[*ALIKE, "loss"]].rename(columns={"loss": "floats"})
+    found = found.merge(floats, on=ALIKE, how="left")
+    found["by_codes"] = (found.loss - found.pop("floats")).where(~found.deploy.isin(["", "fp32"]))
     for batch, table in times.items():
         own = table[["id"]].copy()
         for name, column in (("ms", "latency_s"), ("ms_low", "latency_low"),
@@ -67,17 +72,12 @@ def seconds_back(found: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
 
 def fastest(found: pd.DataFrame, val_points: pd.DataFrame) -> pd.DataFrame:
     """Of each net the file that answers one example fastest, among those that lose no more than a
-    point on the validation part, and what it loses on the test part: columns as of `found`, and
-    times, how much faster it is than the file of floats of the net as trained.
+    point on the validation part, with what it loses on the test part: lines of `found`.
 
     found: as of `files`, timed at a batch of 1; val_points: the same nets on the validation part.
     """
-    kept = val_points[val_points.loss <= POINT]
-    kept = kept.assign(technique=techniques(kept))[["task", "net", "model", "technique"]]
+    kept = val_points[val_points.loss <= POINT][[*ALIKE, "deploy"]]
     there = found[(found.deploy != "") & found["ms at 1"].notna()]
-    there = there.merge(kept, on=["task", "net", "model", "technique"])
-    first = there.sort_values("ms at 1", kind="stable").groupby(["task", "net"], sort=False)
-    floats = found[(found.deploy == "fp32") & (found.model == found.net) & (found.sizes == "")]
-    whole = floats.groupby(["task", "net"])["ms at 1"].first().rename("floats_ms").reset_index()
-    chosen = first.head(1).merge(whole, on=["task", "net"])
-    return chosen.assign(times=chosen.floats_ms / chosen["ms at 1"])
+    there = there.merge(kept, on=[*ALIKE, "deploy"])
+    ordered = there.sort_values("ms at 1", kind="stable")
+    return ordered.groupby(["task", "net"], sort=False).head(1).sort_values(["task", "net"])

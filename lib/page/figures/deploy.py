@@ -2,12 +2,14 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from lib.page import style
 
 COLORS = {"fp32": style.INK, "dynamic": style.SECOND, "static": style.ACCENT, "nbits": style.THIRD}
 WORDS = {"": "torch", "fp32": "floats", "dynamic": "dynamic int8", "static": "static int8",
          "nbits": "4-bit kernels"}
+WIDE = 4                                # from here on an axis is logarithmic
 
 
 def operator(exact, rounded) -> Figure:
@@ -70,9 +72,11 @@ def front(found: pd.DataFrame, measure: str, label: str) -> Figure:
             axis.plot(x, line.loss, "o" if line.model == net and not line.sizes else "s",
                       color=color, markersize=4)
         style.beyond(axis, part[measure], part.loss, style.CONTEXT)
-        axis.set_xscale("log")
+        if part[measure].max() > WIDE * part[measure].min():
+            axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.tick_params(axis="x", which="minor", labelbottom=False)
         axis.set(title=f"{task} · {net}", xlabel=label)
         axis.margins(x=0.12)
     handles = [axes[0].plot([], [], "o", color=color, label=WORDS[way])[0]

@@ -1,0 +1,98 @@
+"""Models as files, in tables and sentences."""
+
+import pandas as pd
+import pytest
+
+from lib import tables
+from lib.base.setting import FIELDS
+from lib.page import figures, findings_of_files
+from lib.study import run
+
+PAIR, SMALL = "breast_cancer/mlp_simple", "breast_cancer/mlp_simple/hidden=4"
+
+
+@pytest.fixture
+def ran():
+    run.start("08_deploy", {"profile": "test", "workers": 1}, show=False)
+    trials = run.grid([PAIR, SMALL]) + run.grid([PAIR, SMALL], deploy=["fp32", "static"])
+    rows = run.each(trials)
+    val = run.each(run.on_validation(trials))
+    first = run.grid([PAIR], deploy="fp32")
+    times = {batch: run.timed(list(dict.fromkeys(first + trials)), 2, batch) for batch in (1, 64)}
+    points = tables.in_points(tables.losses(rows, [PAIR], run.scores()))
+    val_points = tables.in_points(tables.losses(val, [PAIR], run.scores(), split="val"))
+    return rows, tables.files(points, run.costs(), times), val_points
+
+
+def test_each_file_has_its_loss_bytes_memory_and_times(ran):
+    rows, found, val_points = ran
+    assert set(found["id"]) == set(rows["id"]) and found["id"].is_unique
+    assert set(FIELDS) <= set(found.columns)
+    files = found[found.deploy != ""]
+    assert (files["MiB resident"] > 0).all() and (files.agreement > 90).all()
+    assert found[found.deploy == ""].agreement.isna().all()
+    sizes = rows.set_index("id").size_bytes / 1024
+    assert found.KiB.tolist() == pytest.approx(sizes[found["id"]].tolist())
+    whole = found[found.deploy == "static"].set_index("sizes")
+    floats = found[found.deploy == "fp32"].set_index("sizes")
+    assert whole.by_codes.to_dict() == pytest.approx((whole.loss - floats.loss).to_dict())
+    assert floats.by_codes.isna().all()
+    reference = found[(found.deploy == "fp32") & (found.sizes == "")]
+    assert reference["speedup at 1"].tolist() == reference["speedup at 64"].tolist() == [1.0]
+    assert (found["ms at 64"] < found["ms at 1"]).all()             # of one example, each
+
+
+def test_the_fastest_is_chosen_by_validation_among_files_alone(ran):
+    _, found, val_points = ran
+    chosen = tables.fastest(found, val_points)
+    assert len(chosen) <= 1 and (chosen.deploy != "").all()
+    everything = tables.fastest(found, val_points.assign(loss=0.0))
+    files = found[found.deploy != ""]
+    assert everything["ms at 1"].tolist() == [files["ms at 1"].min()]
+    assert tables.fastest(found, val_points.assign(loss=2.0)).empty
+
+
+def test_pictures_and_sentences_come_of_the_table(ran):
+    _, found, val_points = ran
+    others = found[(found.sizes == "") & (found.deploy != "fp32")]
+    figure = figures.deploy.speedups(others, (1, 64))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        "static int8", "torch"]
+    assert figures.deploy.front(found, "ms at 1", "ms").axes[0].get_title("left").startswith("breast")
+    assert "Of 2 files in whole numbers" in findings_of_files.kept(found)
+    assert "no file in whole numbers" in findings_of_files.kept(found[found.deploy == "fp32"])
+
+
+def line(**more):
+    return {"task": "t", "net": "n", "model": "n", "technique": "static int8", "speedup at 1": 2.0,
+            "speedup_low at 1": 1.5, "speedup_high at 1": 2.5, "ms at 1": 3.0, "loss": 0.2,
+            "low": -0.1, "high": 0.5, "deploy": "static"} | more
+
+
+@pytest.mark.parametrize("low, high, told", [(1.5, 2.5, False), (0.9, 2.5, True),
+                                             (0.4, 0.9, False)])
+def test_a_speed_is_claimed_only_where_its_range_carries_it(low, high, told):
+    chosen = pd.DataFrame([line(**{"speedup_low at 1": low, "speedup_high at 1": high})])
+    sentence, = findings_of_files.fastest(chosen)
+    assert ("cannot be told apart" in sentence) == told
+    spoken, = findings_of_files.speeds(chosen, 1)
+    assert f"faster than the file of floats on {int(low > 1)} of 1 nets" in spoken
+    assert f"slower on {int(high < 1)};" in spoken
+
+
+def test_a_training_has_paid_back_when_what_answers_spare_is_what_it_took():
+    files = pd.DataFrame([
+        line(id="a", deploy="fp32", sizes="", **{"ms at 1": 4.0}),
+        line(id="b", deploy="static", sizes="", **{"ms at 1": 1.0}),
+        line(id="c", deploy="static", sizes="", **{"ms at 1": 5.0})])
+    costs = []
+    for name, answer, training in (("a", 8.0, None), ("b", 2.0, 600.0), ("c", 9.0, 600.0)):
+        costs.append((name, "energy_j", "modelled", "45 nm, x", answer))
+        if training:
+            costs += [(name, "spent_energy_j", "modelled", "45 nm, x", training),
+                      (name, "spent_s", "measured", "clock", 30.0)]
+    told = pd.DataFrame(costs, columns=["id", "quantity", "kind", "source", "value"])
+    back = tables.seconds_back(files, told).set_index("training_s")
+    first, second = back.iloc[0], back.iloc[1]
+    assert first.by_seconds == pytest.approx(30 / 0.003) and first.by_joules == 100
+    assert pd.isna(second.by_seconds) and pd.isna(second.by_joules)     # slower, and dearer
