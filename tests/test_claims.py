@@ -336,6 +336,21 @@ def test_what_green_printed_waits_for_its_data():
     assert "conclusions of Green" in set(counts["about"])
 
 
+@pytest.mark.parametrize("high, verdict", [
+    (4.0, "stand-in: on usc_had and unimib_falls this loss holds"),
+    (3.0, "stand-in: on usc_had and unimib_falls this loss does not hold")])
+def test_what_green_printed_is_read_on_other_series_where_its_own_are_not_at_hand(high, verdict):
+    """73.3 - 69.8 = 3.5 points lost by static int8."""
+    cells = tables.load_table("green_compressed", paths.PUBLISHED)
+    files = pd.DataFrame([{"task": task, "net": "transformer_t1", "model": "transformer_t1",
+                           "deploy": "static", "pruner": "", "loss": 1.0, "low": 0.0, "high": end}
+                          for task, end in (("usc_had", 5.0), ("unimib_falls", high))])
+    found = claims.judge_green(tables.frame(rows({"": 86.0})), cells, files)
+    static = found[found.claim == "transformer_t1 in 8 bits, static: points of accuracy lost"]
+    assert static.published.item() == pytest.approx(3.5) and static.verdict.item() == verdict
+    assert (found.verdict == claims.cell_by_cell.UNTESTED).sum() == 7
+
+
 def test_pruned_and_trained_cells_are_counted_apart():
     made = tables.frame([*drawn({"": 86.0}), pruned(82.755)])
     both = pd.concat([claims.judge(made, cell(80.0)),

@@ -58,7 +58,8 @@ def test_pictures_and_sentences_come_of_the_table(ran):
     figure = figures.deploy.speedups(others, (1, 64))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
         "static int8", "torch"]
-    assert figures.deploy.front(found, "ms at 1", "ms").axes[0].get_title("left").startswith("breast")
+    axis = figures.deploy.front(found, "ms at 1", "ms").axes[0]
+    assert axis.get_title("left") == "breast_cancer · mlp_simple"
     assert "Of 2 files in whole numbers" in findings_of_files.kept(found)
     assert "no file in whole numbers" in findings_of_files.kept(found[found.deploy == "fp32"])
 

@@ -80,12 +80,16 @@ def judge_trained(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     return _table(told)
 
 
-def judge_green(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+def judge_green(rows: pd.DataFrame, cells: pd.DataFrame, files: pd.DataFrame | None = None
+                ) -> pd.DataFrame:
     """What Green printed of pruned and quantized transformers, beside ours on its split, where the
-    data that it used are at hand.
+    data that it used are at hand; else what it printed that they lose, beside what the same nets
+    lose on other series.
 
-    cells: data/published/green_compressed.csv; its column `code` says what Green's code does.
+    cells: data/published/green_compressed.csv; its column `code` says what Green's code does;
+    files: `tables.files` of its nets on other series, each as the file that it names.
     """
+    files = pd.DataFrame() if files is None else files
     tested = rows[(rows.split == "test") & rows.score.notna()]
     told = []
     for cell in cells.itertuples():
@@ -100,8 +104,26 @@ def judge_green(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
             holds = low <= cell.score <= high
             line |= {"ours": same.score.mean(), "low": low, "high": high,
                      "verdict": "generalizes" if holds else "does not generalize"}
+        elif len(files):
+            line |= _on_other_series(cell, files)
         told.append(line)
     return _table(told, "Green")
+
+
+def _on_other_series(cell, files: pd.DataFrame) -> dict:
+    """The points that a cell says are lost, beside those lost on other series: it holds where each
+    of their intervals has it."""
+    own = files[(files.net == cell.model) & (files.deploy == cell.deploy)
+                & (files.pruner == cell.pruner) & (files.model == files.net)]
+    if own.empty:
+        return {}
+    lost = cell.float_score - cell.score
+    holds = ((own.low <= lost) & (lost <= own.high)).all()
+    return {"claim": f"{cell.model} {cell.technique}: points of {cell.metric} lost",
+            "published": lost, "ours": own.loss.mean(), "low": own.low.min(),
+            "high": own.high.max(), "rows": len(own),
+            "verdict": f"stand-in: on {' and '.join(own.task)} this loss "
+                       f"{'holds' if holds else 'does not hold'}"}
 
 
 def _both(tested: pd.DataFrame) -> tuple[cell_by_cell.Weights, cell_by_cell.Weights]:
