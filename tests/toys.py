@@ -28,6 +28,19 @@ def line(n: int = 600) -> Task:
     return _task("line", "r2", (), x, y, target_mean=50.0, target_std=10.0)
 
 
+def sentences(n: int = 240, pieces: int = 12) -> Task:
+    """Numbers of word pieces, 0 behind a sentence's end; which of two words comes is the class."""
+    draw = torch.Generator().manual_seed(0)
+    y = torch.arange(n) % 2
+    x = torch.randint(100, 200, (n, pieces), generator=draw)
+    x[torch.arange(n), torch.randint(pieces // 2, (n,), generator=draw)] = 300 + y
+    ends = torch.randint(pieces // 2, pieces + 1, (n, 1), generator=draw)
+    x = x.where(torch.arange(pieces) < ends, 0)
+    parts = [Split(x[i::3], y[i::3]) for i in range(3)]
+    return Task("sentences", "text", METRICS["accuracy"], ("a", "b"), (pieces,), 2, "made here",
+                torch.zeros(1), torch.ones(1), *parts, hash="sentences")
+
+
 def _task(name, metric, classes, x, y, **more) -> Task:
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(1))
     a, b = int(0.6 * len(y)), int(0.8 * len(y))

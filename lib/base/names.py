@@ -9,9 +9,11 @@ TASKS = (
     "telescope", "churn", "mv", "california",                                   # tabular
     "fashion_mnist", "cifar10", "cifar100",                                     # images
     "unimib_adl", "unimib_falls", "usc_had",                                    # series
+    "sst2",                                                                     # text
 )
 IMAGES = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagefolder:")
 SERIES = ("har_synthetic", "unimib_adl", "unimib_falls", "usc_had")
+TEXT = ("sst2",)
 EITHER = ("npz:",)                                                  # its array tells
 VARIANTS = {
     "edge": ("telescope", "churn", "mv", "california", "fashion_mnist"),        # as Edge had them
@@ -31,12 +33,14 @@ MODELS = (
     "resnet20-akamaster",                               # trained by others: cifar10 only
     "resnet18", "resnet34", "resnet50", "vgg16", "mobilenetv2", "effnet", "cnn_rnn",
     "transformer_base", "transformer_t1", "transformer_t2", "transformer_small",
+    "minilm", "bert_tiny",
     *CLASSICAL,
 )
 
-# Nets that take images or series alone, by the beginnings of their names; the others take any task.
+# Nets that take images, series or text alone, by the beginnings of their names; the others take
+# any task but text.
 NEEDS = {"resnet": "images", "vgg": "images", "cnn": "images", "effnet": "images",
-         "mobilenet": "images", "transformer": "series"}
+         "mobilenet": "images", "transformer": "series", "minilm": "text", "bert": "text"}
 
 
 def misfit(task: str, model: str) -> str | None:
@@ -44,10 +48,12 @@ def misfit(task: str, model: str) -> str | None:
     name, _, _ = task.partition("@")
     if model == "resnet20-akamaster" and name != "cifar10":
         return f"{model} was trained on cifar10 by others and knows no other task"
-    kind = "images" if name.startswith(IMAGES) else "series" if name in SERIES else "a table"
-    if name.startswith(EITHER) or _needs(model) in (None, kind):
+    kind = ("images" if name.startswith(IMAGES) else "series" if name in SERIES else
+            "text" if name in TEXT else "a table")
+    taken = (kind,) if kind == "text" else (None, kind)
+    if name.startswith(EITHER) or _needs(model) in taken:
         return None
-    fitting = [net for net in MODELS if net not in WITHOUT_RECIPE and _needs(net) in (None, kind)]
+    fitting = [net for net in MODELS if net not in WITHOUT_RECIPE and _needs(net) in taken]
     return (f"{model} takes {_needs(model)}, and {task} is {kind}; choose one of: "
             f"{', '.join(fitting)}")
 

@@ -57,6 +57,8 @@ def load(name: str, variant: str | None = None, fold: int | None = None) -> "Tas
         from lib.data import tabular as room
     elif kind == "har_synthetic":
         from lib.data import synthetic as room
+    elif kind in catalogue.TEXT:
+        from lib.data import text as room
     elif kind in catalogue.SERIES:
         from lib.data import series as room
     else:

@@ -22,6 +22,7 @@ from lib.data.sources import DataError
 
 TABULAR = ("telescope", "churn", "mv", "california", "breast_cancer", "diabetes")
 SERIES = ("har_synthetic", "unimib_adl", "unimib_falls", "usc_had")
+TEXT = ("sst2",)
 OWN = {"csv": "tabular", "imagefolder": "image", "npz": None}      # None: its array tells
 
 RAW_FILES = {                       # of sources.toml, in the order in which they are read
@@ -31,11 +32,11 @@ RAW_FILES = {                       # of sources.toml, in the order in which the
                       "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
     "cifar10": ("cifar-10-binary.tar.gz",), "cifar100": ("cifar-100-binary.tar.gz",),
     "unimib_adl": ("UniMiB-SHAR.zip",), "unimib_falls": ("UniMiB-SHAR.zip",),
-    "usc_had": ("USC-HAD.zip",),
+    "usc_had": ("USC-HAD.zip",), "sst2": ("SST-2.zip", "bert-base-uncased-vocab.txt"),
 }
 BUNDLED = ("digits", "breast_cancer", "diabetes")                   # with scikit-learn
 # These come with one split: the authors' own test set, or that of an earlier study.
-ONE_SPLIT = ("fashion_mnist", "cifar10", "cifar100")
+ONE_SPLIT = ("fashion_mnist", "cifar10", "cifar100", "sst2")
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 TOML = Path(sources.__file__).with_suffix(".toml")
 
@@ -47,14 +48,15 @@ def folds(name: str, wanted=range(5)) -> list[int | None]:
 
 
 def kind(name: str) -> str:
-    """tabular, image or series; of an .npz from the header of its x, which is not read further."""
+    """tabular, image, series or text; of an .npz from the header of its x, not read further."""
     base, _ = names.task_name(name)
     own = base.split(":", 1)[0]
     if own == "npz":
         return "image" if len(_shape(place(base))) == 4 else "series"
     if own in OWN:
         return OWN[own]
-    return "tabular" if base in TABULAR else "series" if base in SERIES else "image"
+    named = {"tabular": TABULAR, "series": SERIES, "text": TEXT}
+    return next((kind for kind, tasks in named.items() if base in tasks), "image")
 
 
 def files(name: str) -> list[Path]:

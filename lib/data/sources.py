@@ -1,13 +1,15 @@
 """The files of sources.toml: found, checked against their hashes, and read in memory.
 
 Searched in this order: `data/raw/`, the folder named by the environment variable GREENBITS_MIRROR
-(checked against its own SHA256SUMS, for rebuilt archives differ from the authors'), the network.
+(checked against its own SHA256SUMS, for rebuilt archives differ from the authors'), an installed
+package that carries the file, the network.
 Nothing is unpacked to disk and nothing is unpickled.
 """
 
 import functools
 import gzip
 import hashlib
+import importlib.util
 import os
 import re
 import stat
@@ -43,6 +45,7 @@ class Source:
     hash: str | None = None
     content: dict[str, str] = field(default_factory=dict)
     page: str | None = None
+    package: str | None = None
 
     @property
     def line(self) -> str:
@@ -62,6 +65,8 @@ def fetch(name: str) -> Path:
         return _checked(raw, None if source.content else source.hash, _remedy(source))
     if (mirror := _mirror(name)) is not None:
         return mirror
+    if (packed := _packed(source)) is not None:
+        return _checked(packed, source.hash, "install its package again.")
     if source.url is None:
         raise DataError(f"{name} is not there and cannot be fetched: "
                         f"ask for it at {source.page} and put it into {paths.RAW}.")
@@ -171,6 +176,17 @@ def _mirror(name: str) -> Path | None:
     if listed is None:
         raise DataError(f"{path} is not listed in {sums}: {_remedy(FILES[name], path)}")
     return _checked(path, f"sha256:{listed[1]}", _remedy(FILES[name], path))
+
+
+def _packed(source: Source) -> Path | None:
+    """Where an installed package has the file, without importing it; None if it does not."""
+    if source.package is None:
+        return None
+    package, _, inside = source.package.partition("/")
+    spec = importlib.util.find_spec(package)
+    places = spec.submodule_search_locations if spec else None
+    path = Path(places[0]) / inside if places else None
+    return path if path is not None and path.is_file() else None
 
 
 def _checked(path: Path, pinned: str | None, remedy: str) -> Path:

@@ -64,7 +64,7 @@ class Task:
     (C,) with C the channels or features; images are floats in [0, 1], NCHW."""
 
     name: str                              # "telescope", "california@edge"
-    kind: str                              # tabular, image or series
+    kind: str                              # tabular, image, series or text
     metric: Metric = field(repr=False)     # METRICS["accuracy"] (percent), METRICS["r2"]
     classes: tuple[str, ...]               # names; empty for regression
     inputs: tuple[int, ...]                # shape of one example

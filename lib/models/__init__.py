@@ -65,7 +65,8 @@ def misfit(name: str, task, **sizes) -> str | None:
     try:
         with torch.device("meta"):
             model = build(name, task, **sizes).eval()
-        asked = torch.empty(2, *task.inputs, device="meta")
+        kind = torch.long if task.kind == "text" else torch.float32
+        asked = torch.empty(2, *task.inputs, device="meta", dtype=kind)
         answer = tuple(model.to("meta")(asked).shape)
     except (ValueError, RuntimeError) as error:
         return f"{name} does not fit {task.name}: {' '.join(str(error).split())[:300]}"

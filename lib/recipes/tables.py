@@ -43,6 +43,11 @@ WIDE_SIZES = SERIES["sizes"] | {"d": 64, "ff": 128}
 # (task, model) -> arguments of `fit`; "sizes" go to `models.build`. A recipe with a `version`
 # keeps its trained weights when code changes, because they take hours: raise it when they must go.
 RECIPES: dict[tuple[str, str], dict] = {
+    # From weights of others. A rate of 1e-4 for two epochs gave 89.6 % of SST-2's dev part.
+    ("sst2", "minilm"): {
+        "start": "all-MiniLM-L6-v2.safetensors", "optimizer": "adamw", "lr": 1e-4, "epochs": 3,
+        "batch_size": 32, "weight_decay": 0.01, "clip": 1.0, "schedule": "onecycle",
+        "autocast": "faster", "version": 1},
     ("digits", "resnet8"): {"sizes": {"width": 8}, "epochs": 12, "lr": 0.01, "batch_size": 64,
                             "optimizer": "adamw", "weight_decay": 1e-3, "schedule": "onecycle"},
     ("har_synthetic", "transformer_small"): {
@@ -90,6 +95,6 @@ FAMILIES = dict.fromkeys(("resnet", "cnn", "vgg"), IMAGES | {"epochs": 20}) | { 
 # unimib_falls and digits at 1; behind 2 bits of weights and inputs these were best at 0.3 or 1.
 TUNING_RATES = {"sgd": {"finetune": 0.3, "ste": 0.3, "lsq": 0.1, "nested": 0.1},
                 "adamw": {"finetune": 1.0, "ste": 0.3, "lsq": 0.3, "nested": 0.3}}
-TUNING_EPOCHS = {"image": 12, "series": 10, "tabular": 20}
+TUNING_EPOCHS = {"image": 12, "series": 10, "tabular": 20, "text": 1}
 EPOCHS_BEHIND_QUANTIZERS = TUNING_EPOCHS | {"image": 6}     # each takes about twice the time
 TUNING_VERSION = 1                  # of tunings of nets whose own training has a version

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from lib import data, models, train
@@ -120,12 +121,15 @@ def asked(task: Task, model: str, seed: int, setting: Setting, changes: dict
                 if getattr(setting, field) is not None}
     how = fitting(recipe(task.name, model, name), task) | replaced | changes
     version, store = how.pop("version", None), how.pop("store", "float32")
+    start = how.pop("start", None)
     sizes = how.pop("sizes", {}) | setting.build_arguments
     # The files that decide the weights, or a version in their place; of the data its hash does.
     rests_on = {"version": version} if version else {
         "code": keys.code("lib.train", f"lib.models.{models.file_of(model).stem}")}
     key = {"task": task.hash, "model": model, "sizes": sizes, "fit": how, "seed": seed,
            "store": store, **rests_on}
+    if start:                           # weights of others, of which only the head is new
+        key["start"] = {"file": start, "sha256": digest(start)}
     words = [f"train {task.name} {model}", setting.sizes,
              *(f"{field}={value:g}" for field, value in replaced.items()), f"seed {seed}",
              "" if task.fold is None else f"fold {task.fold}",
@@ -153,6 +157,8 @@ def _built(task: Task, model: str, seed: int, step: str, key: dict, sizes: dict,
     if unfit:
         raise ValueError(unfit)
     net = models.build(model, task, seed=seed, **sizes)
+    if "start" in key:
+        net.start_from(load_file(fetch(key["start"]["file"])))
     record = fitted(net, task, seed, step, key, how)
     store = np.dtype(key["store"])
     arrays = {}

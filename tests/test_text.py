@@ -1,0 +1,153 @@
+"""Text: word pieces, the encoder that reads them, and what is made of it."""
+
+import io
+import os
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from lib import data, deploy, energy, models, quant, train
+from lib.base import names, paths
+from lib.data import sources, text
+from tests import toys
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "##s", "a", "."]
+
+
+@pytest.fixture
+def vocabulary(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(WORDS) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def task():
+    return toys.sentences()
+
+
+def tiny(task, **sizes):
+    return models.build("bert_tiny", task, **({"d": 32, "heads": 2, "ff": 64} | sizes)).eval()
+
+
+def test_a_sentence_becomes_marked_word_pieces_cut_and_filled_up(vocabulary):
+    found = text.encoded(["Good FILMS.", "a bad film", "unheard a a a a a a"], vocabulary, 7)
+    assert found.dtype == np.int64 and found.tolist() == [
+        [2, 5, 7, 8, 10, 3, 0], [2, 9, 6, 7, 3, 0, 0], [2, 1, 9, 9, 9, 9, 3]]
+
+
+def test_what_stands_behind_a_sentences_end_changes_nothing(task):
+    model = tiny(task)
+    x = task.test.x[:5]
+    longer = torch.cat([x, torch.zeros(5, 4, dtype=torch.long)], 1)
+    with torch.no_grad():
+        assert torch.allclose(model(x), model(longer), atol=1e-5)
+        shorter = x[:1, :int((x[:1] != 0).sum())]
+        assert torch.allclose(model(x)[:1], model(shorter), atol=1e-5)
+        assert not torch.allclose(model(x), model(x.flip(1)), atol=1e-3)    # order counts
+
+
+def test_an_encoder_learns_and_goes_on_in_files_and_few_bits(task, tmp_path):
+    model = tiny(task, dropout=0.0)
+    train.fit(model, task, epochs=12, lr=3e-3, batch_size=16, optimizer="adamw", seed=0)
+    whole = train.evaluate(model, task)
+    assert whole.score > 90
+    session = deploy.deployed(model, "dynamic", task.calibration)
+    assert session.arithmetic.startswith("integer")
+    assert train.evaluate(session, task).score > whole.score - 5
+    small = quant.ptq(model, "gptq", bits=4, group=32, calibration=task.calibration)
+    kernels = deploy.deployed(small, "nbits", task.calibration)
+    assert kernels.kernels["MatMulNBits"] == 2 * 6 + 1
+    assert train.evaluate(kernels, task).score > whole.score - 5
+
+
+def test_products_of_a_sentence_are_counted_exactly(task):
+    table = energy.layers(tiny(task), task.test.batch(slice(1))).set_index("layer")
+    pieces, d, ff = task.inputs[0], 32, 64
+    assert table.macs["blocks.0.attention"] == 2 * pieces**2 * d
+    assert table.macs["blocks.0.attention.q"] == pieces * d * d
+    assert table.macs["blocks.1.linear1"] == pieces * d * ff
+    assert table.macs["words"] == 0 and table.macs["head"] == d * 2
+
+
+def published(model):
+    """The model's encoder by BERT's names."""
+    theirs = {ours: name for name, ours in models.MODELS.module_of("minilm").PUBLISHED.items()}
+    found = {}
+    for name, value in model.state_dict().items():
+        if name.startswith("head."):
+            continue
+        place, _, kind = name.rpartition(".")
+        before, inner = "", place
+        if place.startswith("blocks."):
+            _, number, inner = place.split(".", 2)
+            before = f"encoder.layer.{number}."
+        found[f"{before}{theirs[inner]}.{kind}"] = value + 1
+    return found
+
+
+def test_published_weights_are_taken_by_their_names_and_misfits_named(task):
+    model = tiny(task)
+    given = published(model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.start_from({f"bert.{name}": value for name, value in given.items()} | {
+        "pooler.dense.weight": torch.zeros(1)})
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name] if name.startswith("head.") else before[name] + 1)
+    for wrong in ({}, given | {"embeddings.LayerNorm.weight": torch.zeros(3)}):
+        with pytest.raises(ValueError, match="missing or of another shape"):
+            model.start_from(wrong)
+
+
+def test_text_is_for_nets_of_text_alone(task):
+    assert models.misfit("bert_tiny", task) is None
+    assert "takes word pieces" in models.misfit("minilm", toys.blobs())
+    assert "text" in names.misfit("sst2", "mlp_simple")
+    assert "text" in names.misfit("telescope", "minilm")
+    assert names.misfit("sst2", "minilm") is None and names.misfit("sst2", "bert_tiny") is None
+
+
+@pytest.fixture
+def raw(tmp_path, monkeypatch, vocabulary):
+    """A folder of raw files with a small SST-2 in it."""
+    monkeypatch.setattr(paths, "RAW", tmp_path)
+    monkeypatch.delenv("GREENBITS_MIRROR", raising=False)
+    vocabulary.rename(tmp_path / "bert-base-uncased-vocab.txt")
+    lines = [f"film {i} is {word} \t{label}" for i in range(60)
+             for word, label in (("good", 1), ("bad", 0))]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("SST-2/train.tsv", "sentence\tlabel\n" + "\n".join(lines) + "\n")
+        archive.writestr("SST-2/dev.tsv", 'sentence\tlabel\na "good film .\t1\nbad\t0\n')
+    (tmp_path / "SST-2.zip").write_bytes(packed.getvalue())
+    for name in ("SST-2.zip", "bert-base-uncased-vocab.txt"):
+        monkeypatch.setitem(sources.FILES, name, sources.Source("a copy"))
+    text._sst2.cache_clear()
+    yield tmp_path
+    text._sst2.cache_clear()
+
+
+def test_phrases_are_divided_by_their_hash_and_tested_on_the_authors_part(raw):
+    task = data.load("sst2")
+    assert (task.kind, task.inputs, task.outputs, task.fold) == ("text", (text.PIECES,), 2, None)
+    assert len(task.test) == 2 and task.test.y.tolist() == [1, 0]
+    assert len(task.train) + len(task.val) == 120 and 0 < len(task.val) < 20
+    assert task.test.x[0, :6].tolist() == [2, 9, 1, 5, 7, 10]       # a quote is no delimiter
+    assert data.load("sst2").hash == task.hash
+
+
+def test_a_damaged_table_is_one_sentence(raw):
+    with zipfile.ZipFile(raw / "SST-2.zip", "w") as archive:
+        archive.writestr("SST-2/train.tsv", "phrase\tclass\nx\t1\n")
+        archive.writestr("SST-2/dev.tsv", "phrase\tclass\nx\t1\n")
+    with pytest.raises(data.DataError, match="does not hold sst2"):
+        data.load("sst2")
+
+
+@pytest.mark.skipif("GREENBITS_MIRROR" not in os.environ, reason="needs the mirror")
+def test_sst2_is_the_authors():
+    task = data.load("sst2")
+    assert len(task.train) + len(task.val) == 67349 and len(task.test) == 872
+    assert float(task.test.y.double().mean()) == pytest.approx(444 / 872)
