@@ -110,13 +110,14 @@ def test_nets_beyond_residual_ones_are_what_they_are_called():
     assert read == [(2, 7, 2 * 4 * 7)]
 
 
+OF_TEXT = ("minilm", "bert_tiny")
 SMALL = {"resnet18": {"width": 4}, "resnet34": {"width": 4}, "resnet50": {"width": 4},
          "resnet9": {"width": 4}, "mobilenetv2": {"width": 25},
          "cnn_edge": {"width": 4}, "transformer_t2": {"layers": 2}}
 
 
 @pytest.mark.parametrize("name", [n for n in names.MODELS
-                                  if n not in (*names.CLASSICAL, "vgg16")])
+                                  if n not in (*names.CLASSICAL, "vgg16", *OF_TEXT)])
 def test_every_net_gives_one_score_a_class(name):
     shapes = [(3, 151), (3, 51)] if name.startswith("transformer") else \
         [(13,)] if name.startswith("mlp") else [(3, 32, 32), (1, 28, 28), (1, 8, 8)]
@@ -124,6 +125,15 @@ def test_every_net_gives_one_score_a_class(name):
         model = models.build(name, like(shape, 7), **SMALL.get(name, {})).eval()
         assert model(torch.rand(2, *shape)).shape == (2, 7)
         assert torch.isfinite(model(torch.rand(2, *shape))).all()
+
+
+@pytest.mark.parametrize("name", OF_TEXT)
+def test_every_net_of_text_gives_one_score_a_class(name):
+    pieces = like((9,), 7)
+    pieces.kind = "text"
+    model = models.build(name, pieces).eval()
+    for x in (torch.randint(1, 30000, (2, 9)), torch.zeros(2, 9, dtype=torch.long)):
+        assert model(x).shape == (2, 7) and torch.isfinite(model(x)).all()
 
 
 @pytest.mark.parametrize("name, task, word", [
