@@ -11,6 +11,7 @@ import torch
 from lib import data, deploy, energy, models, quant, train
 from lib.base import names, paths
 from lib.data import sources, text
+from lib.train import order
 from tests import toys
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "##s", "a", "."]
@@ -151,3 +152,23 @@ def test_sst2_is_the_authors():
     task = data.load("sst2")
     assert len(task.train) + len(task.val) == 67349 and len(task.test) == 872
     assert float(task.test.y.double().mean()) == pytest.approx(444 / 872)
+
+
+def test_an_epoch_takes_each_sentence_once_beside_others_of_its_length():
+    part, size = toys.sentences(2000, 40).train, 16
+    torch.manual_seed(0)
+    plain = order.drawn(part, size)
+    torch.manual_seed(0)
+    taken = order.drawn(part, size, text=True)
+    assert sorted(taken.tolist()) == sorted(plain.tolist()) == list(range(len(part)))
+    lengths = (part.x != 0).sum(1)
+    full = len(part) // size * size
+
+    def computed(numbers):
+        return float(lengths[numbers[:full]].reshape(-1, size).amax(1).double().mean())
+
+    assert computed(taken) < computed(plain) - 5
+    batches = lengths[taken[:full]].reshape(-1, size).double().mean(1)
+    assert (batches.diff() > 0).double().mean() < 0.6           # short and long ones in turn
+    torch.manual_seed(1)
+    assert not torch.equal(taken, order.drawn(part, size, text=True))

@@ -15,6 +15,7 @@ from lib.train import checkpoints, losses, precision
 from lib.train.augment import augmentation
 from lib.train.evaluation import evaluate, moved
 from lib.train.optimizers import OPTIMIZERS, SCHEDULES, full_rates, optimizer_of, set_rates
+from lib.train.order import drawn
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _epoch(model: nn.Module, part, course: Course, epoch: int, device: torch.dev
     steps, size = max(1, len(part) // course.batch_size), min(course.batch_size, len(part))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(course.seed * 100_003 + epoch)
-        order = torch.randperm(len(part)).to(device)
+        order = drawn(part, size, course.task.kind == "text").to(device)
         model.train()
         for step in range(steps):
             share = course.share((epoch * steps + step) / (course.epochs * steps))
