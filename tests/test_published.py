@@ -13,8 +13,8 @@ from safetensors import safe_open
 from lib import tables
 from lib.base import paths
 from lib.base.metric import METRICS
+from lib.data.pairs import nets_of
 from lib.study import cache, compare, publish
-from lib.study.pairs import nets_of
 from lib.tables import claims, rows
 
 STEMS = sorted(path.stem for path in paths.RESULTS.glob("[0-9]*.json"))     # of what is published

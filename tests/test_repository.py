@@ -32,7 +32,7 @@ ARROWS = {
     "recipes": {"base", "data", "models", "train", "compress", "deploy"},
     "deploy": {"layers", "compress", "base"},
     "realtime": {"deploy", "energy", "layers"},
-    "measure": {"base", "tables", "train", "layers", "energy", "deploy"},   # metrics stand in base
+    "measure": {"base", "tables", "train", "layers", "energy", "deploy", "realtime"},
     "study": {"base", "tables"},
     "page": {"base", "tables"},
 }
@@ -42,7 +42,9 @@ EXCEPTIONS = {
     ("recipes", "lib.study.cache"): "what was trained is kept as any other step is",
     ("recipes", "lib.study.weights"): "or comes from where it was published",
     ("recipes", "lib.study.keys"): "and depends on the code that training reaches",
-    ("study/pairs.py", "lib.data"): "pairs are chosen by what their data are",
+    ("measure/replays.py", "lib.study.trials"): "a trial's net is made in one place",
+    ("measure/replays.py", "lib.study.cache"): "and what several leave is kept as any other step",
+    ("study/run.py", "lib.data.pairs"): "notebooks choose among their pairs here",
     ("study/trials.py", "lib.data"): "a trial becomes a row here and nowhere else",
     ("study/trials.py", "lib.models"): "the same",
     ("study/trials.py", "lib.quant"): "the same",

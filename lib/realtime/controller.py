@@ -69,7 +69,7 @@ class Controller:
         self._wish = POLICIES[self.policy] if self.policy == fixed else (
             lambda controller, signals: names.index(fixed))
         self.draw = np.random.default_rng(self.seed)
-        self.answered = 0
+        self.answered, self._begun = 0, False
         self._since = -np.inf
         self._tokens = None if self.budget is None else self.budget * self.saved
         self._refilled = 0.0
@@ -84,8 +84,9 @@ class Controller:
         if wish < self.rung and self.rung not in self.dead and not self._may_rise(signals, wish):
             wish = self.rung
         if wish != self.rung:
-            self.switches += 1
+            self.switches += self._begun        # where it begins is no switch
             self.rung, self._since = wish, now
+        self._begun = True
         return wish
 
     def note(self, rung: int, seconds: float) -> None:

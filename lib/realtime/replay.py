@@ -7,7 +7,6 @@ sentence in place of an answer.
 """
 
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from lib.realtime.controller import Controller, begin_by
 
 NOTHING = {"began": np.nan, "done": np.nan, "rung": "", "correct": np.nan, "margin": np.nan,
            "escalated": False, "error": ""}           # of a request that was not answered
+AWAKE_S = 0.002             # before a request comes, the loop waits without sleeping
 COLUMNS = ("arrived", "waiting", *NOTHING)
 
 
@@ -33,7 +33,10 @@ class Clock:
         return time.perf_counter() - self._start
 
     def sleep_until(self, then: float) -> None:
-        time.sleep(max(0.0, then - self.now()))
+        """Sleep, and be awake at the very moment: a sleeper is woken up to a millisecond late."""
+        time.sleep(max(0.0, then - self.now() - AWAKE_S))
+        while self.now() < then:
+            pass
 
 
 @dataclass(frozen=True)
@@ -48,33 +51,32 @@ def replay(times: np.ndarray, inputs: Sequence[Tensor], targets: Tensor, control
            clock: Clock | None = None, escalation: Escalation | None = None) -> pd.DataFrame:
     """Answer requests that come at `times`; a line a request, in that order.
 
-    times: (n,) seconds, ascending; inputs, targets: of the requests, taken in turn. Columns:
-    COLUMNS; began, done: seconds, missing where nothing was answered; rung: its name, "" where
-    there was none; correct: of the answer's largest output; margin: between its two largest, of
-    their softmax; waiting: how many waited when it was begun; error: why there is no answer.
+    times: (n,) seconds, ascending; inputs, targets: of the requests, taken in turn; a request may
+    hold several examples. Columns: COLUMNS; began, done: seconds, missing where nothing was
+    answered; rung: its name, "" where there was none; correct: of the answer's largest output, or
+    its share; margin: between its two largest, of their softmax; waiting: how many waited when it
+    was begun; error: why there is no answer.
     """
     clock = clock or Clock()
     begun = begin_by(times, controller.objective,
                      min(rung.seconds for rung in controller.rungs))
     lines: list[dict] = []
-    queue: deque[int] = deque()
+    came = 0                                    # how many have come so far
     while len(lines) < len(times):
-        coming = len(lines) + len(queue)
-        if not queue:
-            clock.sleep_until(times[coming])
+        place = len(lines)
+        if came == place:
+            clock.sleep_until(times[place])
         now = clock.now()
-        queue.extend(range(coming, max(coming, np.searchsorted(times, now, side="right"))))
-        if not queue:
+        came = max(came, int(np.searchsorted(times, now, side="right")))
+        if came == place:
             continue                            # a timer may wake a little early
-        place = queue[0]
         x, target = inputs[place % len(inputs)], targets[place % len(targets)]
-        line = NOTHING | {"arrived": times[place], "waiting": len(queue)}
+        line = NOTHING | {"arrived": times[place], "waiting": came - place}
         fault = malformed(x, inputs[0].shape) or too_late(now, times[place], controller)
         if not fault:
             due = min(times[place] + controller.objective, begun[place + 1])
-            line |= _turn(x, target, times[list(queue)], due, controller, clock, escalation)
+            line |= _turn(x, target, times[place:came], due, controller, clock, escalation)
         lines.append(line | ({"error": fault} if fault else {}))
-        queue.popleft()
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -91,7 +93,7 @@ def _turn(x: Tensor, target: Tensor, waiting: np.ndarray, due: float, controller
         return {"began": began} | answer
     logits = answer.pop("logits")
     controller.note(controller.rung, answer["done"] - waiting[0])
-    return {"began": began, "correct": float(logits.argmax() == target),
+    return {"began": began, "correct": float((logits.argmax(-1) == target).double().mean()),
             "margin": margin(logits)} | answer
 
 
@@ -139,11 +141,12 @@ def _answered(x: Tensor, chosen: int, controller: Controller, clock: Clock,
 
 
 def margin(logits: Tensor) -> float:
-    """Between the two likeliest classes, of their softmax; 1 where there is but one output."""
-    if logits.numel() < 2:
+    """Between the two likeliest classes, of their softmax; of several examples the least; 1 where
+    there is but one output."""
+    if logits.shape[-1] < 2:
         return 1.0
-    first, second = logits.softmax(-1).topk(2).values.tolist()
-    return first - second
+    likeliest = logits.softmax(-1).topk(2).values
+    return float((likeliest[..., 0] - likeliest[..., 1]).min())
 
 
 def summary(lines: pd.DataFrame, controller: Controller, seconds: float) -> dict[str, float]:

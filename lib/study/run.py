@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,13 +19,13 @@ from lib import tables
 from lib.base import machine, paths
 from lib.base.pairs import parsed
 from lib.base.said import count
+from lib.data.pairs import nets_of, of_kind, on_tasks, with_classes
 from lib.study import cache, engines, keys, progress
-from lib.study.pairs import nets_of, of_kind, on_tasks, with_classes
 from lib.study.trials import Trial, code_of, grid, made, measured, of_nets, on_validation, recipe_of
 from lib.tables import Cost, Row
 
 __all__ = ["Trial", "add_costs", "costs", "each", "grid", "made", "nets_of", "of_kind", "of_nets",
-           "on_tasks", "on_validation", "parsed", "save", "scores", "start", "timed",
+           "on_tasks", "on_validation", "parsed", "replayed", "save", "scores", "start", "timed",
            "with_classes"]
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
@@ -102,24 +103,37 @@ def timed(trials: list[Trial], windows: int, batch: int = 1) -> pd.DataFrame:
     Returns what `measure.latency` gives, a line a trial, with the ids of the rows that `each` makes
     of them; each latency becomes a cost of its row.
     """
-    threads = _run["parameters"].get("threads", 1)
-    said = {"trials": [trial.values for trial in trials], "windows": windows, "batch": batch}
-    key = {"nets": [key_of(trial, "lib.study.trials:timed", threads) for trial in trials],
-           "windows": windows, "batch": batch, "processor": machine.processor()}
-    step = engines.Step(f"time {count(len(trials), 'net')}", key, "lib.study.trials:timed", said,
-                        alone=True)
-    outcome = next(engines.results([step], _run["parameters"].get("engine", "fork")))
-    if outcome.error:
-        raise RuntimeError(f"the nets could not be timed: {outcome.error}")
-    table = pd.DataFrame(outcome.entry.record["table"])
+    entry = _alone("time", trials, "lib.study.trials:timed", windows=windows, batch=batch)
+    table = pd.DataFrame(entry.record["table"])
     table.insert(0, "id", each(trials).id.to_numpy())
     examples = "one example" if batch == 1 else f"{batch} examples"
     for line in table.itertuples():
-        source = (f"{windows} windows of {examples}, {outcome.entry.record['processor']}, "
+        source = (f"{windows} windows of {examples}, {entry.record['processor']}, "
                   f"{count(line.threads, 'thread')}{', noisy' if line.noisy else ''}")
         add_costs([Cost(line.id, "latency_s", "measured", source, line.latency_s,
                         line.latency_low, line.latency_high)])
     return table
+
+
+def replayed(trials: list[Trial], **said: Any) -> pd.DataFrame:
+    """The rows of policies that choose among the trials' nets, in real time, with nothing beside.
+
+    said: as `measure.replayed` takes it: policies, traces, seeds, loads, objective, seconds.
+    """
+    return tables.frame(_read(_alone("replay", trials, "lib.measure.replays:recorded", **said)))
+
+
+def _alone(verb: str, trials: list[Trial], by: str, **said: Any) -> cache.Entry:
+    """The entry of a step that takes several trials' nets at once, run with nothing beside it."""
+    threads = _run["parameters"].get("threads", 1)
+    key = {"nets": [key_of(trial, by, threads) for trial in trials], **said,
+           "processor": machine.processor()}
+    step = engines.Step(f"{verb} {count(len(trials), 'net')}", key, by,
+                        {"trials": [trial.values for trial in trials], **said}, alone=True)
+    outcome = next(engines.results([step], _run["parameters"].get("engine", "fork")))
+    if outcome.error:
+        raise RuntimeError(f"could not {verb} these nets: {outcome.error}")
+    return outcome.entry
 
 
 def costs() -> pd.DataFrame:

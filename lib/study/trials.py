@@ -186,12 +186,16 @@ def recorded(said: dict[str, Any]) -> "cache.Built":
     """
     from lib.study import keys
     found = keys.function(said["by"])(Trial.of(said["trial"]))
-    found = [found] if isinstance(found, tuple) else found
-    arrays, records = {}, []
+    return records([found] if isinstance(found, tuple) else found)
+
+
+def records(found: "list[Measured]") -> "cache.Built":
+    """Rows and costs as plain values, scores as arrays."""
+    arrays, told = {}, []
     for i, (row, costs) in enumerate(found):
         values = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
         scores = values.pop("scores")
         if scores is not None:
             arrays[str(i)] = scores
-        records.append({"row": values, "costs": [vars(cost) for cost in costs]})
-    return arrays, records
+        told.append({"row": values, "costs": [vars(cost) for cost in costs]})
+    return arrays, told

@@ -1,0 +1,118 @@
+"""Policies that choose a precision, replayed in real time: a Row a policy, trace and seed."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lib import realtime
+from lib.base import machine
+from lib.base.resampling import of_mean
+from lib.base.setting import Setting
+from lib.measure.row import Measured, measure, name_of
+from lib.measure.timing import WARM_UP, call
+from lib.realtime import Controller, Rung
+from lib.study import cache, trials
+from lib.tables.rows import Cost, Row
+
+PROFILED = 200                  # calls of each rung, in turn, of which the 95th percentile counts
+REQUESTS = 2000                 # examples that requests are drawn from, in their order
+# What a replay comes to, beside its score: what of it is measured in which unit.
+QUANTITIES = ("attainment", "p50", "p95", "p99", "shed", "failed", "escalated", "utilization",
+              "switches_per_minute", "bytes")
+
+
+def recorded(said: dict[str, Any]) -> cache.Built:
+    """What `replayed` gives of some trials' nets, as plain values.
+
+    said: {"trials": their values, and the arguments of `replayed`}.
+    """
+    asked = [trials.Trial.of(values) for values in said["trials"]]
+    nets = [trials.made(trial) for trial in asked]
+    others = {name: value for name, value in said.items() if name != "trials"}
+    return trials.records(replayed([model for _, model, _ in nets],
+                                   [trial.setting for trial in asked], nets[0][0], **others))
+
+
+def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
+             policies: Sequence[str], traces: Sequence[str], seeds: Sequence[int],
+             loads: Sequence[float], objective: float, seconds: float, examples: int = 1
+             ) -> list[Measured]:
+    """Every policy on every trace, load and seed, against real rungs on this machine.
+
+    models, settings: of the rungs, in any order, the most accurate on the validation part of which
+    is what others are measured by; policies: of `realtime.POLICIES`, or "fixed" for each rung
+    alone; loads: arrivals, as multiples of what that rung can answer; objective: from arrival to
+    answer, as a multiple of what it takes (95th percentile); seconds: of a trace; examples: that a
+    request holds. Policies take turns on the same arrivals. ValueError: a task without classes.
+    """
+    if not task.classes:
+        raise ValueError(f"{task.name} predicts a number; requests are judged right or wrong")
+    rungs = realtime.ladder(profiled(models, settings, task, examples))
+    first, net = rungs[0], name_of(getattr(models[0], "made_from", models[0]))
+    requests = min(REQUESTS, len(task.test)) // examples
+    x, y = task.test.batch(slice(requests * examples)), task.test.y[:requests * examples]
+    x, y = x.unflatten(0, (requests, examples)), y.unflatten(0, (requests, examples))
+    wanted = [policy for policy in policies if policy != "fixed"]
+    wanted += [f"fixed {rung.name}" for rung in rungs] if "fixed" in policies else []
+    found = []
+    for trace in traces:
+        for load in loads:
+            for seed in seeds:
+                times = realtime.arrivals(trace, load / first.seconds, seconds, seed)
+                for policy in wanted:
+                    controller = Controller(rungs, policy, objective * first.seconds, seed=seed)
+                    lines = realtime.replay(times, x, y, controller)
+                    found.append(_told(lines, controller, task, net, f"{trace}, load {load:g}",
+                                       seed, seconds))
+    return found
+
+
+def profiled(models: Sequence[nn.Module], settings: Sequence[Setting], task, examples: int = 1
+             ) -> list[Rung]:
+    """The rungs of some models: their 95th percentile of an answer to so many examples, timed in
+    turn, their score on the validation part, bits and bytes, and modelled joules."""
+    calls = [call(model, task, examples) for model in models]
+    took = np.zeros((PROFILED, len(models)))
+    for i in range(-WARM_UP, PROFILED):
+        for place, answer in enumerate(calls):
+            clock = realtime.Clock()
+            answer()
+            took[max(i, 0), place] = clock.now()
+    rungs = []
+    for model, setting, slow in zip(models, settings, np.quantile(took, 0.95, axis=0), strict=True):
+        row, costs = measure(model, task, setting=setting, split="val")
+        joules = [cost.value for cost in costs if cost.quantity == "energy_j"]
+        codes = getattr(model, "codes", None)
+        rungs.append(Rung(str(setting), partial(_several, model), float(slow), row.score,
+                          (codes and codes.w_bits) or 32,
+                          examples * joules[0] if joules else 0.0, row.size_bytes or 0))
+    return rungs
+
+
+def _several(model: nn.Module, requests: torch.Tensor) -> torch.Tensor:
+    """The answers to requests that hold several examples each, (n, examples, outputs)."""
+    answers = model(requests.flatten(0, 1))
+    return answers.unflatten(0, requests.shape[:2])
+
+
+def _told(lines, controller: Controller, task, net: str, trace: str, seed: int, seconds: float
+          ) -> Measured:
+    """The row and costs of one replay."""
+    answered = lines.correct.dropna().to_numpy(float, copy=True)
+    told = realtime.summary(lines, controller, seconds)
+    low, high = 100 * np.array(of_mean(answered)) if len(answered) else (None, None)
+    row = Row(task=task.name, model=net, seed=seed, fold=task.fold, n=len(lines),
+              runtime="onnxruntime", batch=1, policy=controller.policy, trace=trace,
+              metric=task.metric.name, score=told["score"] if len(answered) else None,
+              score_low=low, score_high=high)
+    source = f"{seconds:g} s of arrivals against files on {machine.processor()}, 1 thread"
+    costs = [Cost(row.id, name, "measured", source, float(told[name])) for name in QUANTITIES
+             if np.isfinite(told[name])]
+    if np.isfinite(told["joules_per_1000"]):
+        costs.append(Cost(row.id, "joules_per_1000", "modelled",
+                          "45 nm, by the rungs that answered", told["joules_per_1000"]))
+    return Measured(row, costs)
