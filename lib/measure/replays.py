@@ -15,6 +15,7 @@ from lib.base.setting import Setting
 from lib.measure.row import Measured, measure, name_of
 from lib.measure.timing import WARM_UP, call
 from lib.realtime import Controller, Rung
+from lib.realtime.controller import DWELL_S
 from lib.study import cache, trials
 from lib.tables.rows import Cost, Row
 
@@ -39,15 +40,16 @@ def recorded(said: dict[str, Any]) -> cache.Built:
 
 def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
              policies: Sequence[str], traces: Sequence[str], seeds: Sequence[int],
-             loads: Sequence[float], objective: float, seconds: float, examples: int = 1
-             ) -> list[Measured]:
+             loads: Sequence[float], objective: float, seconds: float, examples: int = 1,
+             dwell: float = DWELL_S) -> list[Measured]:
     """Every policy on every trace, load and seed, against real rungs on this machine.
 
     models, settings: of the rungs, in any order, the most accurate on the validation part of which
     is what others are measured by; policies: of `realtime.POLICIES`, or "fixed" for each rung
     alone; loads: arrivals, as multiples of what that rung can answer; objective: from arrival to
     answer, as a multiple of what it takes (95th percentile); seconds: of a trace; examples: that a
-    request holds. Policies take turns on the same arrivals. ValueError: a task without classes.
+    request holds; dwell: as of `realtime.Controller`. Policies take turns on the same arrivals.
+    ValueError: a task without classes.
     """
     if not task.classes:
         raise ValueError(f"{task.name} predicts a number; requests are judged right or wrong")
@@ -64,7 +66,8 @@ def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
             for seed in seeds:
                 times = realtime.arrivals(trace, load / first.seconds, seconds, seed)
                 for policy in wanted:
-                    controller = Controller(rungs, policy, objective * first.seconds, seed=seed)
+                    controller = Controller(rungs, policy, objective * first.seconds, dwell,
+                                            seed=seed)
                     lines = realtime.replay(times, x, y, controller)
                     found.append(_told(lines, controller, task, net, f"{trace}, load {load:g}",
                                        seed, seconds))

@@ -19,6 +19,7 @@ from lib.tables.joules import (
 )
 from lib.tables.losses import answers, in_points, losses, matrix, offered, untouched
 from lib.tables.plan import density, judge_plan
+from lib.tables.replays import better, replays
 from lib.tables.rows import COLUMNS, KEY, Cost, Row, bits_asked, frame, identify, setting_of
 from lib.tables.smallest import by_kind, smallest
 from lib.tables.store import (
@@ -36,11 +37,11 @@ from lib.tables.together import CHAPTERS, together
 from lib.tables.trained import gains, paid_back, techniques, width
 from lib.tables.upgrade import upgrade
 
-__all__ = ["advice", "ahead", "answers", "best_epochs", "bits_asked", "by_fold", "by_kind",
-           "by_subject", "changes", "CHAPTERS", "cheapest", "chosen", "climb", "COLUMNS",
+__all__ = ["advice", "ahead", "answers", "best_epochs", "better", "bits_asked", "by_fold",
+           "by_kind", "by_subject", "changes", "CHAPTERS", "cheapest", "chosen", "climb", "COLUMNS",
            "confusion", "Cost", "curves", "density", "energies", "fastest", "files", "frame",
            "gains", "identify", "in_points", "judge_plan", "KEY", "leads", "load", "load_costs",
            "load_scores", "load_table", "losses", "matrix", "METRICS", "names", "of_answers",
-           "offered", "ordered", "paid_back", "prediction", "provenance", "Row", "save",
+           "offered", "ordered", "paid_back", "prediction", "provenance", "replays", "Row", "save",
            "save_table", "seconds_back", "setting_of", "smallest", "summary", "t_interval",
            "techniques", "together", "uneven", "untouched", "upgrade", "width"]

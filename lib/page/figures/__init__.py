@@ -1,5 +1,6 @@
 """Figures are functions of tables, a file a chapter; `show.figure` puts them on a page."""
 
-from lib.page.figures import data, deploy, distill, joules, prune, ptq, qat, report, train
+from lib.page.figures import data, deploy, distill, joules, prune, ptq, qat, realtime, report, train
 
-__all__ = ["data", "deploy", "distill", "joules", "prune", "ptq", "qat", "report", "train"]
+__all__ = ["data", "deploy", "distill", "joules", "prune", "ptq", "qat", "realtime",
+           "report", "train"]

@@ -1,0 +1,96 @@
+"""Policies replayed against real files, as rows, tables and sentences."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import tables
+from lib.page import figures, findings_of_replays
+from lib.study import run
+
+PAIR = "breast_cancer/mlp_simple"
+ASKED = {"policies": ["slack", "literal", "fixed"], "traces": ["step"], "seeds": [0, 1],
+         "loads": [0.01], "objective": 1e6, "seconds": 0.05, "examples": 2}
+
+
+@pytest.fixture
+def ran():
+    run.start("09_realtime", {"profile": "test", "workers": 1}, show=False)
+    rungs = run.grid([PAIR], deploy=["fp32", "static"])
+    return run.replayed(rungs, **ASKED), run.costs()
+
+
+def test_each_policy_trace_and_seed_is_a_row_with_what_it_came_to(ran):
+    rows, costs = ran
+    fixed = {policy for policy in rows.policy if policy[:6] == "fixed "}
+    assert set(rows.policy) == {"slack", "literal"} | fixed and len(fixed) in (1, 2)
+    assert set(rows.trace) == {"step, load 0.01"} and set(rows.seed) == {0, 1}
+    assert rows["id"].is_unique and set(rows.model) == {"mlp_simple"}
+    told = costs.pivot_table(index="id", columns="quantity", values="value")
+    assert (told.attainment == 1).all() and (told.switches_per_minute == 0).all()
+    assert ((rows.score_low <= rows.score) & (rows.score <= rows.score_high)).all()
+    kinds = costs.groupby("quantity").kind.first()
+    assert kinds["attainment"] == "measured" and kinds["joules_per_1000"] == "modelled"
+    assert costs[costs.quantity == "p95"].source.str.contains("0.05 s of arrivals").all()
+    run.save()
+    assert len(tables.load("09_realtime")) >= len(rows)
+
+
+def test_what_was_replayed_is_not_replayed_again(ran):
+    rows, _ = ran
+    again = run.replayed(run.grid([PAIR], deploy=["fp32", "static"]), **ASKED)
+    pd.testing.assert_frame_equal(rows, again)
+
+
+def test_a_table_and_a_picture_of_policies_come_of_it(ran):
+    rows, costs = ran
+    told = tables.replays(rows, costs)
+    assert len(told) == rows.policy.nunique() and (told.seeds == 2).all()
+    assert (told.attainment_low == 1).all()
+    axis = figures.realtime.policies(told).axes[0]
+    assert axis.get_title("left") == "breast_cancer · step, load 0.01"
+    assert "slack 0" in findings_of_replays.steady(told)
+    better = tables.better(rows, costs, "slack")
+    assert better.attainment_gained.tolist() == [0]
+    assert "cannot be told from none" in findings_of_replays.gained(better, "slack")[0]
+
+
+def replayed(attainments, policy):
+    return [(f"{policy}{seed}", "t", "m", "bursty", policy, seed, 90.0, value)
+            for seed, value in enumerate(attainments)]
+
+
+@pytest.mark.parametrize("own, told", [((0.9, 0.92, 0.91), False), ((0.9, 0.7, 0.8), True)])
+def test_a_gain_is_claimed_only_where_seeds_carry_it(own, told):
+    """Fixed rungs answer 0.8, 0.81, 0.79 in time; pairs are of one seed."""
+    lines = replayed(own, "slack") + replayed((0.8, 0.81, 0.79), "fixed a")
+    lines += replayed((0.5, 0.5, 0.5), "fixed b")
+    rows = pd.DataFrame(lines, columns=["id", "task", "model", "trace", "policy", "seed", "score",
+                                        "attainment"])
+    costs = pd.DataFrame({"id": rows["id"], "quantity": "attainment", "value": rows.attainment})
+    better = tables.better(rows.drop(columns="attainment"), costs, "slack").iloc[0]
+    assert better.fixed == "fixed a"
+    gained = np.array(own) - [0.8, 0.81, 0.79]
+    assert better.attainment_gained == pytest.approx(gained.mean())
+    sentence, = findings_of_replays.gained(pd.DataFrame([better]), "slack")
+    assert ("answered in time, which cannot be told" in sentence) == told
+
+
+def test_one_seed_carries_nothing():
+    lines = replayed((0.9,), "slack") + replayed((0.8,), "fixed a")
+    rows = pd.DataFrame(lines, columns=["id", "task", "model", "trace", "policy", "seed", "score",
+                                        "attainment"])
+    costs = pd.DataFrame({"id": rows["id"], "quantity": "attainment", "value": rows.attainment})
+    better = tables.better(rows.drop(columns="attainment"), costs, "slack")
+    sentence, = findings_of_replays.gained(better, "slack")
+    assert "of one seed, which carries nothing" in sentence
+
+
+def test_a_trace_is_a_picture_of_load_queue_rung_and_latency():
+    lines = pd.DataFrame({"arrived": [0.0, 0.1, 0.2], "waiting": [1, 2, 1],
+                          "began": [0.0, 0.1, np.nan], "done": [0.05, 0.2, np.nan],
+                          "rung": ["a", "b", ""]})
+    load, queue, chosen, took = figures.realtime.trace(lines, ["a", "b"], 0.08).axes
+    assert max(load.lines[0].get_ydata()) > 0
+    assert list(chosen.lines[0].get_ydata()) == [2, 1]
+    assert list(took.lines[0].get_ydata()) == pytest.approx([50, 100])
