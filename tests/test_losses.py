@@ -220,3 +220,17 @@ def test_the_matrix_holds_the_worst_mean_loss_over_nets_in_points():
     assert (line.quantizer, line.bits_asked) == ("gptq", 4)
     assert (table.worst["gptq, 2 bits"], table.nets["gptq, 2 bits"]) == (1, 1)
     assert "dense" not in table.index and table.worst["as trained"] == 0
+
+
+def test_files_are_candidates_of_their_net_and_of_smaller_ones_and_never_what_others_lose_against():
+    """A file holds more than weights: whether its net is smaller is told by the parameters."""
+    whole = [row(BASE[fold], fold, params=100) for fold in FOLDS]
+    static = {"deploy": "static", "size_bytes": 9000}
+    longer = {"tuned": "finetune", "epochs": 12, "params": 100}
+    table = losses(*whole, *swept(-0.1, **longer), *swept(-2.0, **longer, **static),
+                   *swept(0.5, params=100, **static),
+                   *swept(1.0, params=50, sizes="hidden=8", **static),
+                   *swept(1.0, params=200, sizes="hidden=90", **static))
+    assert set(table.against) == {"finetune, 12 epochs"}
+    assert sorted(zip(table.deploy, table.sizes, strict=True)) == [
+        ("", ""), ("", ""), ("static", ""), ("static", ""), ("static", "hidden=8")]

@@ -162,13 +162,14 @@ def _better(own: pd.DataFrame, whole: pd.DataFrame) -> pd.DataFrame:
 
 
 def _candidates(own: pd.DataFrame, base: pd.DataFrame) -> list[pd.DataFrame]:
-    """The rows of one task, a frame a candidate. A file holds more than its net's weights, so nets
-    are told to be smaller by their parameters."""
+    """The rows of one task, a frame a candidate. A file holds more than its net's weights, so that
+    its net is smaller is told by the parameters."""
     net = base.iloc[0]
     itself = (own.model == net.model) & _same_net(own, net)
     dense = ~_asked(own, set(FIELDS) - {*OF_DENSE, *OF_RUNNING})
-    smaller = dense & (own.params < base.params.median())
-    groups = own[itself | smaller].groupby(["model", *FIELDS], dropna=False, sort=False)
+    smaller = (own.size_bytes < base.size_bytes.median()).where(
+        own.deploy == "", own.params < base.params.median())
+    groups = own[itself | (dense & smaller)].groupby(["model", *FIELDS], dropna=False, sort=False)
     return [group for _, group in groups]
 
 
