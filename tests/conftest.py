@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 from hypothesis import settings
@@ -20,6 +21,13 @@ settings.load_profile("greenbits")
 
 MADE = shutil.ignore_patterns(".git", ".venv", "__pycache__", "runs", "cache", "raw",
                               ".pytest_cache", ".ruff_cache", "*.egg-info")
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Figures that a test drew are gone when the next begins."""
+    yield
+    plt.close("all")
 
 
 @dataclass

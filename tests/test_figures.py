@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,12 +14,6 @@ from lib.tables import Row
 from lib.tables.ahead import largest_gain
 from lib.tables.losses import DENSE, UNTOUCHED
 from tests.toys import blobs
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def texts(axis) -> list[str]:

@@ -22,8 +22,8 @@ from lib.tables.rows import Cost, Row
 PROFILED = 200                  # calls of each rung, in turn, of which the 95th percentile counts
 REQUESTS = 2000                 # examples that requests are drawn from, in their order
 # What a replay comes to, beside its score: what of it is measured in which unit.
-QUANTITIES = ("attainment", "p50", "p95", "p99", "shed", "failed", "escalated", "utilization",
-              "switches_per_minute", "bytes")
+QUANTITIES = ("requests", "attainment", "p50", "p95", "p99", "shed", "failed", "escalated",
+              "utilization", "switches_per_minute", "bytes")
 
 
 def recorded(said: dict[str, Any]) -> cache.Built:
@@ -44,33 +44,37 @@ def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
              dwell: float = DWELL_S) -> list[Measured]:
     """Every policy on every trace, load and seed, against real rungs on this machine.
 
-    models, settings: of the rungs, in any order, the most accurate on the validation part of which
-    is what others are measured by; policies: of `realtime.POLICIES`, or "fixed" for each rung
-    alone; loads: arrivals, as multiples of what that rung can answer; objective: from arrival to
-    answer, as a multiple of what it takes (95th percentile); seconds: of a trace; examples: that a
-    request holds; dwell: as of `realtime.Controller`. Policies take turns on the same arrivals.
+    models, settings: in any order, the most accurate on the validation part of which is what others
+    are measured by; policies: of `realtime.POLICIES`, which choose among the rungs that are worth
+    having, or "fixed" for each model alone, whether worth it or not; loads: arrivals, as multiples
+    of what that rung can answer; objective: from arrival to answer, as a multiple of what it takes
+    (95th percentile); seconds: of a trace; examples: that a request holds; dwell: as of
+    `realtime.Controller`. Policies take turns on the same arrivals. A row's n is of the examples
+    that requests are drawn from; how many came is among its costs.
     ValueError: a task without classes.
     """
     if not task.classes:
         raise ValueError(f"{task.name} predicts a number; requests are judged right or wrong")
-    rungs = realtime.ladder(profiled(models, settings, task, examples))
+    known = profiled(models, settings, task, examples)
+    rungs = realtime.ladder(known)
     first, net = rungs[0], name_of(getattr(models[0], "made_from", models[0]))
     requests = min(REQUESTS, len(task.test)) // examples
     x, y = task.test.batch(slice(requests * examples)), task.test.y[:requests * examples]
     x, y = x.unflatten(0, (requests, examples)), y.unflatten(0, (requests, examples))
-    wanted = [policy for policy in policies if policy != "fixed"]
-    wanted += [f"fixed {rung.name}" for rung in rungs] if "fixed" in policies else []
+    wanted = {policy: rungs for policy in policies if policy != "fixed"}
+    if "fixed" in policies:
+        wanted |= {f"fixed {rung.name}": [rung] for rung in known}
     found = []
     for trace in traces:
         for load in loads:
             for seed in seeds:
                 times = realtime.arrivals(trace, load / first.seconds, seconds, seed)
-                for policy in wanted:
-                    controller = Controller(rungs, policy, objective * first.seconds, dwell,
+                for policy, choice in wanted.items():
+                    controller = Controller(choice, policy, objective * first.seconds, dwell,
                                             seed=seed)
                     lines = realtime.replay(times, x, y, controller)
                     found.append(_told(lines, controller, task, net, f"{trace}, load {load:g}",
-                                       seed, seconds))
+                                       seed, seconds, len(y.flatten())))
     return found
 
 
@@ -102,13 +106,13 @@ def _several(model: nn.Module, requests: torch.Tensor) -> torch.Tensor:
     return answers.unflatten(0, requests.shape[:2])
 
 
-def _told(lines, controller: Controller, task, net: str, trace: str, seed: int, seconds: float
-          ) -> Measured:
-    """The row and costs of one replay."""
+def _told(lines, controller: Controller, task, net: str, trace: str, seed: int, seconds: float,
+          n: int) -> Measured:
+    """The row and costs of one replay; n: examples that requests are drawn from."""
     answered = lines.correct.dropna().to_numpy(float, copy=True)
-    told = realtime.summary(lines, controller, seconds)
+    told = realtime.summary(lines, controller, seconds) | {"requests": len(lines)}
     low, high = 100 * np.array(of_mean(answered)) if len(answered) else (None, None)
-    row = Row(task=task.name, model=net, seed=seed, fold=task.fold, n=len(lines),
+    row = Row(task=task.name, model=net, seed=seed, fold=task.fold, n=n,
               runtime="onnxruntime", batch=1, policy=controller.policy, trace=trace,
               metric=task.metric.name, score=told["score"] if len(answered) else None,
               score_low=low, score_high=high)

@@ -29,9 +29,10 @@ def replays(rows: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def better(rows: pd.DataFrame, costs: pd.DataFrame, policy: str) -> pd.DataFrame:
-    """`policy` against the fixed rung that answers most in time on the same traces, pair by pair
-    over seeds: task, model, trace, fixed (its name), attainment and score gained with their 95 %
-    intervals over seeds, missing where there is one seed."""
+    """`policy` against the one model that answers most in time on the same traces (of several that
+    answer as many the one that is right most often), pair by pair over seeds: task, model, trace,
+    fixed (its name), attainment and score gained with their 95 % intervals over seeds, missing
+    where there is one seed."""
     told = costs[costs.quantity == "attainment"].groupby("id").value.first()
     wide = rows.assign(attainment=rows["id"].map(told))
     lines = []
@@ -40,7 +41,8 @@ def better(rows: pd.DataFrame, costs: pd.DataFrame, policy: str) -> pd.DataFrame
         own = part[part.policy == policy].set_index("seed")
         if fixed.empty or own.empty:
             continue
-        best = fixed.groupby("policy").attainment.mean().idxmax()
+        means = fixed.groupby("policy", sort=False)[["attainment", "score"]].mean()
+        best = means.sort_values(["attainment", "score"]).index[-1]
         other = fixed[fixed.policy == best].set_index("seed")
         line = {"task": task, "model": model, "trace": trace, "fixed": best}
         for name in ("attainment", "score"):
