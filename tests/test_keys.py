@@ -48,7 +48,7 @@ def change(path, before, after):
 
 @pytest.mark.parametrize("name, before, after, asked", [
     ("quant/affine.py", "base - 1", "base - 2", AFFINE),                        # a helper
-    ("recipes/training.py", "trained on cifar10", "trained upon cifar10", {}),
+    ("recipes/given.py", "trained on cifar10", "trained upon cifar10", {}),
     ("train/optimizers.py", "lambda t: 1.0", "lambda t: 0.9", {}),                # a lambda
     ("train/augment.py", "pad: int = 4", "pad: int = 3", {}),
     ("compress/steps.py", "SMOOTHING = 0.5", "SMOOTHING = 0.6", AFFINE),        # a constant

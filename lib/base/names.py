@@ -43,6 +43,17 @@ NEEDS = {"resnet": "images", "vgg": "images", "cnn": "images", "effnet": "images
          "mobilenet": "images", "transformer": "series", "minilm": "text", "bert": "text"}
 
 
+def is_own(model: str) -> bool:
+    """Whether it is a net of the reader's own, "module:PATH.py:Class"."""
+    return model.startswith("module:")
+
+
+def trained_here(model: str) -> bool:
+    """Whether this study trains the model: no one of scikit-learn's, and none whose weights are
+    given, as those of "module:PATH.py:Class:WEIGHTS.safetensors" are."""
+    return model not in WITHOUT_RECIPE and not model.endswith(".safetensors")
+
+
 def misfit(task: str, model: str) -> str | None:
     """Why a net cannot learn a task, as far as their names tell; None where it can."""
     name, _, _ = task.partition("@")
@@ -51,7 +62,7 @@ def misfit(task: str, model: str) -> str | None:
     kind = ("images" if name.startswith(IMAGES) else "series" if name in SERIES else
             "text" if name in TEXT else "a table")
     taken = (kind,) if kind == "text" else (None, kind)
-    if name.startswith(EITHER) or _needs(model) in taken:
+    if name.startswith(EITHER) or is_own(model) or _needs(model) in taken:
         return None
     fitting = [net for net in MODELS if net not in WITHOUT_RECIPE and _needs(net) in taken]
     return (f"{model} takes {_needs(model)}, and {task} is {kind}; choose one of: "

@@ -43,6 +43,13 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.absolute())
 
 
+def own(path: str) -> Path:
+    """Where a reader's own file lies: a relative path counts from the project's root, or names what
+    a study linked in data/cache/own."""
+    found, linked = ROOT / Path(path).expanduser(), CACHE / "own" / path
+    return linked if linked.exists() and not found.exists() else found
+
+
 def weight(folder: Path) -> int:
     """Bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

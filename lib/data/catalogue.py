@@ -128,16 +128,14 @@ def split_file(name: str) -> Path | None:
 
 
 def place(name: str) -> Path:
-    """Where a reader's own data lie; a relative path counts from the project's root, or names what
-    a study linked in data/cache/own."""
+    """Where a reader's own data lie, as of `paths.own`."""
     own, _, path = name.partition(":")
     if own == "csv":
         path = path.rpartition("#")[0]
         if not path:
             raise ValueError(f"{name} does not say what is to be predicted: "
                              "write csv:PATH#COLUMN.")
-    found, linked = paths.ROOT / Path(path).expanduser(), paths.CACHE / "own" / path
-    return linked if linked.exists() and not found.exists() else found
+    return paths.own(path)
 
 
 def images(root: Path) -> list[Path]:

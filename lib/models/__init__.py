@@ -1,4 +1,4 @@
-"""`build(name, task)`: the nets of the study and scikit-learn's models beside them.
+"""`build(name, task)`: the nets of the study, scikit-learn's models beside them, a reader's own.
 
 A file of this folder that has NAMES and MODELS, {name: (class, sizes)}, adds models; only the file
 of the model that is asked for is imported.
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lib.base.names import choose
+from lib.base.names import choose, is_own
 from lib.layers.discovery import Found
 
 __all__ = ["MODELS", "build", "file_of", "misfit"]
@@ -25,29 +25,40 @@ TRAINED_BY_OTHERS = {"resnet20-akamaster": "cifar10"}
 
 
 def file_of(name: str) -> Path:
-    """The file that defines a model. ValueError for a name that is not there."""
+    """The file of lib that defines a model. ValueError for a name that is not there."""
+    if is_own(name):
+        return Path(__file__).with_name("own.py")
     return MODELS.file_of(choose(name, tuple(MODELS), "model"))
 
 
 def build(name: str, task, seed: int = 0, **sizes) -> nn.Module:
     """The untrained model `name` for a task, its weights drawn from `seed`.
 
-    sizes: options of that kind of net (width, shortcut, init, hidden, dropout, …). The model takes
-    raw inputs and normalises them itself; it carries its name and sizes as `build_arguments`.
-    ValueError for a name or an option that is not there.
+    name: one of MODELS, or a reader's own (`lib.models.own`); sizes: options of that kind of net
+    (width, shortcut, init, hidden, dropout, …). The model takes raw inputs and normalises them
+    itself; it carries its name and sizes as `build_arguments`. ValueError for a name or an option
+    that is not there.
     """
-    kind, fixed = MODELS[choose(name, tuple(MODELS), "model")]
-    chosen = {"self", "task", *getattr(MODELS.module_of(name), "FIXED", ())}
-    allowed = set(inspect.signature(kind.__init__).parameters) - chosen
+    if is_own(name):
+        from lib.models import own
+        kind, chosen = own.found(name), {"self", "task"}
+        arguments = own.arguments(kind, sizes)
+    else:
+        kind, usual = MODELS[choose(name, tuple(MODELS), "model")]
+        chosen = {"self", "task", *getattr(MODELS.module_of(name), "FIXED", ())}
+        if name == "mlp_complex" and task.outputs == 1:     # Edge's larger one for regression
+            usual = usual | {"hidden": (50, 100, 100, 50)}
+        arguments = usual | sizes
+    parameters = set(inspect.signature(kind.__init__).parameters)
     for option in sizes:
-        if option not in allowed:
+        if option not in parameters - chosen:
             raise ValueError(f"{name} has no option {option!r}; it has: "
-                             f"{', '.join(sorted(allowed)) or 'none'}")
-    if name == "mlp_complex" and task.outputs == 1:     # Edge's larger one for regression
-        fixed = fixed | {"hidden": (50, 100, 100, 50)}
+                             f"{', '.join(sorted(parameters - chosen)) or 'none'}")
+    if "task" in parameters:
+        arguments["task"] = task
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)     # torch.manual_seed would seed the GPU too
-        model = kind(task, **(fixed | sizes))
+        model = kind(**arguments)
     model.build_arguments = {"name": name, **sizes}
     return model
 
@@ -56,19 +67,21 @@ def misfit(name: str, task, **sizes) -> str | None:
     """Why the model `name` cannot learn a task, in one sentence, or None if it can.
 
     The net is built without memory for its weights and asked for the shape of its answer, so that
-    this costs milliseconds. ValueError for a model that is not there."""
+    this costs milliseconds; a reader's own is built as it is. ValueError for a model that is not
+    there."""
     if file_of(name).stem == "classical":
         return None
     if name in TRAINED_BY_OTHERS and task.name != TRAINED_BY_OTHERS[name]:
         return (f"{name} does not fit {task.name}: others trained it, on "
                 f"{TRAINED_BY_OTHERS[name]}")
+    device = "cpu" if is_own(name) else "meta"
+    expected = Exception if is_own(name) else (ValueError, RuntimeError)
     try:
-        with torch.device("meta"):
+        with torch.device(device), torch.no_grad():
             model = build(name, task, **sizes).eval()
-        kind = torch.long if task.kind == "text" else torch.float32
-        asked = torch.empty(2, *task.inputs, device="meta", dtype=kind)
-        answer = tuple(model.to("meta")(asked).shape)
-    except (ValueError, RuntimeError) as error:
+            kind = torch.long if task.kind == "text" else torch.float32
+            answer = tuple(model.to(device)(torch.zeros(2, *task.inputs, dtype=kind)).shape)
+    except expected as error:
         return f"{name} does not fit {task.name}: {' '.join(str(error).split())[:300]}"
     if answer != (2, task.outputs):
         return f"{name} does not fit {task.name}: it answers {answer[1:]}, not ({task.outputs},)"

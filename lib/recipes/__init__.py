@@ -1,9 +1,10 @@
 """How each model of the study is trained and tuned, and the models that come of it."""
 
 from lib.recipes.files import deployed
+from lib.recipes.given import AKAMASTER, given, published
 from lib.recipes.rounding import rounded
-from lib.recipes.training import AKAMASTER, published, recipe, rivals, trained
+from lib.recipes.training import recipe, rivals, trained
 from lib.recipes.tuning import histories, known, tuned, tuning
 
-__all__ = ["AKAMASTER", "deployed", "histories", "known", "published", "recipe", "rivals",
+__all__ = ["AKAMASTER", "deployed", "given", "histories", "known", "published", "recipe", "rivals",
            "rounded", "trained", "tuned", "tuning"]

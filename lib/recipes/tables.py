@@ -85,6 +85,10 @@ RECIPES: dict[tuple[str, str], dict] = {
         "batch_size": 256, "weight_decay": 0.3},
 }
 
+# A reader's own net is trained as the study's of its kind of data are.
+KINDS = {"image": IMAGES | {"epochs": 20}, "series": SERIES, "tabular": TABULAR,
+         "text": RECIPES["sst2", "minilm"]}
+
 FAMILIES = dict.fromkeys(("resnet", "cnn", "vgg"), IMAGES | {"epochs": 20}) | {     # where RECIPES
     "transformer": DEEP}                                                            # has none
 

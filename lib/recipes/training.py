@@ -1,7 +1,6 @@
 """The trained models of the study: from the cache, the committed weights, or by training."""
 
 import re
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,20 +13,35 @@ from lib.base import machine, names, paths
 from lib.base.pairs import parsed
 from lib.base.said import count
 from lib.base.setting import Setting
-from lib.data import Task
+from lib.data import Task, catalogue
 from lib.data.catalogue import ONE_SPLIT
-from lib.data.pickled import parameters
 from lib.data.sources import digest, fetch
-from lib.recipes.tables import EDGE, EDGE_EPOCHS, EDGE_NETS, FAMILIES, PLAN, RECIPES, TABULAR
+from lib.models import own
+from lib.recipes.given import as_given, given
+from lib.recipes.tables import (
+    EDGE,
+    EDGE_EPOCHS,
+    EDGE_NETS,
+    FAMILIES,
+    KINDS,
+    PLAN,
+    RECIPES,
+    TABULAR,
+)
 from lib.study import cache, keys, weights
 
 MOST_IMAGES = 5000
-AKAMASTER = "resnet20-akamaster"    # github.com/akamaster/pytorch_resnet_cifar10, 91.73 % published
 
 
 def recipe(task: str, model: str, name: str = "ours") -> dict:
     """Arguments of the training of `model` on `task`; name: ours, edge for Edge's own, or plan for
-    that of ResNet-energy."""
+    that of ResNet-energy. Of a reader's own net also `source`, what its files hold."""
+    if names.is_own(model):
+        names.choose(name, ("ours", "plan"), "recipe of a reader's own net")
+        how = dict(PLAN if name == "plan" else KINDS[catalogue.kind(task)])
+        for other in ("sizes", "start"):                # of the study's own nets
+            how.pop(other, None)
+        return how | {"source": own.content(model)}
     base, _, variant = task.partition("@")
     if name == "edge":
         if model in EDGE_NETS:
@@ -56,12 +70,8 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
     the training took (each as often as it was seen), batch_size, optimizer and bits of its floats.
     """
     task = task if isinstance(task, Task) else data.load(task, fold=fold)
-    if model in names.CLASSICAL:
-        return _classical(task, model, seed)
-    if model == AKAMASTER:
-        return _akamaster(task)
-    if model in names.BY_EDGE:
-        return _edge(task, model)
+    if not names.trained_here(model):
+        return as_given(task, model, seed, setting or Setting())
     step, key, sizes, how = asked(task, model, seed, setting or Setting(), changes)
     entry = cache.cached(step, key, lambda: _built(task, model, seed, step, key, sizes, how),
                          quiet=True)
@@ -73,22 +83,6 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
     net.trained_s = float(net.history["seconds"].sum())
     net.trained_by, net.course = spent_by(entry.record), course(entry.record, how, task)
     return net.eval()
-
-
-def published(task: str, model: str) -> str | None:
-    """The file, of sources.toml, with the weights of a net that others trained; None for a model
-    that is trained here. ValueError for a task that it was not trained for."""
-    base, _, variant = task.partition("@")
-    if model == AKAMASTER:
-        if task != "cifar10":
-            raise ValueError(f"{AKAMASTER} was trained on cifar10, it has no answer for {task}")
-        return "resnet20-12fca82f.th"
-    if model not in names.BY_EDGE:
-        return None
-    if variant != "edge" or base not in EDGE_EPOCHS:
-        raise ValueError(f"{model} was trained by Edge on its own tables, it has no answer for "
-                         f"{task}; choose {', '.join(f'{name}@edge' for name in EDGE_EPOCHS)}")
-    return f"{base}_{model.removeprefix('mlp_').removesuffix('-edge')}.pt"
 
 
 def rivals(pairs: list[str], classical: list[str]) -> list[str]:
@@ -106,10 +100,9 @@ def rivals(pairs: list[str], classical: list[str]) -> list[str]:
 
 
 def identity(task: Task, model: str, seed: int, setting: Setting) -> dict:
-    """What a trained net is known by: the key of its training, or its file's hash."""
-    file = published(task.name, model)
-    if file:
-        return {"task": task.hash, "weights": digest(file)}
+    """What a trained net is known by: the key of its training, or what was given."""
+    if not names.trained_here(model):
+        return {"task": task.hash, "sizes": setting.sizes, **given(task.name, model)}
     return asked(task, model, seed, setting, {})[1]
 
 
@@ -121,7 +114,7 @@ def asked(task: Task, model: str, seed: int, setting: Setting, changes: dict
                 if getattr(setting, field) is not None}
     how = fitting(recipe(task.name, model, name), task) | replaced | changes
     version, store = how.pop("version", None), how.pop("store", "float32")
-    start = how.pop("start", None)
+    start, source = how.pop("start", None), how.pop("source", None)
     sizes = how.pop("sizes", {}) | setting.build_arguments
     # The files that decide the weights, or a version in their place; of the data its hash does.
     rests_on = {"version": version} if version else {
@@ -130,6 +123,8 @@ def asked(task: Task, model: str, seed: int, setting: Setting, changes: dict
            "store": store, **rests_on}
     if start:                           # weights of others, of which only the head is new
         key["start"] = {"file": start, "sha256": digest(start)}
+    if source:
+        key["source"] = source
     words = [f"train {task.name} {model}", setting.sizes,
              *(f"{field}={value:g}" for field, value in replaced.items()), f"seed {seed}",
              "" if task.fold is None else f"fold {task.fold}",
@@ -203,34 +198,3 @@ def spent_by(record: dict) -> str:
     threads = record.get("threads", 1)
     told = f"clock of the training, {where}, {count(threads, 'thread')}"
     return f"{told}, bfloat16" if record.get("autocast") else told
-
-
-def _classical(task: Task, model: str, seed: int) -> nn.Module:
-    net = models.build(model, task).fit(task, seed)
-    net.history, net.trained_s = pd.DataFrame(), net.fit_s
-    net.trained_by = f"clock of the fit, {machine.processor()}"
-    return net.eval()
-
-
-def _akamaster(task: Task) -> nn.Module:
-    """The CIFAR-10 ResNet-20 that akamaster trained, which expects ImageNet's mean and deviation.
-    Its training saw all 50 000 images, so `task.val` is no clean part for it."""
-    path = paths.reads(fetch(published(task.name, AKAMASTER)))
-    scaled = replace(task, mean=torch.tensor([0.485, 0.456, 0.406]),
-                     std=torch.tensor([0.229, 0.224, 0.225]))
-    net = models.build(AKAMASTER, scaled)
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    net.load_state_dict({name.removeprefix("module."): t for name, t in state.items()})
-    net.history, net.trained_s, net.trained_by = pd.DataFrame(), None, ""
-    return net.eval()
-
-
-def _edge(task: Task, model: str) -> nn.Module:
-    """The net that Edge trained for this table, on its rows and with its scaling of inputs."""
-    file = published(task.name, model)
-    found = parameters(paths.reads(fetch(file)).read_bytes(), file)
-    net = models.build(model, task)
-    net.load_state_dict({name.replace("net.", "layers.", 1): torch.from_numpy(values)
-                         for name, values in found.items()})
-    net.history, net.trained_s, net.trained_by = pd.DataFrame(), None, ""
-    return net.eval()

@@ -38,7 +38,7 @@ def tuning(task: str, model: str, setting: Setting) -> dict:
     its like), or else in place of the net's own training."""
     base = recipe(task, model, setting.recipe or "ours")
     lasting = base.pop("version", None)
-    for name in ("sizes", "store", "start"):
+    for name in ("sizes", "store", "start", "source"):
         base.pop(name, None)
     how = base | {"keep": "last"}           # the best epoch may be one of before weights went
     if setting.stage:

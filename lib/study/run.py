@@ -103,7 +103,7 @@ def timed(trials: list[Trial], windows: int, batch: int = 1) -> pd.DataFrame:
     Returns what `measure.latency` gives, a line a trial, with the ids of the rows that `each` makes
     of them; each latency becomes a cost of its row.
     """
-    entry = _alone("time", trials, "lib.study.trials:timed", windows=windows, batch=batch)
+    entry = _alone("time", trials, "lib.measure.timed:recorded", windows=windows, batch=batch)
     table = pd.DataFrame(entry.record["table"])
     table.insert(0, "id", each(trials).id.to_numpy())
     examples = "one example" if batch == 1 else f"{batch} examples"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from lib.base import machine, names
+from lib.base import names
 from lib.base.pairs import parsed
 from lib.base.possible import NESTED, NESTED_WIDTHS
 from lib.base.setting import Setting
@@ -87,7 +87,7 @@ def of_nets(pairs: Iterable[str], trials: Iterable[Trial], folds: Sequence[int])
 
 def _settings(model: str, said: dict[str, Any], asked: dict[str, Any]) -> list[Setting]:
     """Every combination of the values asked for, of a net of which a pair says this much."""
-    usual = {"recipe": "" if model in names.WITHOUT_RECIPE else "ours"}
+    usual = {"recipe": "ours" if names.trained_here(model) else ""}
     lists = [value if isinstance(value, list | tuple) else [value] for value in asked.values()]
     found = []
     for values in product(*lists):
@@ -123,11 +123,9 @@ def recipe_of(trial: Trial) -> dict[str, Any]:
 
 def _recipe(task: str, model: str, name: str = "") -> dict[str, Any]:
     from lib import recipes
-    from lib.data import sources
-    if model in names.WITHOUT_RECIPE:
-        file = recipes.published(task, model)
-        return {"weights": sources.digest(file)} if file else {}
-    return recipes.recipe(task, model, name or "ours")
+    if names.trained_here(model):
+        return recipes.recipe(task, model, name or "ours")
+    return recipes.given(task, model)
 
 
 def measured(trial: Trial) -> "Measured":
@@ -163,20 +161,6 @@ def made(trial: Trial) -> "tuple[Task, nn.Module, tuple[float, str] | None]":
         known = recipes.known(task, trial.model, trial.seed, setting)
         model = recipes.deployed(model, task, trial.setting, known, trial.draw)
     return task, model, spent
-
-
-def timed(said: dict[str, Any]) -> "cache.Built":
-    """Latencies of several trials' nets, in turn in the same windows (`measure.latency`).
-
-    said: {"trials": their values, "windows": how many, "batch": of how many examples at once}.
-    """
-    from lib import measure
-    calls = {}
-    for place, values in enumerate(said["trials"]):
-        task, model, _ = made(Trial.of(values))
-        calls[str(place)] = measure.call(model, task, said["batch"])
-    table = measure.latency(calls, windows=said["windows"])
-    return {}, {"table": table.to_dict("list"), "processor": machine.processor()}
 
 
 def recorded(said: dict[str, Any]) -> "cache.Built":

@@ -14,6 +14,7 @@ from lib.base.possible import RECIPES
 from lib.base.setting import Setting
 
 USER_DATA = ("csv", "imagefolder", "npz")
+OWN_NET = re.compile(r"(?:(.*)/)?module:([^:]*):?([^:]*)(.*)")     # task, file, class, weights
 UNPRINTABLE = re.compile("[\0\ud800-\udfff]")         # NUL, and halves of characters
 MOST_SEED = 2**32 - 1               # that numpy and scikit-learn take
 MOST_SIZE = 100_000                 # of a layer
@@ -78,6 +79,9 @@ def named(value: Any, near: Path, study: str, own: dict[str, Path]) -> Any:
     project, or the study's name and the file's. own: such a name -> where the file lies."""
     if isinstance(value, list):
         return [named(one, near, study, own) for one in value]
+    if net := OWN_NET.fullmatch(str(value)):
+        task = f"{named(net[1], near, study, own)}/" if net[1] else ""
+        return f"{task}module:{_name(_located(net[2], near), study, own)}:{net[3]}{net[4]}"
     kind, path, rest = _user_data(value)
     if not kind or UNPRINTABLE.search(value):
         return value
@@ -170,7 +174,13 @@ def _one_of(known: Callable[[], tuple[str, ...]], what: str) -> Check:
     return check
 
 
-_model = _one_of(lambda: names.MODELS, "model")
+def _model(value: Any, near: Path) -> str | None:
+    net = OWN_NET.fullmatch(str(value))
+    if not net:
+        return _one_of(lambda: names.MODELS, "model")(value, near)
+    from lib.models import own  # with torch, which such a net needs in any case
+    name = f"module:{_located(net[2], near)}:{net[3]}{net[4]}"
+    return _named(lambda: (own.content(name), own.found(name)))
 
 
 def _active(value: Any, near: Path) -> str | None:

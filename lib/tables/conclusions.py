@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lib.base.metric import METRICS
+from lib.base.pairs import parsed
 from lib.tables.cells import CAUSES, COLLAPSED, REPEATS, UNTESTED, Weights, learned, pattern
 from lib.tables.intervals import t_interval
 
@@ -110,7 +111,7 @@ def _enough(on: Weights, wanted: set[str], cells: pd.DataFrame, published: int,
             models: tuple[str, ...]) -> tuple:
     """Are so many bits enough? Ours: the least from which on BEST loses at most ENOUGH on every
     net of the family."""
-    wanted = {net for net in wanted if net.rpartition("/")[2] in models}
+    wanted = {net for net in wanted if parsed(net)[1] in models}
     rows = on.rows[on.rows.net.isin(wanted)]
     tolerance = rows.metric.map(lambda name: METRICS[name].tolerance).astype(float)
     rows = rows.assign(points=rows.score / tolerance)

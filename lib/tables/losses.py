@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lib.base.metric import METRICS
+from lib.base.pairs import parsed
 from lib.base.setting import FIELDS, OF_THE_NET, TEXT_FIELDS
 from lib.tables.intervals import repeats, t_interval
 from lib.tables.rows import bits_asked, setting_of
@@ -48,7 +49,7 @@ def losses(rows: pd.DataFrame, nets: Iterable[str], scores: Mapping[str, np.ndar
     lines, left_out = [], []
     tested = rows[(rows.split == split) & rows.score.notna()]
     for net in nets:
-        task, _, model = net.rpartition("/")
+        task, model, _ = parsed(net)
         own = tested[tested.task == task]
         whole = _as_trained(own, net, model, recipe)
         base = _better(own, whole)
