@@ -83,6 +83,25 @@ def test_the_interval_of_the_other_folds_is_what_chooses_by_the_interval():
     assert line.alike == 5
 
 
+def test_what_is_taken_along_is_the_smallest_within_each_loss_once():
+    points, folds, _ = offered(*net(), *lost([1.5] * 5, **gptq(2)), *lost([0.8] * 5, **gptq(3)),
+                               *lost([0.1] * 5, **gptq(4)))
+    taken = tables.taken(points, folds, [2.0, 0.5, 1.0, 0.9])
+    assert list(zip(taken.within, taken.technique, strict=True)) == [
+        (0.5, "gptq, 4 bits"), (0.9, "gptq, 3 bits"), (2.0, "gptq, 2 bits")]
+    assert taken.loss.tolist() == pytest.approx([0.1, 0.8, 1.5])
+    assert taken["read"].tolist() == pytest.approx([0.1, 0.8, 1.5])
+    with pytest.raises(ValueError, match="within 0 points; name numbers above 0"):
+        tables.taken(points, folds, [1.0, 0.0])
+
+
+def test_of_one_net_the_advice_speaks_of_one():
+    points, folds, chosen = offered(*net(), *lost([0.1] * 5, **gptq(4)))
+    told = " ".join(tables.advice(points, folds, chosen))
+    assert "on the one net" in told and "is, of 1 net: rounded on 1" in told
+    assert "read on it, telescope mlp_complex loses 0.10 [0.10, 0.10]" in told
+
+
 def test_a_net_with_one_split_takes_what_the_others_chose():
     one = {"task": "cifar10", "model": "resnet20", "fold": None, "n": 10000}
     right = np.arange(10000) < 9000
@@ -135,7 +154,7 @@ def test_the_advice_is_chosen_again_without_each_fold():
     assert told[1] == ("Chosen anew without each fold in turn, it is the same 4 of 5 times; read "
                        "on the fold that was left out, it loses at most 1.88 points "
                        "(telescope mlp_complex).")
-    assert "telescope mlp_complex loses most, 1.88 [-3.06, 6.82]" in told[2]
+    assert "telescope mlp_complex loses 1.88 [-3.06, 6.82]" in told[2]
 
 
 @pytest.fixture

@@ -339,7 +339,7 @@ def test_report_renders_the_committed_rows_in_under_a_minute(quick, tmp_path):
     nothing = project.run("report")
     assert nothing.status == 1 and "data/results has no rows yet" in nothing.said
     shutil.copytree(quick[0].root / "data/runs/quick", project.root / "data/results",
-                    ignore=shutil.ignore_patterns("notebooks", "bundles", "*.stamp.json"))
+                    ignore=shutil.ignore_patterns("notebooks", "models", "*.stamp.json"))
     before = {p: p.read_bytes() for p in (project.root / "data/results").iterdir()}
     done = project.run("report")
     assert done.status == 0 and done.seconds < 60, done.said

@@ -1,6 +1,7 @@
 """Deployed models: ONNX files that answer as the model does, int8 and 4 bits in real kernels."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from lib import data, deploy, energy, measure, models, prune, quant
-from lib.base import Setting
+from lib import data, deploy, energy, measure, models, prune, quant, recipes
+from lib.base import Setting, paths
 from lib.deploy import int8
 from lib.deploy.nbits import FLOATS
 from tests import toys
@@ -238,6 +239,32 @@ def test_a_bundle_runs_without_this_study(tmp_path):
     (folder / "own.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds other files"):
         deploy.bundle(session, images(), folder)
+
+
+def test_a_model_is_bundled_as_it_is_stored_with_what_loads_it(tmp_path):
+    task = data.load("breast_cancer", fold=0)
+    model = quant.ptq(recipes.trained(task, "mlp_simple"), "gptq", bits=3,
+                      calibration=task.calibration)
+    about = {"task": task.name, "fold": 0, "model": "mlp_simple", "loss": float("nan")}
+    folder = deploy.bundle(model, task.calibration, tmp_path / "small", about)
+    assert json.loads((folder / "record.json").read_text())["about"] == {
+        "task": "breast_cancer", "fold": 0, "model": "mlp_simple"}
+    stored, floats = folder / "model.safetensors", folder / "model.onnx"
+    assert stored.stat().st_size < floats.stat().st_size
+    told = subprocess.run([sys.executable, folder / "load.py"], capture_output=True, text=True,
+                          check=True, env={**os.environ, "PYTHONPATH": str(paths.ROOT)}).stdout
+    score = measure.measure(model, task).score
+    assert told.splitlines()[-1] == f"mlp_simple on breast_cancer: {score:.4g}"
+    deploy.bundle(model, task.calibration, folder, about)          # again, in its own place
+
+
+def test_a_model_that_cannot_be_exported_is_bundled_without_a_file_for_others(tmp_path):
+    odd = nn.Sequential(nn.Linear(3, 2), Branching()).eval()
+    folder = deploy.bundle(odd, rows(8, 3), tmp_path / "odd")
+    record = json.loads((folder / "record.json").read_text())
+    assert "Sequential cannot be exported to ONNX" in record["no_onnx"]
+    assert {path.name for path in folder.iterdir()} == {
+        "model.safetensors", "load.py", "record.json"}
 
 
 def test_a_file_becomes_a_row_as_a_model_does(task):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lib import tables
-from lib.base.setting import FIELDS
+from lib.base.setting import FIELDS, TEXT_FIELDS
 from lib.page import figures, findings_of_files
 from lib.study import run
 
@@ -40,6 +40,26 @@ def test_each_file_has_its_loss_bytes_memory_and_times(ran):
     reference = found[(found.deploy == "fp32") & (found.sizes == "")]
     assert reference["speedup at 1"].tolist() == reference["speedup at 64"].tolist() == [1.0]
     assert (found["ms at 64"] < found["ms at 1"]).all()             # of one example, each
+    assert found.itself.tolist() == (found.sizes == "").tolist()
+
+
+def test_a_net_that_a_pair_gives_its_sizes_is_itself_and_a_thinner_one_never_the_first():
+    """Times pay back against the file of the net as trained, not against that of a masked one."""
+    pair = "breast_cancer/mlp_simple/hidden=9"
+    run.start("08_deploy", {"profile": "test", "workers": 1}, show=False)
+    trials = [*run.grid([pair], deploy="fp32", pruner="magnitude_l1", amount=0.5, tuned="finetune",
+                        epochs=1), *run.grid([pair]), *run.grid([pair], deploy="fp32")]
+    rows = run.each(trials)
+    points = tables.in_points(tables.losses(rows, run.nets_of([pair]), run.scores()))
+    order = points.assign(first=points.pruner == "").sort_values("first").drop(columns="first")
+    times = pd.DataFrame({"id": rows["id"], "latency_s": [0.001, 0.003, 0.002], "latency_low": 0.0,
+                          "latency_high": 0.0, "speedup": 1.0, "speedup_low": 1.0,
+                          "speedup_high": 1.0})
+    found = tables.files(order, run.costs(), {1: times})
+    assert found.itself.all() and (found.iloc[0].pruner, len(found)) == ("magnitude_l1", 3)
+    back = tables.seconds_back(found, run.costs())
+    spared = (back.training_s / back.by_seconds).dropna()           # of the masked file alone
+    assert spared.tolist() == pytest.approx([0.001] * 2)            # a line a process
 
 
 def test_the_fastest_is_chosen_by_validation_among_files_alone(ran):
@@ -65,7 +85,8 @@ def test_pictures_and_sentences_come_of_the_table(ran):
 
 
 def line(**more):
-    return {"task": "t", "net": "n", "model": "n", "technique": "static int8", "speedup at 1": 2.0,
+    nothing = {name: "" if name in TEXT_FIELDS else None for name in FIELDS}
+    return {**nothing, "itself": True, "task": "t", "net": "n", "model": "n", "technique": "static int8", "speedup at 1": 2.0,
             "speedup_low at 1": 1.5, "speedup_high at 1": 2.5, "ms at 1": 3.0, "loss": 0.2,
             "low": -0.1, "high": 0.5, "deploy": "static"} | more
 

@@ -52,6 +52,18 @@ def test_a_figure_is_kept_twice_and_shown_with_its_finding(folder, shown):
     assert figure.code.text == "time" and not plt.get_fignums()
 
 
+def test_a_net_of_the_readers_own_goes_by_its_class_wherever_it_is_shown(shown):
+    own = "module:mine/some net.py:Net:w.safetensors"
+    drawn = draw(f"digits · {own}")
+    show.figure(drawn, "02_curves", f"`{own}`", f"{own} leads")
+    show.table(pd.DataFrame({"model": [own]}), f"rows of {own}")
+    show.text(f"- {show.plain(own)} and {own}")
+    page = "".join(map(str, shown))
+    assert "module" not in page and "some net" not in page
+    assert "digits · Net:w.safetensors" in page and "<code>Net:w.safetensors</code>" in page
+    assert page.count("Net:w.safetensors") >= 5 and "Net&#58;w" in page
+
+
 def test_each_axis_is_a_panel_whose_text_is_text_in_the_colours_of_the_page(shown):
     show.figure(draw("left", "right"), "02_curves", "c", "a")
     panels = soup(shown[0]).find_all("svg")

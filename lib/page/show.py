@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from lib.base import paths
@@ -20,6 +21,7 @@ from lib.page.markup import CONTROL
 
 MOST_BYTES = 300_000        # of a figure's SVG in a page; a larger one is shown as PNG
 KINDS = ("measured", "modelled", "simulated")
+OWN_NET = re.compile(r"module:[^:]*\.py:(\w+)")         # a reader's own net, as rows name it
 
 
 def figure(drawn: Figure, name: str, caption: str, alt: str) -> None:
@@ -34,13 +36,15 @@ def figure(drawn: Figure, name: str, caption: str, alt: str) -> None:
         raise ValueError(f"a figure's name is its notebook's number and words: {name!r}")
     if not alt.strip():
         raise ValueError(f"{name} has no alternative text: say in a sentence what it shows")
+    for words in drawn.findobj(Text):
+        words.set_text(short(words.get_text()))
     with warnings.catch_warnings():             # a name may hold any sign; a reader's fonts have it
         warnings.filterwarnings("ignore", "Glyph .* missing")
         svg, png = inline.svg(drawn, facecolor="white", bbox_inches="tight"), _png(drawn)
         shown = "".join(inline.panels(drawn, name))
     for kind, content in (("svg", svg), ("png", png)):
         paths.write_atomic(paths.figure_folder() / f"{name}.{kind}", content)
-    described = escape(alt, quote=True)
+    described = escape(short(alt), quote=True)
     plt.close(drawn)
     if len(shown) <= MOST_BYTES:
         picture = f'<div class="panels" role="img" aria-label="{described}">{shown}</div>'
@@ -79,7 +83,7 @@ def table(frame: pd.DataFrame, caption: str, digits: int = 2, fold: str = "",
 
 def text(markdown: str) -> None:
     """Show computed sentences, as Markdown; a name from data is put into them by `plain`."""
-    display(Markdown(markdown))
+    display(Markdown(short(markdown)))
 
 
 def plain(name: object) -> str:
@@ -89,12 +93,21 @@ def plain(name: object) -> str:
     'a&#95;b'
     """
     return "".join(sign if sign.isalnum() or sign == " " else f"&#{ord(sign)};"
-                   for sign in CONTROL.sub("\ufffd", str(name)))
+                   for sign in CONTROL.sub("\ufffd", short(str(name))))
+
+
+def short(words: str) -> str:
+    """Words in which a reader's own net goes by its class.
+
+    >>> short("digits module:mine/net.py:Net")
+    'digits Net'
+    """
+    return OWN_NET.sub(r"\1", words)
 
 
 def _html(value: object) -> str:
     """HTML of any text; what no page may hold (control characters) becomes \ufffd."""
-    return escape(CONTROL.sub("\ufffd", str(value)))
+    return escape(CONTROL.sub("\ufffd", short(str(value))))
 
 
 def _caption(words: str) -> str:

@@ -33,6 +33,7 @@ from lib.tables.store import (
     save_table,
 )
 from lib.tables.subjects import by_subject, leads
+from lib.tables.taken import taken
 from lib.tables.together import CHAPTERS, together
 from lib.tables.trained import gains, paid_back, techniques, width
 from lib.tables.upgrade import upgrade
@@ -44,4 +45,4 @@ __all__ = ["advice", "ahead", "answers", "best_epochs", "better", "bits_asked", 
            "load_scores", "load_table", "losses", "matrix", "METRICS", "names", "of_answers",
            "offered", "ordered", "paid_back", "prediction", "provenance", "replays", "Row", "save",
            "save_table", "seconds_back", "setting_of", "smallest", "summary", "t_interval",
-           "techniques", "together", "uneven", "untouched", "upgrade", "width"]
+           "taken", "techniques", "together", "uneven", "untouched", "upgrade", "width"]

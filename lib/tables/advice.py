@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from lib.base.said import count
 from lib.tables.choice import NOTHING, OTHER_FOLDS, OTHER_NETS, SAME_TEST, fewest_bits, settings
 from lib.tables.losses import POINT, plain
 from lib.tables.smallest import SMALLER, by_kind
@@ -27,7 +28,7 @@ def _to_do(worst: pd.DataFrame, nets: int) -> str:
     """The fewest bits that keep every net within a point, and what fewer lose."""
     best = fewest_bits(worst)
     if best is None:
-        return f"No quantizer that was tried keeps every one of {nets} nets within a point."
+        return f"No quantizer that was tried keeps {_tried(nets, nets)} within a point."
     told = f"**{best.quantizer} at {_bits(best.bits_asked)}** loses {_at_most(best)} on " \
            f"{_tried(best.nets, nets)}"
     below = worst[worst.bits_asked < best.bits_asked]
@@ -65,10 +66,10 @@ def _among_all(chosen: pd.DataFrame, rule: str) -> str:
     by = "mean loss" if rule == "mean" else "95 % interval's upper end"
     kinds = by_kind(chosen).kind.replace({"": "the net itself",
                                           SMALLER: "a smaller net trained from scratch"})
-    told = [f"{kind} on {count} ({_names(chosen[kinds == kind])})"
-            for kind, count in kinds.value_counts().items()]
+    told = [f"{kind} on {often} ({_names(chosen[kinds == kind])})"
+            for kind, often in kinds.value_counts().items()]
     return (f"Of all that was tried, the smallest net within a point by its {by} is, of "
-            f"{len(chosen)} nets: {', '.join(told)}; {_read(chosen)}.")
+            f"{count(len(chosen), 'net')}: {', '.join(told)}; {_read(chosen)}.")
 
 
 def _read(chosen: pd.DataFrame) -> str:
@@ -78,9 +79,10 @@ def _read(chosen: pd.DataFrame) -> str:
         return f"chosen and read on {SAME_TEST}, which flatters it"
     worst = others.loc[others["read"].idxmax()]
     kept = (others["read"] <= POINT).sum()
-    told = (f"chosen without a fold and read on it, {kept} of {len(others)} stay within a point in "
-            f"the mean, and {worst.task} {worst.net} loses most, {worst['read']:z.2f} "
-            f"[{worst.read_low:z.2f}, {worst.read_high:z.2f}]")
+    stay = f"{kept} of {len(others)} stay within a point in the mean, and " * (len(others) > 1)
+    most = " most," * (len(others) > 1)
+    told = (f"chosen without a fold and read on it, {stay}{worst.task} {worst.net} loses{most} "
+            f"{worst['read']:z.2f} [{worst.read_low:z.2f}, {worst.read_high:z.2f}]")
     taken = chosen[chosen.chosen_on.isin([OTHER_NETS, NOTHING])]
     if len(taken):
         told += f". Nothing was chosen on {_names(taken)}, of one split: what the others chose " \
@@ -101,4 +103,6 @@ def _bits(bits: float) -> str:
 
 
 def _tried(tried: int, nets: int) -> str:
+    if nets == 1:
+        return "the one net"
     return f"all {nets} nets" if tried == nets else f"the {tried} of {nets} nets it was tried on"

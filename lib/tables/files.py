@@ -6,7 +6,7 @@ import pandas as pd
 
 from lib.base.setting import FIELDS
 from lib.tables.joules import energies
-from lib.tables.losses import POINT
+from lib.tables.losses import POINT, UNTOUCHED, untouched
 from lib.tables.trained import techniques
 
 COLUMNS = ("id", "task", "net", "model", *FIELDS, "technique", "score", "loss", "low",
@@ -17,9 +17,11 @@ OF_A_COST = {"memory_bytes": "MiB resident", "agreement_percent": "agreement"}
 
 def files(points: pd.DataFrame, costs: pd.DataFrame, times: Mapping[int, pd.DataFrame]
           ) -> pd.DataFrame:
-    """One line a net and way in which it runs: COLUMNS; by_codes, the points that a file in whole
-    numbers loses beyond the file of floats of the same model; and of each batch its milliseconds
-    an example with their range, and the paired speedup against the first it was timed with.
+    """One line a net and way in which it runs: COLUMNS; itself, whether it is the net as built,
+    whatever was done to it, and not one that was small from the start; by_codes, the points that a
+    file in whole numbers loses beyond the file of floats of the same model; and of each batch its
+    milliseconds an example with their range, and the paired speedup against the first it was timed
+    with.
 
     points: `tables.in_points(tables.losses(…))`; costs: id, quantity, value; times: of each batch
     (examples at once) what `run.timed` gave, with `id`. Columns of a batch of 64: "ms at 64",
@@ -31,8 +33,12 @@ def files(points: pd.DataFrame, costs: pd.DataFrame, times: Mapping[int, pd.Data
         values = told[quantity] if quantity in told else pd.Series(dtype=float)
         found[column] = found["id"].map(values)
     found["MiB resident"] = found["MiB resident"] / 2**20
+    built = found[found.technique == UNTOUCHED].set_index(["task", "net"])[["recipe", "sizes"]]
+    own = built.reindex(pd.MultiIndex.from_frame(found[["task", "net"]])).to_numpy()
+    same = (found[["recipe", "sizes"]].to_numpy() == own).all(axis=1)
+    itself = same & (found.model == found.net)
     found["technique"] = techniques(found)
-    found = found[list(COLUMNS)]
+    found = found[list(COLUMNS)].assign(itself=itself)
     floats = found[found.deploy == "fp32"][[*ALIKE, "loss"]].rename(columns={"loss": "floats"})
     found = found.merge(floats, on=ALIKE, how="left")
     found["by_codes"] = (found.loss - found.pop("floats")).where(~found.deploy.isin(["", "fp32"]))
@@ -57,7 +63,8 @@ def seconds_back(found: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """
     energy = energies(found, costs)
     spent = costs[costs.quantity == "spent_s"].groupby("id").value.mean()
-    first = found[(found.deploy == "fp32") & (found.model == found.net)].groupby(["task", "net"])
+    as_trained = found.itself & untouched(found.assign(deploy=""))
+    first = found[(found.deploy == "fp32") & as_trained].groupby(["task", "net"])
     whole = energy[energy["id"].isin(first["id"].first())]
     whole = whole[["task", "net", "process", "ms at 1", "answer_j"]]
     paired = energy[energy.training_j.notna()].merge(whole, on=["task", "net", "process"],

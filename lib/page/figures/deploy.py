@@ -69,7 +69,7 @@ def front(found: pd.DataFrame, measure: str, label: str) -> Figure:
         for line in part.itertuples():
             x, color = part.loc[line.Index, measure], COLORS[line.deploy]
             axis.vlines(x, line.low, line.high, color=color, linewidth=2, alpha=0.35)
-            axis.plot(x, line.loss, "o" if line.model == net and not line.sizes else "s",
+            axis.plot(x, line.loss, "o" if line.itself else "s",
                       color=color, markersize=4)
         style.beyond(axis, part[measure], part.loss, style.CONTEXT)
         if part[measure].max() > WIDE * part[measure].min():
