@@ -57,12 +57,12 @@ def check(project, profile):
 
 
 def test_the_example_says_nothing_wrong(project):
-    assert project.run("study", "params/example/example.yaml", "--check").status == 0
+    assert project.run("study", "params/example.yaml", "--check").status == 0
 
 
 def test_a_net_of_ones_own_becomes_files_of_small_ones(project):
     (project.root / "mine").mkdir()
-    net = (paths.PARAMS / "example/net.py").read_text()
+    net = (paths.PARAMS / "example_net.py").read_text()
     (project.root / "mine/net.py").write_text(net)
     (project.root / "mine/small.yaml").write_text(SMALL)
     done = project.run("study", "mine/small.yaml")
@@ -72,6 +72,6 @@ def test_a_net_of_ones_own_becomes_files_of_small_ones(project):
 
 @pytest.mark.drill
 def test_the_example_goes_all_the_way(project):
-    done = project.run("study", "params/example/example.yaml")
+    done = project.run("study", "params/example.yaml")
     assert done.status == 0 and done.seconds < 600, done.said
     check(project, "example")
