@@ -12,7 +12,7 @@ from sklearn import metrics as known
 from lib.base import paths, resampling
 from lib.base.metric import METRICS
 
-accuracy, r2 = METRICS["accuracy"], METRICS["r2"]
+accuracy, r2, mcc = METRICS["accuracy"], METRICS["r2"], METRICS["mcc"]
 SCALE = (50.0, 10.0)
 
 
@@ -49,6 +49,53 @@ def test_r2_is_measured_in_the_targets_own_unit():
     assert r2.total(r2.per_example(y[:, None], y, SCALE)) == pytest.approx(r2.best)
     assert r2.second(outputs, y, SCALE) == (
         "rmse", pytest.approx(known.root_mean_squared_error(target, guess)))
+
+
+def judged(n=300, right=0.8, seed=0):
+    """Two outputs and classes, of which so many are answered rightly."""
+    draw = np.random.default_rng(seed)
+    y = (draw.uniform(size=n) < 0.7).astype(int)
+    answer = np.where(draw.uniform(size=n) < right, y, 1 - y)
+    return torch.eye(2)[torch.from_numpy(answer)], torch.from_numpy(y)
+
+
+def test_matthews_correlation_is_the_known_one_and_0_where_one_class_is_answered():
+    outputs, y = judged()
+    cells = mcc.per_example(outputs, y, SCALE)
+    assert mcc.total(cells) == pytest.approx(known.matthews_corrcoef(y, outputs.argmax(1)))
+    assert mcc.total(mcc.stored(cells)) == mcc.total(cells) and mcc.stored(cells).dtype == np.uint8
+    assert mcc.total(mcc.per_example(torch.eye(2)[y], y, SCALE)) == mcc.best
+    alone = mcc.per_example(torch.tensor([[0.0, 1.0]]).repeat(300, 1), y, SCALE)
+    assert mcc.total(alone) == 0 and mcc.interval(alone) == (0, 0)
+    assert mcc.second(outputs, y, SCALE) == (
+        "accuracy", pytest.approx(100 * known.accuracy_score(y, outputs.argmax(1))))
+    with pytest.raises(ValueError, match="of two classes, not 3"):
+        mcc.per_example(*answers(), SCALE)
+
+
+def test_a_lost_correlation_is_the_difference_with_an_interval_that_pairs_narrow():
+    before = mcc.per_example(*judged(), SCALE)
+    outputs, y = judged()
+    outputs[:12] = outputs[:12].flip(1)                 # twelve answers change, most of them right
+    after = mcc.per_example(outputs, y, SCALE)
+    lost = mcc.paired(before, after, mcc.total(before))
+    assert lost.mean() == pytest.approx(mcc.total(before) - mcc.total(after))
+    low, high = mcc.paired_interval(lost)
+    apart = [mcc.interval(cells) for cells in (before, after)]
+    assert low < lost.mean() < high
+    assert high - low < sum(high - low for low, high in apart) / 2
+
+
+def test_the_interval_of_a_correlation_holds_the_truth():
+    """0.7 of the classes, 0.8 right: by its definition the correlation is 0.548."""
+    counts = np.array([0.3 * 0.8, 0.3 * 0.2, 0.7 * 0.2, 0.7 * 0.8])
+    tn, fp, fn, tp = counts
+    truth = (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    held = 0
+    for seed in range(60):
+        low, high = mcc.interval(mcc.per_example(*judged(200, seed=seed), SCALE))
+        held += low <= truth <= high
+    assert held >= 54
 
 
 def test_macro_f1_is_the_mean_over_classes_in_percent():
@@ -178,7 +225,8 @@ def test_what_is_kept_on_disk_gives_the_score_back():
 def test_scores_are_written_as_people_read_them():
     assert accuracy.text(86.22999999999999) == "86.23" and r2.text(0.99342) == "0.9934"
     assert (accuracy.tolerance, r2.tolerance) == (1.0, 0.01)
-    assert [m.label for m in METRICS.values()] == ["accuracy, %", "R²"]
+    assert [m.label for m in METRICS.values()] == [
+        "accuracy, %", "R²", "Matthews correlation"]
 
 
 def test_a_page_reads_metrics_without_torch():

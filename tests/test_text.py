@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import data, deploy, energy, models, quant, train
+from lib import data, deploy, energy, measure, models, quant, train
 from lib.base import names, paths
 from lib.data import sources, text
 from lib.train import order
@@ -112,7 +112,7 @@ def test_text_is_for_nets_of_text_alone(task):
 
 @pytest.fixture
 def raw(tmp_path, monkeypatch, vocabulary):
-    """A folder of raw files with a small SST-2 in it."""
+    """A folder of raw files with a small SST-2 and a small CoLA in it."""
     monkeypatch.setattr(paths, "RAW", tmp_path)
     monkeypatch.delenv("GREENBITS_MIRROR", raising=False)
     vocabulary.rename(tmp_path / "bert-base-uncased-vocab.txt")
@@ -123,11 +123,15 @@ def raw(tmp_path, monkeypatch, vocabulary):
         archive.writestr("SST-2/train.tsv", "sentence\tlabel\n" + "\n".join(lines) + "\n")
         archive.writestr("SST-2/dev.tsv", 'sentence\tlabel\na "good film .\t1\nbad\t0\n')
     (tmp_path / "SST-2.zip").write_bytes(packed.getvalue())
-    for name in ("SST-2.zip", "bert-base-uncased-vocab.txt"):
+    with zipfile.ZipFile(tmp_path / "CoLA.zip", "w") as archive:
+        archive.writestr("CoLA/train.tsv", "".join(
+            f"a1\t{i % 3 > 0:d}\t*\tfilm {i} is good.\n" for i in range(90)))
+        archive.writestr("CoLA/dev.tsv", 'b\t1\t\ta "good film\nb\t0\t*\tbad bad\n')
+    for name in ("SST-2.zip", "CoLA.zip", "bert-base-uncased-vocab.txt"):
         monkeypatch.setitem(sources.FILES, name, sources.Source("a copy"))
-    text._sst2.cache_clear()
+    text._glue.cache_clear()
     yield tmp_path
-    text._sst2.cache_clear()
+    text._glue.cache_clear()
 
 
 def test_phrases_are_divided_by_their_hash_and_tested_on_the_authors_part(raw):
@@ -136,7 +140,17 @@ def test_phrases_are_divided_by_their_hash_and_tested_on_the_authors_part(raw):
     assert len(task.test) == 2 and task.test.y.tolist() == [1, 0]
     assert len(task.train) + len(task.val) == 120 and 0 < len(task.val) < 20
     assert task.test.x[0, :6].tolist() == [2, 9, 1, 5, 7, 10]       # a quote is no delimiter
+    assert task.train.x.dtype == torch.int64
     assert data.load("sst2").hash == task.hash
+
+
+def test_grammar_is_judged_by_matthews_correlation(raw):
+    task = data.load("cola")
+    assert (task.metric.name, task.classes) == ("mcc", ("unacceptable", "acceptable"))
+    assert len(task.train) + len(task.val) == 90 and 0 < len(task.val) < 20
+    assert task.test.y.tolist() == [1, 0] and task.test.x[0, :5].tolist() == [2, 9, 1, 5, 7]
+    row, _ = measure.measure(tiny(task), task)
+    assert row.metric == "mcc" and -1 <= row.score <= 1 and row.metric2 == "accuracy"
 
 
 def test_a_damaged_table_is_one_sentence(raw):
@@ -152,6 +166,13 @@ def test_sst2_is_the_authors():
     task = data.load("sst2")
     assert len(task.train) + len(task.val) == 67349 and len(task.test) == 872
     assert float(task.test.y.double().mean()) == pytest.approx(444 / 872)
+
+
+@pytest.mark.skipif("GREENBITS_MIRROR" not in os.environ, reason="needs the mirror")
+def test_cola_is_the_authors():
+    task = data.load("cola")
+    assert len(task.train) + len(task.val) == 8551 and len(task.test) == 1043
+    assert float(task.test.y.double().mean()) == pytest.approx(721 / 1043)
 
 
 def test_an_epoch_takes_each_sentence_once_beside_others_of_its_length():

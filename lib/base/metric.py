@@ -136,6 +136,48 @@ def _lost_share(base: np.ndarray, new: np.ndarray, base_score: float) -> np.ndar
     return (new.astype(float) - base.astype(float)) / mean * (1 - base_score)
 
 
+def _cells(outputs, y, scale) -> np.ndarray:
+    """2 · right class + answer, of two classes: 0 to 3, (n,)."""
+    if outputs.shape[1] != 2:
+        raise ValueError(f"Matthews' correlation is of two classes, not {outputs.shape[1]}.")
+    return (2 * y + outputs.argmax(1)).double().numpy()
+
+
+def _matthews(cells: np.ndarray) -> float:
+    """(tp tn − fp fn) / √((tp + fp)(tp + fn)(tn + fp)(tn + fn)); 0 where one class alone is right,
+    or is answered (Matthews 1975)."""
+    return _of_counts(np.bincount(cells.astype(int), minlength=4))
+
+
+def _of_counts(counts: np.ndarray) -> float:
+    tn, fp, fn, tp = counts.astype(float)
+    margins = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    return float((tp * tn - fp * fn) / np.sqrt(margins)) if margins else 0.0
+
+
+def _shares_of_matthews(cells: np.ndarray) -> np.ndarray:
+    """What each example adds to the correlation, whose mean it is: jackknife pseudo-values (Tukey
+    1958), moved by their small bias; (n,)."""
+    cells = cells.astype(int)
+    counts, whole = np.bincount(cells, minlength=4), _matthews(cells)
+    without = [_of_counts(np.maximum(counts - one, 0)) for one in np.eye(4, dtype=int)]
+    values = (len(cells) * whole - (len(cells) - 1) * np.array(without))[cells]
+    return values - values.mean() + whole
+
+
+def _interval_of_matthews(cells: np.ndarray) -> tuple[float, float]:
+    low, high = resampling.of_mean(_shares_of_matthews(cells))
+    return max(low, -1.0), min(high, 1.0)
+
+
+def _accuracy(outputs, y, scale) -> tuple[str, float]:
+    return "accuracy", _percent(_right(outputs, y, scale))
+
+
+def _lost_correlation(base: np.ndarray, new: np.ndarray, base_score: float) -> np.ndarray:
+    return _shares_of_matthews(base) - _shares_of_matthews(new)
+
+
 METRICS = {metric.name: metric for metric in (
     Metric("accuracy", "accuracy, %", digits=2, tolerance=1.0, best=100.0,
            per_example=_right, total=_percent, interval=_interval_of_percent,
@@ -146,5 +188,10 @@ METRICS = {metric.name: metric for metric in (
            per_example=_squares, total=_share_explained, interval=_interval_of_share_explained,
            loss=_squared_error, second=_rmse,
            stored=_errors, paired=_lost_share,
+           paired_interval=resampling.of_mean),
+    Metric("mcc", "Matthews correlation", digits=3, tolerance=0.01, best=1.0,
+           per_example=_cells, total=_matthews, interval=_interval_of_matthews,
+           loss=_cross_entropy, second=_accuracy,
+           stored=_as_bytes, paired=_lost_correlation,
            paired_interval=resampling.of_mean),
 )}

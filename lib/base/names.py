@@ -9,11 +9,11 @@ TASKS = (
     "telescope", "churn", "mv", "california",                                   # tabular
     "fashion_mnist", "cifar10", "cifar100",                                     # images
     "unimib_adl", "unimib_falls", "usc_had",                                    # series
-    "sst2",                                                                     # text
+    "sst2", "cola",                                                             # text
 )
 IMAGES = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagefolder:")
 SERIES = ("har_synthetic", "unimib_adl", "unimib_falls", "usc_had")
-TEXT = ("sst2",)
+TEXT = ("sst2", "cola")
 EITHER = ("npz:",)                                                  # its array tells
 VARIANTS = {
     "edge": ("telescope", "churn", "mv", "california", "fashion_mnist"),        # as Edge had them

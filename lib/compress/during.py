@@ -113,6 +113,13 @@ def nested_loss(loss: Callable, classes: bool) -> Callable:
     return nested.nested_loss(loss, NESTED_WIDTHS, classes)
 
 
+def is_random(setting: Setting) -> bool:
+    """Whether what a setting asks for, beyond trainings, draws at random: levels, or weights."""
+    rounds = bool(setting.afterwards.quantizer) and quant.is_random(setting.quantizer)
+    picks = bool(setting.pruner) and not setting.trains and prune.is_random(setting.pruner)
+    return rounds or picks
+
+
 def code_of(setting: Setting) -> list[str]:
     """The modules of lib by which a setting's net is compressed, and its training prepared."""
     methods = [f"lib.prune.{prune.file_of(setting.pruner).stem}"] if setting.pruner else []

@@ -22,7 +22,7 @@ from lib.data.sources import DataError
 
 TABULAR = ("telescope", "churn", "mv", "california", "breast_cancer", "diabetes")
 SERIES = ("har_synthetic", "unimib_adl", "unimib_falls", "usc_had")
-TEXT = ("sst2",)
+TEXT = ("sst2", "cola")
 OWN = {"csv": "tabular", "imagefolder": "image", "npz": None}      # None: its array tells
 
 RAW_FILES = {                       # of sources.toml, in the order in which they are read
@@ -33,10 +33,11 @@ RAW_FILES = {                       # of sources.toml, in the order in which the
     "cifar10": ("cifar-10-binary.tar.gz",), "cifar100": ("cifar-100-binary.tar.gz",),
     "unimib_adl": ("UniMiB-SHAR.zip",), "unimib_falls": ("UniMiB-SHAR.zip",),
     "usc_had": ("USC-HAD.zip",), "sst2": ("SST-2.zip", "bert-base-uncased-vocab.txt"),
+    "cola": ("CoLA.zip", "bert-base-uncased-vocab.txt"),
 }
 BUNDLED = ("digits", "breast_cancer", "diabetes")                   # with scikit-learn
 # These come with one split: the authors' own test set, or that of an earlier study.
-ONE_SPLIT = ("fashion_mnist", "cifar10", "cifar100", "sst2")
+ONE_SPLIT = ("fashion_mnist", "cifar10", "cifar100", "sst2", "cola")
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 TOML = Path(sources.__file__).with_suffix(".toml")
 

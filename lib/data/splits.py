@@ -80,14 +80,16 @@ def of_fold(part: np.ndarray, fold: int) -> tuple[np.ndarray, np.ndarray, np.nda
 def divide(name: str, kind: str, x: np.ndarray | Tensor | ImageFiles, y: np.ndarray,
            rows: tuple[np.ndarray, np.ndarray, np.ndarray], *, source: str,
            classes: tuple[str, ...] = (), group: np.ndarray | None = None, fold: int | None = None,
-           features: tuple[str, ...] = (), scaling: tuple | None = None) -> Task:
+           features: tuple[str, ...] = (), scaling: tuple | None = None,
+           metric: str = "") -> Task:
     """The Task of inputs x (n, C, …), y (n,), group (n,) and the row numbers of its three parts.
 
     x is float32, of which each part gets a copy, or uint8 for images, which all parts share and
     which become floats in [0, 1] batch by batch. mean and std (C,), and those of a regression's
     target, are the training part's, unless `scaling` = (mean, std) gives them; then the target
-    stays as it is. The hash covers inputs, targets, rows and given scaling, and nothing that rounds
-    differently on another machine: scales count to six digits."""
+    stays as it is. metric: "" is accuracy of classes, R² of numbers. The hash covers inputs,
+    targets, rows and given scaling, and nothing that rounds differently on another machine: scales
+    count to six digits."""
     stored = torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x
     _sound(name, stored, y, len(classes), rows)
     y = np.ascontiguousarray(y, np.int64 if classes else np.float64)
@@ -103,7 +105,7 @@ def divide(name: str, kind: str, x: np.ndarray | Tensor | ImageFiles, y: np.ndar
     mean, std = scaling or _scale(stored, counts, rows[0])
     target = y if classes else ((y - centre) / spread).astype(np.float32)
     train, val, test = (_part(stored, target, group, chosen) for chosen in rows)
-    return Task(name=name, kind=kind, metric=METRICS["accuracy" if classes else "r2"],
+    return Task(name=name, kind=kind, metric=METRICS[metric or ("accuracy" if classes else "r2")],
                 classes=classes, inputs=tuple(stored.shape[1:]), outputs=len(classes) or 1,
                 source=source, mean=torch.tensor(mean, dtype=torch.float32),
                 std=torch.tensor(std, dtype=torch.float32), train=train, val=val, test=test,
@@ -135,7 +137,8 @@ def _part(stored: Tensor | ImageFiles, target: np.ndarray, group: np.ndarray | N
     subjects = None if group is None else torch.from_numpy(group[chosen].astype(np.int64))
     if stored.dtype == torch.uint8:
         return Split(stored, y, subjects, rows=numbers)
-    return Split(stored[numbers].float(), y, subjects)
+    own = stored[numbers]               # numbers of word pieces stay whole
+    return Split(own.float() if stored.dtype.is_floating_point else own, y, subjects)
 
 
 def _read(about: str, stored: Tensor | ImageFiles, arrays: tuple[np.ndarray, ...],

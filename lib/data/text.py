@@ -1,4 +1,4 @@
-"""Sentences as word pieces of BERT's vocabulary: SST-2 of GLUE."""
+"""Sentences as word pieces of BERT's vocabulary: SST-2 and CoLA of GLUE."""
 
 import csv
 import functools
@@ -14,23 +14,27 @@ from lib.data.sources import FILES, DataError, digest, fetch, member
 from lib.data.task import Task
 
 PIECES = 64                     # of a sentence, its beginning and end marked; what is longer is cut
-VALIDATES = 20                  # one in so many sentences of the authors' training part
+VALIDATES = {"sst2": 20, "cola": 10}    # one in so many sentences of the authors' training part
+CLASSES = {"sst2": ("negative", "positive"), "cola": ("unacceptable", "acceptable")}
+METRIC = {"sst2": "accuracy", "cola": "mcc"}                        # GLUE's
+FOLDERS = {"sst2": "SST-2", "cola": "CoLA"}
+NAMED = {"cola": ["source", "label", "mark", "sentence"]}           # columns without a heading
 
 
 def load(name: str, variant: str | None, fold: int | None) -> Task:
-    """sst2: is a phrase of a film review positive? Tested on the authors' dev part, since they keep
-    the answers of their test part. One in twenty of their training phrases validates, chosen by
-    its hash, so that a phrase that comes twice is in one part; but parts of one sentence are
-    phrases of their own, so validation flatters. Inputs: (n, PIECES) numbers of word pieces, 0
-    where there is none."""
+    """sst2: is a phrase of a film review positive? cola: is a sentence grammatical? Tested on the
+    authors' dev part, since they keep the answers of their test part. Some of their training part
+    validate, chosen by a sentence's hash, so that one that comes twice is in one part; but parts of
+    one sentence of sst2 are phrases of their own, so validation flatters. Inputs: (n, PIECES)
+    numbers of word pieces, 0 where there is none."""
     file, vocabulary = RAW_FILES[name]
     try:
-        ids, labels, rows = _sst2(file, digest(file), vocabulary, digest(vocabulary))
+        ids, labels, rows = _glue(name, digest(file), vocabulary, digest(vocabulary))
     except (ValueError, LookupError, UnicodeDecodeError) as error:
         raise DataError(f"{fetch(file)} does not hold {name} ({type(error).__name__}): replace it "
                         "by the authors' file.") from error
-    return splits.divide(name, "text", ids, labels, rows, classes=("negative", "positive"),
-                         scaling=(np.zeros(1), np.ones(1)),
+    return splits.divide(name, "text", ids, labels, rows, classes=CLASSES[name],
+                         scaling=(np.zeros(1), np.ones(1)), metric=METRIC[name],
                          source=f"{FILES[file].line}; tested on the authors' dev part")
 
 
@@ -45,21 +49,22 @@ def encoded(sentences: list[str], vocabulary: Path, pieces: int = PIECES) -> np.
 
 
 @functools.lru_cache(maxsize=1)
-def _sst2(file: str, key: str, vocabulary: str, vocabulary_key: str
+def _glue(name: str, key: str, vocabulary: str, vocabulary_key: str
           ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Word pieces, labels, and the rows of the three parts; kept under the files' hashes."""
-    learnt, tested = (_table(file, f"SST-2/{part}.tsv") for part in ("train", "dev"))
+    learnt, tested = (_table(name, part) for part in ("train", "dev"))
     sentences = [sentence for sentence, _ in learnt + tested]
     labels = np.array([int(label) for _, label in learnt + tested])
-    validates = np.array([int(hashlib.sha256(sentence.encode()).hexdigest(), 16) % VALIDATES == 0
-                          for sentence, _ in learnt])
+    hashes = [hashlib.sha256(sentence.encode()).hexdigest() for sentence, _ in learnt]
+    validates = np.array([int(one, 16) % VALIDATES[name] == 0 for one in hashes])
     rows = (np.flatnonzero(~validates), np.flatnonzero(validates),
             np.arange(len(learnt), len(sentences)))
     return encoded(sentences, fetch(vocabulary)), labels, rows
 
 
-def _table(file: str, name: str) -> list[tuple[str, str]]:
-    """Sentence and label of each line of a table with a heading."""
-    text = member(file, name).decode("utf-8")
-    lines = csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
+def _table(name: str, part: str) -> list[tuple[str, str]]:
+    """Sentence and label of each line of a table."""
+    text = member(RAW_FILES[name][0], f"{FOLDERS[name]}/{part}.tsv").decode("utf-8")
+    lines = csv.DictReader(io.StringIO(text), fieldnames=NAMED.get(name), delimiter="\t",
+                           quoting=csv.QUOTE_NONE)
     return [(line["sentence"].strip(), line["label"]) for line in lines]

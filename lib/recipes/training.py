@@ -102,7 +102,8 @@ def rivals(pairs: list[str], classical: list[str]) -> list[str]:
 def identity(task: Task, model: str, seed: int, setting: Setting) -> dict:
     """What a trained net is known by: the key of its training, or what was given."""
     if not names.trained_here(model):
-        return {"task": task.hash, "sizes": setting.sizes, **given(task.name, model)}
+        sizes = {"sizes": setting.sizes} if setting.sizes else {}
+        return {"task": task.hash, **sizes, **given(task.name, model)}
     return asked(task, model, seed, setting, {})[1]
 
 

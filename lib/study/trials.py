@@ -58,6 +58,7 @@ def grid(pairs: Iterable[str], seeds: Sequence[int] = (0,), folds: Sequence[int]
     random; asked: fields of Setting, a value or a list of values each. A trial that comes twice
     counts once.
     """
+    from lib import compress
     from lib.data import catalogue
     trials: dict[Trial, None] = {}
     for pair in pairs:
@@ -66,9 +67,8 @@ def grid(pairs: Iterable[str], seeds: Sequence[int] = (0,), folds: Sequence[int]
         for setting in _settings(model, said, asked):
             for fold in catalogue.folds(task, folds):
                 for seed in seeds if fold is None else fold_seeds or seeds[:1]:
-                    for draw in _draws(setting, draws):
-                        trial = Trial(task, model, setting, seed, fold, draw, split, first)
-                        trials[trial] = None
+                    for draw in range(draws) if compress.is_random(setting) else [None]:
+                        trials[Trial(task, model, setting, seed, fold, draw, split, first)] = None
     return list(trials)
 
 
@@ -95,37 +95,16 @@ def _settings(model: str, said: dict[str, Any], asked: dict[str, Any]) -> list[S
     return found
 
 
-def _draws(setting: Setting, draws: int) -> list[int | None]:
-    from lib import prune, quant
-    rounds = bool(setting.afterwards.quantizer) and quant.is_random(setting.quantizer)
-    picks = bool(setting.pruner) and not setting.trains and prune.is_random(setting.pruner)
-    return list(range(draws)) if rounds or picks else [None]
-
-
 def code_of(trial: Trial) -> list[str]:
     """The modules of lib that a trial reaches by the names it holds: its model's, its methods'."""
-    from lib import compress, models
-    return [f"lib.models.{models.file_of(trial.model).stem}", *compress.code_of(trial.setting),
-            *(["lib.deploy"] if trial.setting.deploy else [])]
+    from lib import recipes
+    return recipes.code_of(trial.model, trial.setting)
 
 
 def recipe_of(trial: Trial) -> dict[str, Any]:
-    """How a trial's net is trained, and trained on, as plain values; of a net that others trained
-    the file's hash."""
+    """How a trial's net is trained, and trained on, as plain values."""
     from lib import recipes
-    net, setting = _recipe(trial.task, trial.model, trial.setting.recipe), trial.setting
-    if not setting.trains:
-        return net
-    teacher = _recipe(trial.task, setting.teacher) if setting.teacher else None
-    tuning = recipes.tuning(trial.task, trial.model, setting)
-    return {"net": net, "tuning": tuning, "teacher": teacher}
-
-
-def _recipe(task: str, model: str, name: str = "") -> dict[str, Any]:
-    from lib import recipes
-    if names.trained_here(model):
-        return recipes.recipe(task, model, name or "ours")
-    return recipes.given(task, model)
+    return recipes.planned(trial.task, trial.model, trial.setting)
 
 
 def measured(trial: Trial) -> "Measured":
@@ -146,21 +125,9 @@ def measured(trial: Trial) -> "Measured":
 
 
 def made(trial: Trial) -> "tuple[Task, nn.Module, tuple[float, str] | None]":
-    """The trial's task; its net, trained, compressed and deployed; the seconds that training or
-    compressing took, whichever was last, and by what they were measured."""
-    from lib import compress, data, recipes
-    task, setting = data.load(trial.task, fold=trial.fold), trial.setting.of_the_model
-    make = recipes.tuned if setting.trains else recipes.trained
-    model = make(task, trial.model, trial.seed, setting=setting)
-    spent = None if model.trained_s is None else (model.trained_s, model.trained_by)
-    if compress.asked(setting.afterwards):
-        known = recipes.known(task, trial.model, trial.seed, setting)
-        model = recipes.rounded(model, task, setting.afterwards, known, trial.draw)
-        spent = model.compressed_s, model.compressed_by
-    if trial.setting.deploy:
-        known = recipes.known(task, trial.model, trial.seed, setting)
-        model = recipes.deployed(model, task, trial.setting, known, trial.draw)
-    return task, model, spent
+    """The trial's task and net, and what making it spent last: `recipes.made`."""
+    from lib import recipes
+    return recipes.made(trial.task, trial.model, trial.seed, trial.fold, trial.setting, trial.draw)
 
 
 def recorded(said: dict[str, Any]) -> "cache.Built":
