@@ -99,8 +99,11 @@ def test_a_speed_is_claimed_only_where_its_range_carries_it(low, high, told):
     sentence, = findings_of_files.fastest(chosen)
     assert ("cannot be told apart" in sentence) == told
     spoken, = findings_of_files.speeds(chosen, 1)
-    assert f"faster than the file of floats on {int(low > 1)} of 1 nets" in spoken
-    assert f"slower on {int(high < 1)};" in spoken
+    assert f"2.00 [{low:.2f}, {high:.2f}] times as fast as the file of floats" in spoken
+    assert ("cannot be told apart" in spoken) == told
+    spoken, = findings_of_files.speeds(pd.concat([chosen, chosen.assign(net="other")]), 1)
+    assert f"faster than the file of floats on {2 * int(low > 1)} of 2 nets" in spoken
+    assert f"slower on {2 * int(high < 1)};" in spoken
 
 
 def test_a_training_has_paid_back_when_what_answers_spare_is_what_it_took():

@@ -15,10 +15,16 @@ def speeds(found: pd.DataFrame, batch: int) -> list[str]:
     for way, part in found[found.deploy != "fp32"].groupby("deploy", sort=False):
         low, high = part[f"speedup_low at {batch}"], part[f"speedup_high at {batch}"]
         value = part[f"speedup at {batch}"]
-        told.append(f"{WORDS[way]}, {batch} at once: faster than the file of floats on "
-                    f"{(low > 1).sum()} of {len(part)} nets, slower on {(high < 1).sum()}; from "
-                    f"{value.min():.2f} to {value.max():.2f} times as fast")
+        how = (f"{value.iloc[0]:.2f} [{low.iloc[0]:.2f}, {high.iloc[0]:.2f}] times as fast as the "
+               f"file of floats{_surely(low.iloc[0], high.iloc[0])}") if len(part) == 1 else (
+               f"faster than the file of floats on {(low > 1).sum()} of {len(part)} nets, slower "
+               f"on {(high < 1).sum()}; from {value.min():.2f} to {value.max():.2f} times as fast")
+        told.append(f"{WORDS[way]}, {batch} at once: {how}")
     return told
+
+
+def _surely(low: float, high: float) -> str:
+    return "" if low > 1 or high < 1 else ", which cannot be told apart"
 
 
 def fastest(chosen: pd.DataFrame) -> list[str]:
@@ -30,12 +36,11 @@ def fastest(chosen: pd.DataFrame) -> list[str]:
     told = []
     for line in chosen.to_dict("records"):
         value, low, high = (line[f"speedup{end} at 1"] for end in ("", "_low", "_high"))
-        surely = "" if low > 1 or high < 1 else ", which cannot be told apart"
         told.append(f"{line['task']} {line['net']}: {line['model']} {line['technique']} answers in "
                     f"{line['ms at 1']:.3g} ms, {value:.2f} [{low:.2f}, {high:.2f}] times as fast "
-                    f"as the net's file of floats{surely}, and loses {line['loss']:z.2f} "
-                    f"[{line['low']:z.2f}, {line['high']:z.2f}] points on test; it was chosen on "
-                    "validation")
+                    f"as the net's file of floats{_surely(low, high)}, and loses "
+                    f"{line['loss']:z.2f} [{line['low']:z.2f}, {line['high']:z.2f}] points on "
+                    "test; it was chosen on validation")
     return told
 
 
