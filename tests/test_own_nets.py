@@ -1,6 +1,7 @@
 """A reader's own net: found by its file, trained or with its weights, a pair like others."""
 
 import json
+import sys
 
 import pandas as pd
 import pytest
@@ -127,6 +128,16 @@ def test_an_edited_file_is_run_again(folder, name):
     before = models.build(name, task)(x)
     (folder / "parts.py").write_text(PARTS.replace("relu", "tanh"))
     assert not torch.equal(models.build(name, task)(x), before)
+
+
+def test_a_file_beside_it_takes_no_other_modules_place(folder, name):
+    import random
+    (folder / "random.py").write_text("from torch import relu as activation\n")
+    (folder / "net.py").write_text(NET.replace("from parts import", "from random import"))
+    net = models.build(name, data.load(TASK, fold=0))
+    assert set(own.content(name)) == {"net.py", "random.py"}
+    assert net(torch.ones(1, 30)).shape == (1, 2)
+    assert sys.modules["random"] is random
 
 
 def test_it_is_trained_by_the_recipe_of_its_kind_of_data_and_kept(folder, name):

@@ -118,9 +118,8 @@ def _run(path: Path, kind: str) -> type[nn.Module]:
     """Run the file as a module, with those beside it within reach, and take the class from it."""
     spec = importlib.util.spec_from_file_location(f"own_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
-    beside = [file.stem for file in _with_imported(path)[1:]]
-    for name in beside:                         # another net's file of this name, or an older one
-        sys.modules.pop(name, None)
+    beside = {file.stem: file for file in _with_imported(path)[1:]}
+    others = {name: sys.modules.pop(name) for name in beside if name in sys.modules}
     sys.path.insert(0, str(path.parent))
     sys.modules[spec.name] = module
     try:
@@ -129,6 +128,9 @@ def _run(path: Path, kind: str) -> type[nn.Module]:
         raise ValueError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(path.parent))
+        for name, module_before in others.items():      # such as Python's own random
+            if getattr(module_before, "__file__", None) != str(beside[name]):
+                sys.modules[name] = module_before
     net = getattr(module, kind, None)
     if not isinstance(net, type) or not issubclass(net, nn.Module):
         raise ValueError(f"{path} has no class {kind} that is an nn.Module")
