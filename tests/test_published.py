@@ -210,6 +210,9 @@ def test_claims_are_those_of_the_rows():
     again.append(tables.judge_plan(
         tables.load(plan), tables.load_table("06_history"), tables.load_costs(plan),
         tables.load_scores(plan), tables.load_table("resnet_energy", paths.PUBLISHED)))
+    again.append(tables.judge_serving(
+        tables.load("08_deploy"), tables.load("09_realtime"), tables.load_costs("09_realtime"),
+        tables.load_table("realtime", paths.PUBLISHED)))
     again = pd.concat(again, ignore_index=True)
     assert len(written) == len(again)
     for column in ("study", "claim", "own_verdict", "verdict", "cause", "rows"):

@@ -5,8 +5,11 @@ import pandas as pd
 import pytest
 
 from lib import tables
+from lib.base import resampling
 from lib.page import figures, findings_of_replays
 from lib.study import run
+from lib.tables import Row
+from lib.tables.cells import UNTESTED
 
 PAIR = "breast_cancer/mlp_simple"
 ASKED = {"policies": ["slack", "literal", "fixed"], "traces": ["step"], "seeds": [0, 1],
@@ -96,3 +99,37 @@ def test_a_trace_is_a_picture_of_load_queue_rung_and_latency():
     assert max(load.lines[0].get_ydata()) > 0
     assert list(chosen.lines[0].get_ydata()) == [2, 1]
     assert list(took.lines[0].get_ydata()) == pytest.approx([50, 100])
+
+
+CLAIMS = pd.DataFrame([("Real-time", "encoder", "said", 48.739, 48.739),
+                       ("Real-time", "adapts", "said", None, None)],
+                      columns=["study", "claim", "said", "low", "high"])
+
+
+@pytest.mark.parametrize("own, verdict", [((0.9, 0.92, 0.91), "generalizes"),
+                                          ((0.5, 0.4, 0.45), "does not generalize"),
+                                          ((0.9, 0.7, 0.8), "undecided")])
+def test_the_plans_rule_is_judged_against_the_best_single_model(own, verdict):
+    lines = replayed(own, "literal") + replayed((0.8, 0.81, 0.79), "fixed a")
+    rows = pd.DataFrame(lines, columns=["id", "task", "model", "trace", "policy", "seed", "score",
+                                        "attainment"])
+    costs = pd.DataFrame({"id": rows["id"], "quantity": "attainment", "value": rows.attainment})
+    files = tables.frame([])
+    told = tables.judge_serving(files, rows.drop(columns="attainment"), costs, CLAIMS)
+    encoder, rule = told.to_dict("records")
+    assert encoder["verdict"] == UNTESTED and rule["verdict"] == verdict
+    assert rule["ours"] == pytest.approx(100 * (np.mean(own) - 0.8)) and rule["rows"] == 6
+
+
+@pytest.mark.parametrize("right, verdict", [(425, "generalizes"), (790, "does not generalize")])
+def test_the_encoders_score_is_judged_by_ours_as_trained(right, verdict):
+    low, high = (100 * end for end in resampling.of_share(right, 872))
+    more = {"task": "sst2", "model": "minilm", "n": 872, "metric": "accuracy",
+            "score_low": low, "score_high": high}
+    rows = tables.frame([Row(score=100 * right / 872, **more),
+                         Row(score=99.0, deploy="static", **more)])
+    none = tables.frame([])
+    told = tables.judge_serving(rows, none, tables.load_costs("nothing"), CLAIMS)
+    assert (told.verdict[0], told.rows[0]) == (verdict, 1)
+    assert told.ours[0] == pytest.approx(100 * right / 872)
+    assert told.verdict[1] == UNTESTED

@@ -21,6 +21,7 @@ from lib.tables.losses import answers, in_points, losses, matrix, offered, untou
 from lib.tables.plan import density, judge_plan
 from lib.tables.replays import better, replays
 from lib.tables.rows import COLUMNS, KEY, Cost, Row, bits_asked, frame, identify, setting_of
+from lib.tables.served import judge_serving
 from lib.tables.smallest import by_kind, smallest
 from lib.tables.store import (
     load,
@@ -41,8 +42,9 @@ from lib.tables.upgrade import upgrade
 __all__ = ["advice", "ahead", "answers", "best_epochs", "better", "bits_asked", "by_fold",
            "by_kind", "by_subject", "changes", "CHAPTERS", "cheapest", "chosen", "climb", "COLUMNS",
            "confusion", "Cost", "curves", "density", "energies", "fastest", "files", "frame",
-           "gains", "identify", "in_points", "judge_plan", "KEY", "leads", "load", "load_costs",
-           "load_scores", "load_table", "losses", "matrix", "METRICS", "names", "of_answers",
-           "offered", "ordered", "paid_back", "prediction", "provenance", "replays", "Row", "save",
-           "save_table", "seconds_back", "setting_of", "smallest", "summary", "t_interval",
-           "taken", "techniques", "together", "uneven", "untouched", "upgrade", "width"]
+           "gains", "identify", "in_points", "judge_plan", "judge_serving", "KEY", "leads", "load",
+           "load_costs", "load_scores", "load_table", "losses", "matrix", "METRICS", "names",
+           "of_answers", "offered", "ordered", "paid_back", "prediction", "provenance", "replays",
+           "Row", "save", "save_table", "seconds_back", "setting_of", "smallest", "summary",
+           "t_interval", "taken", "techniques", "together", "uneven", "untouched", "upgrade",
+           "width"]
