@@ -54,7 +54,7 @@ def policies(told: pd.DataFrame) -> Figure:
         axis.plot(100 * fixed.attainment, fixed.score, "s", color=style.CONTEXT, markersize=5,
                   label="fixed rungs")
         axis.plot(100 * own.attainment, own.score, "o", color=style.ACCENT, markersize=5,
-                  label="policies")
+                  label="policies", zorder=6)           # above the labels' own ground
         span = max(part.score.max() - part.score.min(), 1e-9)
         places = style.spread(list(own.score), 0.07 * span)
         for line, place in zip(own.itertuples(), places, strict=True):
