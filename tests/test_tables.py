@@ -247,3 +247,21 @@ def test_a_step_gains_on_the_one_above_pair_by_pair_and_controls_are_passed_over
     assert "10.00 [" in told and told.endswith("is by “a range per channel”")
     told, = findings.ladder(steps.drop(index=1))
     assert told.endswith("no repair gains more than its paired interval leaves open")
+
+
+def test_scores_are_kept_in_one_array_a_dtype_and_tables_of_before_are_read(tmp_path):
+    """An array a row takes three times the bytes: of names."""
+    draw = np.random.default_rng(0)
+    scores = {f"{i:010x}": (draw.uniform(size=300 + i) < 0.9).astype(np.uint8) for i in range(40)}
+    scores |= {"ffffffffff": draw.normal(size=50).astype(np.float32)}
+    path, before = tmp_path / "new.npz", tmp_path / "old.npz"
+    path.write_bytes(tables.packed(scores))
+    np.savez_compressed(before, **scores)
+    for file in (path, before):
+        found = tables.unpacked(file)
+        assert found.keys() == scores.keys()
+        for name, values in scores.items():
+            assert found[name].dtype == values.dtype and (found[name] == values).all()
+    assert path.stat().st_size < before.stat().st_size / 2
+    path.write_bytes(tables.packed({}))
+    assert tables.unpacked(path) == {}

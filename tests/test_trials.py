@@ -1,6 +1,7 @@
 """Trials are data: the grid that makes them, and the rows that come of them."""
 
 import pytest
+import torch
 
 from lib import tables
 from lib.base import Setting, paths
@@ -140,3 +141,14 @@ def test_fresh_redoes_trials(capsys):
     run.each(trials)
     assert "cached" not in capsys.readouterr().out
     cache.fresh(False)
+
+
+def test_a_net_that_a_notebook_trains_itself_is_as_one_of_a_trial():
+    """Sums of several threads differ in their last digits, and so do the nets that come of them."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        run.start("04_prune", {"profile": "test", "threads": 1}, show=False)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

@@ -1,6 +1,5 @@
 """The full study as it is committed: its rows, its lasting weights, and what it costs to rerun."""
 
-import io
 import json
 import os
 import platform
@@ -9,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors import safe_open
 
 from lib import tables
@@ -90,11 +88,8 @@ def publish() -> int:
 def _hits(scores: Path) -> bytes:
     """Scores per example of what is right or wrong. Squared errors stay out: four bytes an example
     that hardly shrink; `compare` knows of such rows what their score and interval tell."""
-    kept = io.BytesIO()
-    with np.load(scores, allow_pickle=False) as file:
-        np.savez_compressed(kept, **{
-            name: file[name] for name in file.files if file[name].dtype.kind != "f"})
-    return kept.getvalue()
+    found = tables.unpacked(scores)
+    return tables.packed({name: one for name, one in found.items() if one.dtype.kind != "f"})
 
 
 def _portable(told: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -47,6 +48,8 @@ def start(notebook: str, names: dict, show: bool = True) -> None:
     parameters = {name: value for name, value in names.items()
                   if isinstance(value, PLAIN) and not name.startswith("_")
                   and name not in {"In", "Out"}}
+    if torch := sys.modules.get("torch"):       # a net trained here is as one of a trial
+        torch.set_num_threads(parameters.get("threads", 1))
     paths.profile(parameters.get("profile", "lab"))
     cache.fresh(bool(parameters.get("fresh", False)))
     for kept in (cache.used, _failures, _rows, _costs, _run):

@@ -29,9 +29,11 @@ from lib.tables.store import (
     load_scores,
     load_table,
     ordered,
+    packed,
     provenance,
     save,
     save_table,
+    unpacked,
 )
 from lib.tables.subjects import by_subject, leads
 from lib.tables.taken import taken
@@ -44,7 +46,7 @@ __all__ = ["advice", "ahead", "answers", "best_epochs", "better", "bits_asked", 
            "confusion", "Cost", "curves", "density", "energies", "fastest", "files", "frame",
            "gains", "identify", "in_points", "judge_plan", "judge_serving", "KEY", "leads", "load",
            "load_costs", "load_scores", "load_table", "losses", "matrix", "METRICS", "names",
-           "of_answers", "offered", "ordered", "paid_back", "prediction", "provenance", "replays",
-           "Row", "save", "save_table", "seconds_back", "setting_of", "smallest", "summary",
-           "t_interval", "taken", "techniques", "together", "uneven", "untouched", "upgrade",
-           "width"]
+           "of_answers", "offered", "ordered", "packed", "paid_back", "prediction", "provenance",
+           "replays", "Row", "save", "save_table", "seconds_back", "setting_of", "smallest",
+           "summary", "t_interval", "taken", "techniques", "together", "uneven", "unpacked",
+           "untouched", "upgrade", "width"]

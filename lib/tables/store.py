@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +29,42 @@ def save(notebook: str, rows: list[Row], costs: list[Cost], provenance: dict) ->
     tried = set(table.id[table.split == "val"])
     costs = [cost for cost in costs if cost.kind == "measured" or cost.id not in tried]
     scores = {row.id: row.scores for row in rows if row.scores is not None}
-    arrays = io.BytesIO()
-    np.savez_compressed(arrays, **{name: scores[name] for name in sorted(scores)})
-    paths.write_atomic(folder / f"{notebook}.npz", arrays.getvalue())
+    ordered_scores = {name: scores[name] for name in table.id if name in scores}
+    paths.write_atomic(folder / f"{notebook}.npz", packed(ordered_scores))
     paths.write_atomic(folder / f"{notebook}_costs.csv", cost_frame(costs).to_csv(
         index=False, float_format=DIGITS))
     paths.write_atomic(folder / f"{notebook}.csv", as_csv(table))
     paths.write_atomic(folder / f"{notebook}.json",
                        json.dumps(provenance, indent=1, default=str) + "\n")
     return table
+
+
+def packed(scores: Mapping[str, np.ndarray]) -> bytes:
+    """Scores per example as an .npz: of each dtype the ids, how many examples each row has, and all
+    values in one array: an array a row would take three times the bytes, most of them names."""
+    arrays, kept = io.BytesIO(), {}
+    for dtype in sorted({values.dtype.name for values in scores.values()}):
+        own = {name: values for name, values in scores.items() if values.dtype.name == dtype}
+        kept[f"{dtype} ids"] = np.array(list(own))
+        kept[f"{dtype} counts"] = np.array([len(values) for values in own.values()])
+        kept[f"{dtype} values"] = np.concatenate(list(own.values()))
+    np.savez_compressed(arrays, **kept)
+    return arrays.getvalue()
+
+
+def unpacked(path: Path) -> dict[str, np.ndarray]:
+    """What `packed` made, by ids; tables of before have an array a row."""
+    scores: dict[str, np.ndarray] = {}
+    with np.load(path, allow_pickle=False) as file:
+        for name in file.files:
+            dtype, _, part = name.partition(" ")
+            if part == "ids":
+                ends = np.cumsum(file[f"{dtype} counts"])[:-1]
+                values = np.split(file[f"{dtype} values"], ends)
+                scores |= dict(zip(file[name].tolist(), values, strict=True))
+            elif not part:
+                scores[name] = file[name]
+    return scores
 
 
 def ordered(table: pd.DataFrame) -> pd.DataFrame:
@@ -87,8 +115,7 @@ def load_scores(notebook: str) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     names = _rows(notebook)[1]
-    with np.load(paths.reads(path), allow_pickle=False) as file:
-        scores = {name: file[name] for name in file.files}
+    scores = unpacked(paths.reads(path))
     if not names:
         return scores
     # The first format kept the deviations beside the squared errors in one notebook.
