@@ -249,6 +249,13 @@ def test_a_step_gains_on_the_one_above_pair_by_pair_and_controls_are_passed_over
     assert told.endswith("no repair gains more than its paired interval leaves open")
 
 
+def test_rows_as_saved_are_those_that_anyone_reads(folder):
+    rows = [row(seed=1, score=88.66932871), row(seed=0, score=88.12345678)]
+    tables.save("02_train", rows, [], {})
+    pd.testing.assert_frame_equal(tables.as_saved(tables.frame(rows)), tables.load("02_train"))
+    assert tables.as_saved(tables.frame(rows)).score.tolist() == [88.1235, 88.6693]
+
+
 def test_scores_are_kept_in_one_array_a_dtype_and_tables_of_before_are_read(tmp_path):
     """An array a row takes three times the bytes: of names."""
     draw = np.random.default_rng(0)

@@ -24,6 +24,7 @@ from lib.tables.rows import COLUMNS, KEY, Cost, Row, bits_asked, frame, identify
 from lib.tables.served import judge_serving
 from lib.tables.smallest import by_kind, smallest
 from lib.tables.store import (
+    as_saved,
     load,
     load_costs,
     load_scores,
@@ -41,12 +42,12 @@ from lib.tables.together import CHAPTERS, together
 from lib.tables.trained import gains, paid_back, techniques, width
 from lib.tables.upgrade import upgrade
 
-__all__ = ["advice", "ahead", "answers", "best_epochs", "better", "bits_asked", "by_fold",
-           "by_kind", "by_subject", "changes", "CHAPTERS", "cheapest", "chosen", "climb", "COLUMNS",
-           "confusion", "Cost", "curves", "density", "energies", "fastest", "files", "frame",
-           "gains", "identify", "in_points", "judge_plan", "judge_serving", "KEY", "leads", "load",
-           "load_costs", "load_scores", "load_table", "losses", "matrix", "METRICS", "names",
-           "of_answers", "offered", "ordered", "packed", "paid_back", "prediction", "provenance",
-           "replays", "Row", "save", "save_table", "seconds_back", "setting_of", "smallest",
-           "summary", "t_interval", "taken", "techniques", "together", "uneven", "unpacked",
-           "untouched", "upgrade", "width"]
+__all__ = ["advice", "ahead", "answers", "as_saved", "best_epochs", "better", "bits_asked",
+           "by_fold", "by_kind", "by_subject", "changes", "CHAPTERS", "cheapest", "chosen", "climb",
+           "COLUMNS", "confusion", "Cost", "curves", "density", "energies", "fastest", "files",
+           "frame", "gains", "identify", "in_points", "judge_plan", "judge_serving", "KEY", "leads",
+           "load", "load_costs", "load_scores", "load_table", "losses", "matrix", "METRICS",
+           "names", "of_answers", "offered", "ordered", "packed", "paid_back", "prediction",
+           "provenance", "replays", "Row", "save", "save_table", "seconds_back", "setting_of",
+           "smallest", "summary", "t_interval", "taken", "techniques", "together", "uneven",
+           "unpacked", "untouched", "upgrade", "width"]

@@ -78,6 +78,12 @@ def as_csv(table: pd.DataFrame) -> str:
     return table.astype(whole).to_csv(index=False, float_format=DIGITS)
 
 
+def as_saved(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows as `save` writes and `load` reads them: by key, numbers of six digits. What is computed
+    from these is what anyone computes from the file."""
+    return _read(io.StringIO(as_csv(ordered(table))))
+
+
 def cost_frame(costs: list[Cost]) -> pd.DataFrame:
     """Costs as a long table, sorted by row and quantity."""
     table = pd.DataFrame([vars(cost) for cost in costs], columns=COST_COLUMNS)
@@ -97,10 +103,15 @@ def _rows(notebook: str) -> tuple[pd.DataFrame, dict[str, str]]:
         return frame([]), {}
     table = pd.read_csv(paths.reads(path), dtype=str, keep_default_na=False)
     if not is_old(table):
-        return typed(table.replace("", None)), {}
+        return _read(path), {}
     steps = provenance(notebook).get("parameters", {}).get("learned_steps")
     rows, _, names = upgrade(table, steps)
     return typed(rows), names
+
+
+def _read(file: Path | io.StringIO) -> pd.DataFrame:
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    return typed(table.replace("", None))
 
 
 def load_costs(notebook: str) -> pd.DataFrame:
