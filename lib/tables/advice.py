@@ -4,7 +4,7 @@ import pandas as pd
 
 from lib.base.said import count
 from lib.tables.choice import NOTHING, OTHER_FOLDS, OTHER_NETS, SAME_TEST, fewest_bits, settings
-from lib.tables.losses import POINT, plain
+from lib.tables.losses import POINT, UNTOUCHED, plain
 from lib.tables.smallest import SMALLER, by_kind
 
 
@@ -19,16 +19,18 @@ def advice(points: pd.DataFrame, folds: pd.DataFrame, chosen: pd.DataFrame) -> l
     nets = points.groupby(["task", "net"]).ngroups
     if not nets:
         return []
-    told = [_to_do(settings(points), nets), _read_again(points, folds)]
+    told = [_to_do(points, nets), _read_again(points, folds)]
     return [sentence for sentence in told if sentence] + [
         _among_all(chosen[chosen.by == rule], rule) for rule in ("mean", "interval")]
 
 
-def _to_do(worst: pd.DataFrame, nets: int) -> str:
+def _to_do(points: pd.DataFrame, nets: int) -> str:
     """The fewest bits that keep every net within a point, and what fewer lose."""
+    worst = settings(points)
     best = fewest_bits(worst)
     if best is None:
-        return f"No quantizer that was tried keeps {_tried(nets, nets)} within a point."
+        nearest = f"; {_nearest(points, worst, nets)}" if len(worst) else ""
+        return f"No quantizer that was tried keeps {_tried(nets, nets)} within a point{nearest}."
     told = f"**{best.quantizer} at {_bits(best.bits_asked)}** loses {_at_most(best)} on " \
            f"{_tried(best.nets, nets)}"
     below = worst[worst.bits_asked < best.bits_asked]
@@ -36,6 +38,22 @@ def _to_do(worst: pd.DataFrame, nets: int) -> str:
         line = part.loc[part.loss.idxmin()]
         told += f"; the best at {_bits(line.bits_asked)} is {line.quantizer}, {_at_most(line)}"
     return f"{told}."
+
+
+def _nearest(points: pd.DataFrame, worst: pd.DataFrame, nets: int) -> str:
+    """The setting that loses least at worst, the net where it does, and what that net, unrounded,
+    loses already against itself trained on."""
+    best = worst.loc[worst.loss.idxmin()]
+    rounded = plain(points)
+    same = rounded[(rounded.quantizer == best.quantizer) & (rounded.bits_asked == best.bits_asked)]
+    line = same.loc[same.loss.idxmax()]
+    whole = points[(points.task == line.task) & (points.net == line.net)
+                   & (points.technique == UNTOUCHED)]
+    before = whole.loss.iloc[0] if len(whole) else 0.0
+    already = f", which as trained loses {before:.2f} already against itself trained on"
+    already *= bool(before > 0)
+    return (f"**{best.quantizer} at {_bits(best.bits_asked)}** comes nearest: {_at_most(best)} on "
+            f"{_tried(best.nets, nets)}, most on {line.task} {line.net}{already}")
 
 
 def _read_again(points: pd.DataFrame, folds: pd.DataFrame) -> str:
