@@ -273,6 +273,16 @@ def test_an_interrupt_at_the_start_is_one_sentence(toy, later):
     assert "Traceback" not in said
 
 
+def test_an_interrupt_while_a_string_is_executed_is_one_too(toy):
+    """Dataclasses execute strings; Python then forgets that the interrupt was caught."""
+    path = toy.root / "lib/study/parameters.py"
+    path.write_text(path.read_text() + "\nexec('import os, signal, time; '"
+                    "'os.kill(os.getpid(), signal.SIGINT); time.sleep(9)')\n")
+    told = toy.run("quick")
+    assert told.status == 130 and "Interrupted" in last_word(told.said), told.said
+    assert "Traceback" not in told.said
+
+
 def test_whoever_stops_reading_hears_no_traceback(toy):
     (toy.root / "data/cache").mkdir(parents=True)
     for command in ("status", "quick"):

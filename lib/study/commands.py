@@ -174,4 +174,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Python itself dies of an interrupt that came while a string was executed (as dataclasses and
+    # named tuples do), caught or not, where a module is run by -m.
+    if (status := main()) == INTERRUPTED:
+        os._exit(status)
+    sys.exit(status)

@@ -62,7 +62,7 @@ def unpacked(path: Path) -> dict[str, np.ndarray]:
                 ends = np.cumsum(file[f"{dtype} counts"])[:-1]
                 values = np.split(file[f"{dtype} values"], ends)
                 scores |= dict(zip(file[name].tolist(), values, strict=True))
-            elif not part:
+            elif part not in ("counts", "values"):
                 scores[name] = file[name]
     return scores
 
