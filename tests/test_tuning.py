@@ -203,6 +203,9 @@ def test_tuning_starts_from_the_net_at_a_share_of_its_rate():
         recipe="ours", tuned="lsq", quantizer="lsq", bits=4))
     image = recipes.tuning("cifar10", "resnet20", setting)
     assert behind["epochs"] < image["epochs"]       # where each of them takes twice the time
+    rounded = recipes.tuning("cifar10", "resnet20", Setting(
+        recipe="ours", tuned="lsq", quantizer="brecq", bits=4, steps=10))
+    assert rounded["lr"] == pytest.approx(0.3 * behind["lr"])       # which was learned already
     again = recipes.tuning("telescope", "mlp_simple", Setting(recipe="ours", tuned="rewind"))
     assert (again["lr"], again["schedule"]) == (whole["lr"], whole["schedule"])
     scratch = recipes.tuning("telescope", "mlp_simple", Setting(

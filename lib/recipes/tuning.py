@@ -45,8 +45,10 @@ def tuning(task: str, model: str, setting: Setting) -> dict:
         epochs = EPOCHS_BEHIND_QUANTIZERS if setting.stage in WITHIN else TUNING_EPOCHS
         how["epochs"] = epochs[catalogue.kind(task)]
     shares = TUNING_RATES["sgd" if base.get("optimizer") == "sgd" else "adamw"]
-    if setting.stage in shares:
-        how |= {"lr": shares[setting.stage] * base["lr"], "schedule": "cosine"}
+    rounded_before = setting.stage == "lsq" and setting.quantizer != "lsq"
+    start = "lsq from rounded" if rounded_before else setting.stage
+    if start in shares:
+        how |= {"lr": shares[start] * base["lr"], "schedule": "cosine"}
     if lasting:
         how["version"] = TUNING_VERSION
     replaced = {name: getattr(setting, name) for name in ("epochs", "lr", "batch_size")}
