@@ -226,7 +226,7 @@ def test_scores_are_written_as_people_read_them():
     assert accuracy.text(86.22999999999999) == "86.23" and r2.text(0.99342) == "0.9934"
     assert (accuracy.tolerance, r2.tolerance) == (1.0, 0.01)
     assert [m.label for m in METRICS.values()] == [
-        "accuracy, %", "R²", "Matthews correlation"]
+        "accuracy, %", "R²", "Matthews correlation", "F1 of words, %"]
 
 
 def test_a_page_reads_metrics_without_torch():

@@ -77,10 +77,6 @@ def _macro_f1(outputs, y, scale) -> tuple[str, float]:
     return "macro_f1", 100 * float(value)
 
 
-def _as_bytes(scores: np.ndarray) -> np.ndarray:
-    return scores.astype(np.uint8)
-
-
 def _lost_points(base: np.ndarray, new: np.ndarray, base_score: float) -> np.ndarray:
     """100 where only `base` was right, -100 where only `new` was, else 0."""
     return 100 * (base.astype(float) - new.astype(float))
@@ -136,6 +132,11 @@ def _lost_share(base: np.ndarray, new: np.ndarray, base_score: float) -> np.ndar
     return (new.astype(float) - base.astype(float)) / mean * (1 - base_score)
 
 
+def _interval_of_mean_percent(scores: np.ndarray) -> tuple[float, float]:
+    low, high = resampling.of_mean(100 * scores)
+    return max(low, 0.0), min(high, 100.0)
+
+
 def _cells(outputs, y, scale) -> np.ndarray:
     """2 · right class + answer, of two classes: 0 to 3, (n,)."""
     if outputs.shape[1] != 2:
@@ -182,16 +183,17 @@ METRICS = {metric.name: metric for metric in (
     Metric("accuracy", "accuracy, %", digits=2, tolerance=1.0, best=100.0,
            per_example=_right, total=_percent, interval=_interval_of_percent,
            loss=_cross_entropy, second=_macro_f1,
-           stored=_as_bytes, paired=_lost_points,
-           paired_interval=_interval_of_lost_points),
+           stored=np.uint8, paired=_lost_points, paired_interval=_interval_of_lost_points),
     Metric("r2", "R²", digits=4, tolerance=0.01, best=1.0,
            per_example=_squares, total=_share_explained, interval=_interval_of_share_explained,
            loss=_squared_error, second=_rmse,
-           stored=_errors, paired=_lost_share,
-           paired_interval=resampling.of_mean),
+           stored=_errors, paired=_lost_share, paired_interval=resampling.of_mean),
     Metric("mcc", "Matthews correlation", digits=3, tolerance=0.01, best=1.0,
            per_example=_cells, total=_matthews, interval=_interval_of_matthews,
            loss=_cross_entropy, second=_accuracy,
-           stored=_as_bytes, paired=_lost_correlation,
-           paired_interval=resampling.of_mean),
+           stored=np.uint8, paired=_lost_correlation, paired_interval=resampling.of_mean),
+    Metric("f1", "F1 of words, %", digits=2, tolerance=1.0, best=100.0,
+           total=_percent, interval=_interval_of_mean_percent,
+           per_example=None, loss=None, second=None,        # a task's own, which knows the texts
+           stored=np.float32, paired=_lost_points, paired_interval=resampling.of_mean),
 )}

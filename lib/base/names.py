@@ -9,11 +9,11 @@ TASKS = (
     "telescope", "churn", "mv", "california",                                   # tabular
     "fashion_mnist", "cifar10", "cifar100",                                     # images
     "unimib_adl", "unimib_falls", "usc_had",                                    # series
-    "sst2", "cola",                                                             # text
+    "sst2", "cola", "squad",                                                    # text
 )
 IMAGES = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagefolder:")
 SERIES = ("har_synthetic", "unimib_adl", "unimib_falls", "usc_had")
-TEXT = ("sst2", "cola")
+TEXT = ("sst2", "cola", "squad")
 EITHER = ("npz:",)                                                  # its array tells
 VARIANTS = {
     "edge": ("telescope", "churn", "mv", "california", "fashion_mnist"),        # as Edge had them
@@ -21,6 +21,7 @@ VARIANTS = {
     "scaled": ("fashion_mnist", "cifar10"),         # the same, brought to [-1, 1] and no further
     "green": ("unimib_adl",),                                 # Green's one split by subject
     "random": ("unimib_falls",),                              # random folds with twins: a leak
+    "dev": ("squad",),                          # learnt and tested on articles of its dev part
 }
 USER_TASKS = ("csv:PATH#TARGET", "imagefolder:PATH", "npz:PATH")
 

@@ -22,7 +22,7 @@ from lib.data.sources import DataError
 
 TABULAR = ("telescope", "churn", "mv", "california", "breast_cancer", "diabetes")
 SERIES = ("har_synthetic", "unimib_adl", "unimib_falls", "usc_had")
-TEXT = ("sst2", "cola")
+TEXT = ("sst2", "cola", "squad")
 OWN = {"csv": "tabular", "imagefolder": "image", "npz": None}      # None: its array tells
 
 RAW_FILES = {                       # of sources.toml, in the order in which they are read
@@ -34,10 +34,12 @@ RAW_FILES = {                       # of sources.toml, in the order in which the
     "unimib_adl": ("UniMiB-SHAR.zip",), "unimib_falls": ("UniMiB-SHAR.zip",),
     "usc_had": ("USC-HAD.zip",), "sst2": ("SST-2.zip", "bert-base-uncased-vocab.txt"),
     "cola": ("CoLA.zip", "bert-base-uncased-vocab.txt"),
+    "squad": ("train-v1.1.json", "dev-v1.1.json", "bert-base-uncased-vocab.txt"),
 }
+FEWER_FILES = {"squad@dev": RAW_FILES["squad"][1:]}                 # of a variant
 BUNDLED = ("digits", "breast_cancer", "diabetes")                   # with scikit-learn
 # These come with one split: the authors' own test set, or that of an earlier study.
-ONE_SPLIT = ("fashion_mnist", "cifar10", "cifar100", "sst2", "cola")
+ONE_SPLIT = ("fashion_mnist", "cifar10", "cifar100", "sst2", "cola", "squad")
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 TOML = Path(sources.__file__).with_suffix(".toml")
 
@@ -60,6 +62,12 @@ def kind(name: str) -> str:
     return next((kind for kind, tasks in named.items() if base in tasks), "image")
 
 
+def raw_files(name: str) -> tuple[str, ...]:
+    """The files of sources.toml that a named task is made from; none of another's."""
+    base, _ = names.task_name(name)
+    return FEWER_FILES.get(name, RAW_FILES.get(base, ()))
+
+
 def files(name: str) -> list[Path]:
     """All files whose content the task depends on; DataError if one is missing and cannot be
     fetched, or where a folder holds no image."""
@@ -69,7 +77,7 @@ def files(name: str) -> list[Path]:
         return images(place(base))
     if own in OWN:
         return [existing(place(base))]
-    raw = [sources.found(file) for file in RAW_FILES.get(base, ())]
+    raw = [sources.found(file) for file in raw_files(name)]
     split = split_file(name)
     if split is not None and not split.is_file():
         raise DataError(f"{split} is missing: restore it with git checkout.")
@@ -91,7 +99,7 @@ def content(name: str) -> dict[str, str]:
         return {paths.shown(root): together(image_hashes(root))}
     told = {}
     for path in files(name):
-        if path.name in RAW_FILES.get(base, ()):
+        if path.name in raw_files(name):
             entry = repr(sorted(asdict(sources.FILES[path.name]).items()))
             told[path.name] = sources.hashed(path)
             told[f"{paths.shown(TOML)}: {path.name}"] = hashlib.sha256(entry.encode()).hexdigest()

@@ -81,15 +81,15 @@ def divide(name: str, kind: str, x: np.ndarray | Tensor | ImageFiles, y: np.ndar
            rows: tuple[np.ndarray, np.ndarray, np.ndarray], *, source: str,
            classes: tuple[str, ...] = (), group: np.ndarray | None = None, fold: int | None = None,
            features: tuple[str, ...] = (), scaling: tuple | None = None,
-           metric: str = "") -> Task:
+           metric: str = "", ref: list[str] | None = None) -> Task:
     """The Task of inputs x (n, C, …), y (n,), group (n,) and the row numbers of its three parts.
 
     x is float32, of which each part gets a copy, or uint8 for images, which all parts share and
     which become floats in [0, 1] batch by batch. mean and std (C,), and those of a regression's
     target, are the training part's, unless `scaling` = (mean, std) gives them; then the target
-    stays as it is. metric: "" is accuracy of classes, R² of numbers. The hash covers inputs,
-    targets, rows and given scaling, and nothing that rounds differently on another machine: scales
-    count to six digits."""
+    stays as it is. metric: "" is accuracy of classes, R² of numbers; ref: (n,) examples in words.
+    The hash covers inputs, targets, rows and given scaling, and nothing that rounds differently on
+    another machine: scales count to six digits."""
     stored = torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x
     _sound(name, stored, y, len(classes), rows)
     y = np.ascontiguousarray(y, np.int64 if classes else np.float64)
@@ -104,7 +104,7 @@ def divide(name: str, kind: str, x: np.ndarray | Tensor | ImageFiles, y: np.ndar
     found, counts = read(about, stored, arrays, rows[0])
     mean, std = scaling or _scale(stored, counts, rows[0])
     target = y if classes else ((y - centre) / spread).astype(np.float32)
-    train, val, test = (_part(stored, target, group, chosen) for chosen in rows)
+    train, val, test = (_part(stored, target, group, ref, chosen) for chosen in rows)
     return Task(name=name, kind=kind, metric=METRICS[metric or ("accuracy" if classes else "r2")],
                 classes=classes, inputs=tuple(stored.shape[1:]), outputs=len(classes) or 1,
                 source=source, mean=torch.tensor(mean, dtype=torch.float32),
@@ -131,14 +131,15 @@ def _sound(name: str, stored: Tensor | ImageFiles, y: np.ndarray, classes: int,
 
 
 def _part(stored: Tensor | ImageFiles, target: np.ndarray, group: np.ndarray | None,
-          chosen: np.ndarray) -> Split:
+          ref: list[str] | None, chosen: np.ndarray) -> Split:
     numbers = torch.from_numpy(chosen)
     y = torch.from_numpy(target[chosen])
     subjects = None if group is None else torch.from_numpy(group[chosen].astype(np.int64))
+    words = None if ref is None else [ref[number] for number in chosen]
     if stored.dtype == torch.uint8:
-        return Split(stored, y, subjects, rows=numbers)
+        return Split(stored, y, subjects, words, rows=numbers)
     own = stored[numbers]               # numbers of word pieces stay whole
-    return Split(own.float() if stored.dtype.is_floating_point else own, y, subjects)
+    return Split(own.float() if stored.dtype.is_floating_point else own, y, subjects, words)
 
 
 def _read(about: str, stored: Tensor | ImageFiles, arrays: tuple[np.ndarray, ...],

@@ -19,7 +19,8 @@ class Split:
     stored: inputs as they are kept: floats, bytes of images, image files that are decoded when they
     are asked for, or a tuple of tensors (the model is called `model(*x)`); rows: which of them are
     this part's, (n,), or None for all, so that parts and tasks share what is stored.
-    y: (n,) class numbers, or standardised targets; group: (n,) subject numbers; ref: answers."""
+    y: (n,) class numbers, standardised targets, or numbers of questions; group: (n,) subject
+    numbers; ref: each example in words, where it is made of words."""
 
     stored: Inputs | ImageFiles
     y: Tensor

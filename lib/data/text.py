@@ -29,12 +29,12 @@ def load(name: str, variant: str | None, fold: int | None) -> Task:
     numbers of word pieces, 0 where there is none."""
     file, vocabulary = RAW_FILES[name]
     try:
-        ids, labels, rows = _glue(name, digest(file), vocabulary, digest(vocabulary))
+        ids, labels, rows, sentences = _glue(name, digest(file), vocabulary, digest(vocabulary))
     except (ValueError, LookupError, UnicodeDecodeError) as error:
         raise DataError(f"{fetch(file)} does not hold {name} ({type(error).__name__}): replace it "
                         "by the authors' file.") from error
     return splits.divide(name, "text", ids, labels, rows, classes=CLASSES[name],
-                         scaling=(np.zeros(1), np.ones(1)), metric=METRIC[name],
+                         scaling=(np.zeros(1), np.ones(1)), metric=METRIC[name], ref=sentences,
                          source=f"{FILES[file].line}; tested on the authors' dev part")
 
 
@@ -50,8 +50,9 @@ def encoded(sentences: list[str], vocabulary: Path, pieces: int = PIECES) -> np.
 
 @functools.lru_cache(maxsize=1)
 def _glue(name: str, key: str, vocabulary: str, vocabulary_key: str
-          ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Word pieces, labels, and the rows of the three parts; kept under the files' hashes."""
+          ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...], list[str]]:
+    """Word pieces, labels, the rows of the three parts, and the sentences themselves; kept under
+    the files' hashes."""
     learnt, tested = (_table(name, part) for part in ("train", "dev"))
     sentences = [sentence for sentence, _ in learnt + tested]
     labels = np.array([int(label) for _, label in learnt + tested])
@@ -59,7 +60,7 @@ def _glue(name: str, key: str, vocabulary: str, vocabulary_key: str
     validates = np.array([int(one, 16) % VALIDATES[name] == 0 for one in hashes])
     rows = (np.flatnonzero(~validates), np.flatnonzero(validates),
             np.arange(len(learnt), len(sentences)))
-    return encoded(sentences, fetch(vocabulary)), labels, rows
+    return encoded(sentences, fetch(vocabulary)), labels, rows, sentences
 
 
 def _table(name: str, part: str) -> list[tuple[str, str]]:

@@ -1,4 +1,5 @@
-"""Encoders of text: word pieces in, one answer a sentence out (Devlin et al. 2018, 1810.04805)."""
+"""Encoders of text: word pieces in, an answer a sentence, or where it stands, out (Devlin et al.
+2018, 1810.04805)."""
 
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ NAMES = ("minilm", "bert_tiny")
 EPSILON = 1e-12                         # of BERT's layer norms
 VOCABULARY, POSITIONS, KINDS = 30522, 512, 2
 FAR = -1e4                              # a score that no softmax sees, in half precision too
+SEPARATOR = 102                         # the word piece that ends a text
 # What parts are called in BERT's published weights, and here.
 PUBLISHED = {
     "embeddings.word_embeddings": "words", "embeddings.position_embeddings": "positions",
@@ -63,8 +65,10 @@ class TextBlock(nn.Module):
 class TextTransformer(nn.Module):
     """(batch, pieces) numbers of word pieces, 0 where a sentence has ended -> (batch, outputs).
 
-    The mean of the last layer's pieces goes into one linear layer. While it trains, pieces behind
-    the longest sentence of a batch are not computed.
+    The mean of the last layer's pieces goes into one linear layer. Of a task with two outputs a
+    piece, where an answer begins and where it ends, that layer takes each piece instead, and only
+    the second text, the paragraph, can hold the answer: (batch, 2 · pieces). While it trains,
+    pieces behind the longest sentence of a batch are not computed.
     """
 
     def __init__(self, task, d: int = 384, heads: int = 12, layers: int = 6, ff: int = 1536,
@@ -78,7 +82,8 @@ class TextTransformer(nn.Module):
         self.positions, self.kinds = nn.Embedding(POSITIONS, d), nn.Embedding(KINDS, d)
         self.norm, self.dropout = nn.LayerNorm(d, eps=EPSILON), Dropout(dropout)
         self.blocks = nn.ModuleList(TextBlock(d, heads, ff, dropout) for _ in range(layers))
-        self.head = nn.Linear(d, task.outputs)
+        self.finds_spans = task.outputs == 2 * task.inputs[0]
+        self.head = nn.Linear(d, 2 if self.finds_spans else task.outputs)
         for table in (self.words, self.positions, self.kinds):
             nn.init.normal_(table.weight, std=0.02)
 
@@ -88,10 +93,20 @@ class TextTransformer(nn.Module):
         there = (x != 0).to(self.head.weight.dtype)             # (batch, pieces)
         hidden = (1 - there)[:, None, :, None] * FAR
         places = torch.arange(x.shape[1], device=x.device)
-        tokens = self.words(x) + self.positions(places) + self.kinds.weight[0]
+        tokens = self.words(x) + self.positions(places)
+        if self.finds_spans:
+            ends = (x == SEPARATOR).to(there.dtype)
+            second = (ends.cumsum(1) - ends).clamp(max=1)       # (batch, pieces): behind the first
+            tokens = tokens + torch.lerp(*self.kinds.weight, second[:, :, None])
+        else:
+            tokens = tokens + self.kinds.weight[0]
         tokens = self.dropout(self.norm(tokens))
         for block in self.blocks:
             tokens = block(tokens, hidden)
+        if self.finds_spans:
+            elsewhere = (1 - second * there * (1 - ends)) * FAR
+            found = self.head(self.dropout(tokens)) + elsewhere[:, :, None]
+            return found.transpose(1, 2).flatten(1)
         mean = (tokens * there[:, :, None]).sum(1) / there.sum(1, keepdim=True).clamp(min=1)
         return self.head(self.dropout(mean))
 

@@ -52,6 +52,10 @@ RECIPES: dict[tuple[str, str], dict] = {
         "start": "all-MiniLM-L6-v2.safetensors", "optimizer": "adamw", "lr": 1e-4, "epochs": 5,
         "batch_size": 32, "weight_decay": 0.01, "clip": 1.0, "schedule": "onecycle",
         "autocast": "faster", "version": 1},
+    ("squad", "minilm"): {
+        "start": "all-MiniLM-L6-v2.safetensors", "optimizer": "adamw", "lr": 2e-4, "epochs": 4,
+        "batch_size": 32, "weight_decay": 0.01, "clip": 1.0, "schedule": "onecycle",
+        "autocast": "faster", "version": 1},
     ("digits", "resnet8"): {"sizes": {"width": 8}, "epochs": 12, "lr": 0.01, "batch_size": 64,
                             "optimizer": "adamw", "weight_decay": 1e-3, "schedule": "onecycle"},
     ("har_synthetic", "transformer_small"): {

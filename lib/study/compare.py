@@ -149,16 +149,15 @@ def from_committed_weights(row, steps: list[dict]) -> bool:
 def training(row) -> str:
     """The step that trained a row's net, or trained it on, as `recipes` names it."""
     setting = tables.setting_of(row)
+    repeat = [f"seed {row.seed:g}" if pd.notna(row.seed) else "",
+              f"fold {row.fold:g}" if pd.notna(row.fold) else ""]
     if setting.trains:
-        words = [f"train {row.task} {row.model} {setting.training}", f"seed {row.seed:g}",
-                 f"fold {row.fold:g}" if pd.notna(row.fold) else ""]
-        return " ".join(word for word in words if word)
-    words = [f"train {row.task} {row.model}", row.sizes,
-             *(f"{name}={getattr(row, name):g}" for name in ("epochs", "lr", "batch_size")
-               if pd.notna(getattr(row, name))),
-             f"seed {row.seed:g}" if pd.notna(row.seed) else "",
-             f"fold {row.fold:g}" if pd.notna(row.fold) else "",
-             f"recipe {row.recipe}" if row.recipe not in ("", "ours") else ""]
+        words = [f"train {row.task} {row.model} {setting.training}", *repeat]
+    else:
+        words = [f"train {row.task} {row.model}", row.sizes,
+                 *(f"{name}={getattr(row, name):g}" for name in ("epochs", "lr", "batch_size")
+                   if pd.notna(getattr(row, name))),
+                 *repeat, f"recipe {row.recipe}" if row.recipe not in ("", "ours") else ""]
     return " ".join(word for word in words if word)
 
 

@@ -18,11 +18,9 @@ def read(path: Path, found: list[str]) -> dict[str, Any]:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"it is larger than {size(MOST_BYTES)}")
         written = yaml.load(path.read_text(encoding="utf-8-sig"), Loader)
-    except RecursionError:
-        found.append(f"{paths.shown(path)} is not readable YAML: it is nested too deeply")
-        return {}
-    except (yaml.YAMLError, ValueError, OSError) as error:
-        found.append(f"{paths.shown(path)} is not readable YAML: {error}")
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+        cause = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        found.append(f"{paths.shown(path)} is not readable YAML: {cause}")
         return {}
     if not isinstance(written, dict | None):
         found.append(f"{paths.shown(path)}: expected lines `name: value`, found {written!r}")

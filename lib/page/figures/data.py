@@ -1,6 +1,7 @@
 """What data sets hold: examples as they are, and how many of each class."""
 
 import re
+import textwrap
 
 import numpy as np
 import pandas as pd
@@ -9,14 +10,16 @@ from matplotlib.figure import Figure
 from lib.page import style
 
 KINDS = {"image": "images", "series": "windows of acceleration, one line per axis",
-         "tabular": "columns, each value standardised"}
+         "tabular": "columns, each value standardised", "text": "as they are written"}
+LETTERS = 100               # of a line of text
 MOST_CLASSES = 20           # whose names stand beside their bars; more are a line without names
 
 
 def examples(task, count: int = 12) -> tuple[Figure, str, str, str]:
     """Some test examples drawn: (figure, name, caption, alt), ready for `show.figure`."""
     count = min(count, len(task.test))
-    draw = {"image": _images, "series": _series, "tabular": _columns}[task.kind]
+    draw = {"image": _images, "series": _series, "tabular": _columns,
+            "text": _sentences}[task.kind]
     kind = KINDS[task.kind]
     words = re.sub(r"[^a-z0-9]+", "_", task.name.lower())[:40]
     synthetic = " (synthetic)" if "synthetic" in task.source else ""
@@ -47,6 +50,20 @@ def _series(task, count: int) -> Figure:
     for axis, i in zip(axes, chosen, strict=True):
         axis.plot(task.test.batch(slice(i, i + 1))[0].T.numpy(), linewidth=0.9)
         axis.set_title(_title(task, i), fontsize=9, weight="normal")
+    return figure
+
+
+def _sentences(task, count: int) -> Figure:
+    """Sentences one below the other, each behind its class; questions with their answer."""
+    lines = [": ".join(part for part in (_title(task, i), task.test.ref[i]) if part)
+             for i in range(count)]
+    wrapped = [textwrap.wrap(line, LETTERS, max_lines=2, placeholder=" …") for line in lines]
+    figure, (axis,) = style.panels(1, height=0.2 * (1 + sum(map(len, wrapped))), columns=1)
+    axis.axis("off")
+    text = "\n".join("\n".join([first, *("    " + line for line in more)])
+                     for first, *more in wrapped)
+    axis.text(0, 1, text, va="top", fontsize=9, color=style.INK, transform=axis.transAxes,
+              linespacing=1.6)
     return figure
 
 
