@@ -206,7 +206,7 @@ def test_folds_lists_those_a_task_has():
 def test_every_named_variant_is_loaded_by_its_room():
     known = {f"{task}@{variant}" for variant, tasks in names.VARIANTS.items() for task in tasks}
     assert known == {f"{t}@edge" for t in (*tabular.SETS, "fashion_mnist")} | {
-        "unimib_adl@green", "unimib_falls@random"} | {
+        "unimib_adl@green", "unimib_falls@random", "squad@dev"} | {
         f"{t}@{v}" for t in ("fashion_mnist", "cifar10") for v in ("small", "scaled")}
 
 
