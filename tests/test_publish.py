@@ -60,7 +60,9 @@ def test_publish_copies_rows_and_tables_and_says_what_they_cost():
         "02_history.csv", "02_train.csv", "02_train.json", "02_train.npz", "cost.json"]
     assert list(tables.unpacked(paths.RESULTS / "02_train.npz")) == ["right"]   # errors are large
     told = publish.cost(["02_train"])
-    assert "1 h 01 min" in told                     # the first run, not the one from caches
+    assert "about 1 h 01 min on" in told            # the first run, not the one from caches
+    assert "about 1 h 01 min, and what 05_qat, 07_distill take, never published yet, on" in (
+        publish.cost(["02_train", "05_qat", "07_distill"]))
     assert "Still to download: 0.0 MB" in told
     (paths.RAW / "churn.csv").rename(paths.RAW / "lost.csv")
     cost = json.loads(publish.COST.read_text())

@@ -46,17 +46,19 @@ def _tell(readme: Path) -> None:
 
 
 def cost(stems: list[str]) -> str:
-    """How long these notebooks of the full study took when published, how much disk, how much
-    download is still to come."""
+    """How long these notebooks of the full study took when published, and of which that is not
+    known; how much disk; how much download is still to come."""
     if not COST.exists():
         return (f"The full study: {len(stems)} notebooks. No full study was published yet, so its "
                 "time, disk space and downloads are not known.")
     known = json.loads(COST.read_text())
     seconds = sum(known["seconds"].get(stem, 0.0) for stem in stems)
+    unknown = ", ".join(stem for stem in stems if stem not in known["seconds"])
     mirror = Path(os.environ.get("GREENBITS_MIRROR", paths.RAW))
     missing = sum(count for name, count in known["downloads"].items()
                   if not (paths.RAW / name).exists() and not (mirror / name).exists())
-    return (f"The full study: {len(stems)} notebooks; about {duration(seconds)} on "
+    return (f"The full study: {len(stems)} notebooks; about {duration(seconds)}"
+            f"{unknown and f', and what {unknown} take, never published yet,'} on "
             f"{known['machine']}, less where trained weights are at hand. Disk: "
             f"{size(known['disk_bytes'])}. Still to download: {size(missing)}.")
 

@@ -61,9 +61,8 @@ def valid(path: Path, now: dict[str, Any]) -> dict[str, Any] | None:
     stamp = read(path)
     if stamp is None or stamp["wanted"] != now:
         return None
-    files = stamp["read"] | stamp["made"]
-    same = fingerprints(paths.ROOT / name for name in files) == files   # absolute names stay so
-    return stamp if same else None
+    files = stamp["read"] | stamp["made"]               # below: absolute names stay so
+    return stamp if fingerprints(paths.ROOT / name for name in files) == files else None
 
 
 def read(path: Path) -> dict[str, Any] | None:
