@@ -173,7 +173,7 @@ def test_without_the_train_part_another_way_is_named(raw):
     task = data.load("squad")
     asked = known(task)
     assert len(task.test) == 2 * ARTICLES                   # the whole dev part
-    assert all(asked.articles[number].startswith("train") for number in
+    assert all(asked.articles[number][0] == "train-v1.1.json" for number in
                asked.article[task.train.y.long().numpy()])
     assert 0 < len(task.val) < 2 * 20 and "tested on the authors' dev part" in task.source
 

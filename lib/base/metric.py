@@ -25,7 +25,7 @@ class Metric:
     stored(scores): what is kept of them on disk; paired(base, new, base_score): what each example
     adds to the second model's loss, (n,), from what is kept of both and the first one's score; the
     mean is the loss, base_score − new_score; paired_interval(paired): its 95 % interval over
-    examples.
+    examples. What is None here is a task's own: `task.metric` has it.
     """
 
     name: str
@@ -194,6 +194,6 @@ METRICS = {metric.name: metric for metric in (
            stored=np.uint8, paired=_lost_correlation, paired_interval=resampling.of_mean),
     Metric("f1", "F1 of words, %", digits=2, tolerance=1.0, best=100.0,
            total=_percent, interval=_interval_of_mean_percent,
-           per_example=None, loss=None, second=None,        # a task's own, which knows the texts
+           per_example=None, loss=None, second=None,        # of the task, which knows the texts
            stored=np.float32, paired=_lost_points, paired_interval=resampling.of_mean),
 )}

@@ -33,7 +33,8 @@ class Questions:
 
     places (n, PIECES, 2): where each piece begins and ends in its paragraph's text; paragraph (n,):
     which one of `paragraphs`; answers: those that count as right; spans (n, 2): first and last
-    piece of the first of them, NOWHERE if it was cut off; article (n,): number of `articles`."""
+    piece of the first of them, NOWHERE if it was cut off; article (n,): number of `articles`, each
+    (its file, its title)."""
 
     ids: np.ndarray
     questions: list[str]
@@ -43,7 +44,7 @@ class Questions:
     answers: list[list[str]]
     spans: np.ndarray
     article: np.ndarray
-    articles: list[str]
+    articles: list[tuple[str, str]]
 
     def answered(self, outputs: Tensor, numbers: Tensor) -> list[str]:
         """The text that outputs (n, 2 · PIECES) answer to the questions of these numbers (n,)."""
@@ -147,9 +148,9 @@ def overlap(answer: str, right: str) -> float:
 
 def _rows(asked: Questions, files: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The numbers of the questions of the three parts, articles kept whole."""
-    dev = np.array([title.startswith(f"{files[-2]}: ") for title in asked.articles])
+    dev = np.array([file == files[-2] for file, _ in asked.articles])
     keys = np.array([int(hashlib.sha256(title.encode()).hexdigest(), 16)
-                     for title in asked.articles], object)
+                     for _, title in asked.articles], object)
     part = np.zeros(len(keys), int)                             # 0 train, 1 validation, 2 test
     if dev.all():
         order = np.argsort(keys)
@@ -169,7 +170,7 @@ def _questions(files: tuple[str, ...], keys: tuple[str, ...]) -> Questions:
     paragraphs, articles, asked = [], [], []
     for file in files[:-1]:
         for article in json.loads(fetch(file).read_text(encoding="utf-8"))["data"]:
-            articles.append(f"{file}: {article['title']}")
+            articles.append((file, article["title"]))
             for paragraph in article["paragraphs"]:
                 paragraphs.append(paragraph["context"])
                 asked += [(len(articles) - 1, len(paragraphs) - 1, one["question"],

@@ -50,8 +50,8 @@ def _nearest(points: pd.DataFrame, worst: pd.DataFrame, nets: int) -> str:
     whole = points[(points.task == line.task) & (points.net == line.net)
                    & (points.technique == UNTOUCHED)]
     before = whole.loss.iloc[0] if len(whole) else 0.0
-    already = f", which as trained loses {before:.2f} already against itself trained on"
-    already *= bool(before > 0)
+    already = (f", which as trained loses {before:.2f} already against itself trained on"
+               if before > 0 else "")
     return (f"**{best.quantizer} at {_bits(best.bits_asked)}** comes nearest: {_at_most(best)} on "
             f"{_tried(best.nets, nets)}, most on {line.task} {line.net}{already}")
 
