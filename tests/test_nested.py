@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lib import measure, quant, train
-from lib.quant import nested, packing, qat
+from lib.quant import nested, nested_files, packing, qat
 from lib.quant.layers import layers
 from lib.train import losses
 from tests.toys import blobs, line
@@ -90,3 +90,38 @@ def test_what_cannot_be_nested_is_said():
         nested.nest(quant.ptq(net(), "affine"))
     with pytest.raises(ValueError, match="ReLU has no Linear"):
         nested.nest(nn.ReLU())
+
+
+def test_one_file_holds_all_widths_and_the_codes_once(tmp_path):
+    ready = trained(epochs=2).eval()
+    nets = {bits: nested.at_width(ready, bits) for bits in nested.WIDTHS}
+    path = tmp_path / "nested.safetensors"
+    size = nested_files.save(nets, path)
+    for bits, wanted in nets.items():
+        found = nested_files.load(net(seed=9), path, bits)
+        assert torch.equal(found.eval()(x()), wanted(x())), bits
+        of_layer = layers(found)["0"].compressed["weight"], layers(wanted)["0"].compressed["weight"]
+        assert torch.equal(of_layer[0].codes, of_layer[1].codes)
+        assert of_layer[0].size_bytes == of_layer[1].size_bytes
+    assert torch.equal(packing.load(net(), path).eval()(x()), nets[8](x()))
+    # Beyond the widest net: a float32 step an output, and two widths' norms (three of four floats,
+    # weight, bias, mean, variance, of 32 channels may have moved).
+    alone = packing.save(nets[8], tmp_path / "8.safetensors")
+    steps, norms = 4 * (32 + 32 + 3), 4 * 4 * 32
+    assert alone + 2 * steps < size <= alone + 2 * (steps + norms)
+    others = [packing.save(nets[bits], tmp_path / f"{bits}.safetensors") for bits in (4, 2)]
+    assert size < alone + sum(others)
+
+
+def test_a_file_of_widths_says_what_it_lacks(tmp_path):
+    ready = trained(epochs=1).eval()
+    nets = {bits: nested.at_width(ready, bits) for bits in (8, 4)}
+    path = tmp_path / "nested.safetensors"
+    nested_files.save(nets, path)
+    with pytest.raises(ValueError, match="no width of 2 bits; it has: 8, 4"):
+        nested_files.load(net(), path, 2)
+    other = nested.at_width(trained(epochs=2).eval(), 4)
+    with pytest.raises(ValueError, match="of 0 at 4 bits are not the high bits of those at 8"):
+        nested_files.save({8: nets[8], 4: other}, path)
+    with pytest.raises(ValueError, match="the net at 4 bits has other layers than the widest"):
+        nested_files.save({8: nets[8], 4: net()}, path)

@@ -96,6 +96,8 @@ def test_a_rung_that_saves_neither_time_nor_energy_is_none():
     frugal = rung("frugal", 0.011, 91.4, joules=0.5)
     names = [one.name for one in realtime.ladder([*ladder(), slow, frugal])]
     assert names == ["fp32", "frugal", "int8", "student"]
+    noise = rung("nested at 4 bits", 0.00291, 90.0, joules=1.0)     # int8 kernels, as int8 takes
+    assert [one.name for one in realtime.ladder([*ladder(), noise])] == ["fp32", "int8", "student"]
     for bad in ([], [slow, slow]):
         with pytest.raises(ValueError, match="a ladder needs rungs of different names"):
             realtime.ladder(bad)

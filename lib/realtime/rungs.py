@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+LEAST_SAVED = 0.05      # of the time: profiles of one file taken twice differ by up to so much
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -25,8 +27,8 @@ class Rung:
 
 
 def ladder(rungs: Iterable[Rung]) -> list[Rung]:
-    """The rungs that are worth having, the most accurate first: each faster or of less energy than
-    every one above it. What saves neither is left out, whatever its precision.
+    """The rungs that are worth having, the most accurate first: each faster (by LEAST_SAVED) or of
+    less energy than every one above it. What saves neither is left out, whatever its precision.
 
     ValueError: no rung, or two of one name.
     """
@@ -37,6 +39,7 @@ def ladder(rungs: Iterable[Rung]) -> list[Rung]:
                          f"{', '.join(names) or 'none'}")
     kept: list[Rung] = []
     for rung in ordered:
-        if all(rung.seconds < above.seconds or rung.joules < above.joules for above in kept):
+        if all(rung.seconds < (1 - LEAST_SAVED) * above.seconds or rung.joules < above.joules
+               for above in kept):
             kept.append(rung)
     return kept

@@ -135,9 +135,9 @@ def _papermill(source: Path, running: Path, given: dict[str, Any]) -> None:
 
 
 def _known(record: logging.LogRecord) -> bool:
-    """Papermill reads no `int | None`, and calls such a parameter unknown, though it passes it;
-    names and types are checked by `parameters` before anything runs."""
-    return "unknown parameter" not in record.getMessage()
+    """Papermill reads no `int | None`, nor a list with `=` in it, and calls such a parameter
+    unknown, though it passes it; names and types are checked by `parameters` before."""
+    return not re.search("unknown parameter|Unable to parse line", record.getMessage())
 
 
 def _cause(running: Path) -> str:
