@@ -210,7 +210,7 @@ report|compare|publish)
     exec "$python" -m lib.study.commands "$command" "$@" ;;
 test)
     set_up
-    "$python" -c 'import pytest, pytest_timeout, hypothesis, axe_playwright_python, html5lib' 2>/dev/null || pip --editable ".[test]"
+    "$python" -c 'import pytest, pytest_timeout, hypothesis, axe_playwright_python, html5lib, openvino' 2>/dev/null || pip --editable ".[test]"
     exec "$python" -m pytest "$@" ;;
 lab)
     set_up

@@ -58,6 +58,9 @@ def bundle(model: nn.Module, example: Inputs, folder: str | Path,
 
 def _with_runner(session: Session, some: Inputs, folder: Path) -> dict[str, Any]:
     """Write the session's file with examples and what runs it; what the record says of it."""
+    if session.path.suffix != ".onnx":
+        raise ValueError(f"{session.path.name} is no ONNX file, which is what a bundle's runner "
+                         "takes; bundle the model, or a file of another way")
     given = session.named(some)
     answers = session(some).numpy()
     shutil.copyfile(session.path, folder / "model.onnx")

@@ -43,7 +43,10 @@ class Session(nn.Module):
     threads: of one operation; runs of several operations at once are not asked for. made_from: the
     model that the file was made from, if that is known; codes: what its products are made of
     (`Codes`). ValueError for a file that is none, and for inputs that the file does not take.
+    Another runtime's session replaces `opened`, `answered`, `kernels` and `products`.
     """
+
+    runtime, called = "onnxruntime", "ONNX Runtime"
 
     def __init__(self, path: str | Path, threads: int = 1, made_from: nn.Module | None = None,
                  codes: Codes = FLOATS):
@@ -51,22 +54,30 @@ class Session(nn.Module):
         self.path, self.threads, self.codes = Path(path), threads, codes
         self.__dict__["made_from"] = made_from      # no part of it: its weights are the file's
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), _options(threads), providers=["CPUExecutionProvider"])
+            self.inputs = self.opened()
         except Exception as error:              # of kinds that ONNX Runtime does not export
-            raise ValueError(f"{self.path.name} cannot be run by ONNX Runtime: "
+            raise ValueError(f"{self.path.name} cannot be run by {self.called}: "
                              f"{str(error).splitlines()[0]}") from error
-        self.inputs = {one.name: one for one in self._session.get_inputs()}
+
+    def opened(self) -> dict[str, np.dtype]:
+        """Open the file; the inputs that it takes, by their names, and of which type."""
+        self._session = onnxruntime.InferenceSession(
+            str(self.path), _options(self.threads), providers=["CPUExecutionProvider"])
+        return {one.name: _dtype(one.type) for one in self._session.get_inputs()}
+
+    def answered(self, given: dict[str, np.ndarray]) -> np.ndarray:
+        """The file's first output, of inputs by their names."""
+        return self._session.run(None, given)[0]
 
     def forward(self, *inputs: Inputs, **named: Tensor) -> Tensor:
         """The answers, (n, outputs). inputs: tensors in the order of the file's inputs, one tuple
         of them, or a dict by their names."""
         try:
-            found = self._session.run(None, self.named(*inputs, **named))
+            found = self.answered(self.named(*inputs, **named))
         except Exception as error:
             raise ValueError(f"{self.path.name} cannot take these inputs: "
                              f"{str(error).splitlines()[0]}") from error
-        return torch.from_numpy(found[0])
+        return torch.from_numpy(found)
 
     def named(self, *inputs: Inputs, **named: Tensor) -> dict[str, np.ndarray]:
         """Inputs, given as for a call, as arrays by their names and of the types that the file
@@ -83,8 +94,8 @@ class Session(nn.Module):
         if named.keys() != self.inputs.keys():
             raise ValueError(f"{self.path.name} takes the inputs {', '.join(self.inputs)}; given "
                              f"were {', '.join(map(str, named)) or 'none'}")
-        return {name: np.ascontiguousarray(named[name].detach().cpu().numpy(), _dtype(one.type))
-                for name, one in self.inputs.items()}
+        return {name: np.ascontiguousarray(named[name].detach().cpu().numpy(), dtype)
+                for name, dtype in self.inputs.items()}
 
     @property
     def size_bytes(self) -> int:
@@ -108,7 +119,7 @@ class Session(nn.Module):
         """What a Row says of a file, whatever it was made from."""
         whole, every = self.products
         partly = 0 < whole < every
-        return {"runtime": "onnxruntime", "threads": self.threads, "size_bytes": self.size_bytes,
+        return {"runtime": self.runtime, "threads": self.threads, "size_bytes": self.size_bytes,
                 "arithmetic": "partly integer" if partly else self.arithmetic,
                 "bits_per_weight": None, "a_bits_mean": None,
                 "left_float": f"{every - whole} of {every} products" if partly else ""}

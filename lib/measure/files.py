@@ -5,12 +5,12 @@ from lib.tables.rows import Cost, Row
 
 
 def of_file(row: Row, session, task) -> list[Cost]:
-    """memory_bytes of a `deploy.Session`, beside its test row; and, where there are classes, its
-    agreement: the percent of the row's examples that it answers as the model does that its file
-    was made from."""
+    """memory_bytes of a `deploy.Session` in ONNX Runtime, beside its test row; and, where there
+    are classes, its agreement: the percent of the row's examples that it answers as the model does
+    that its file was made from."""
     from lib import deploy
     costs = []
-    if row.split == "test":
+    if row.split == "test" and row.runtime == "onnxruntime":
         middle, least, most, source = deploy.memory(session, task.test.batch(slice(1)))
         costs.append(Cost(row.id, "memory_bytes", "measured", source, middle, least, most))
     if task.classes:

@@ -36,10 +36,10 @@ def deployed(net: nn.Module, task: Task, setting: Setting, known_by: dict, draw:
     floats = _file(f"export {task.name} {setting.of_the_model}", key,
                    Path(folder.name) / "fp32.onnx",
                    lambda path: deploy.exported(net, task.calibration, path))
-    path, way = floats, setting.deploy
-    if way != "fp32":
-        path = _file(f"export {task.name} {setting}", key | {"way": way, "vnni": deploy.vnni()},
-                     Path(folder.name) / f"{way}.onnx",
+    way, path = setting.deploy, Path(folder.name) / deploy.file_name(setting.deploy)
+    if path != floats:
+        path = _file(f"export {task.name} {setting.of_the_model} {path.stem}",
+                     key | {"way": path.stem, "vnni": deploy.vnni()}, path,
                      lambda path: deploy.derived(floats, net, way, task.calibration, path))
     return deploy.running(path, net, way, keeps=folder)
 

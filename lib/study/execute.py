@@ -69,8 +69,7 @@ def _finished(plan: Plan, stem: str, head: str) -> str:
     stamp = rows / f"{stem}.stamp.json"
     others = _others_rows(plan.profile) if stem == parameters.REPORT else []
     wanted = stamps.wanted(source, plan.resolved(stem), others)
-    done = stamps.valid(stamp, wanted)
-    if done:
+    if done := stamps.valid(stamp, wanted):
         saved = f"unchanged ({duration(done['seconds'])} saved)"
         print(f"{head} · {saved}", flush=True)
         return saved

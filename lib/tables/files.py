@@ -88,3 +88,26 @@ def fastest(found: pd.DataFrame, val_points: pd.DataFrame) -> pd.DataFrame:
     there = there.merge(kept, on=[*ALIKE, "deploy"])
     ordered = there.sort_values("ms at 1", kind="stable")
     return ordered.groupby(["task", "net"], sort=False).head(1).sort_values(["task", "net"])
+
+
+def runtimes(rows: pd.DataFrame, times: pd.DataFrame) -> pd.DataFrame:
+    """One line a net and file, of whatever runtime: task, model, runtime, deploy, score, KiB, ms of
+    one example with ms_low and ms_high; within, how many times as fast as the same net's floats in
+    the same runtime it answers (medians of the same windows); and speedup, paired, against the
+    floats that were timed first, with speedup_low and speedup_high.
+
+    rows: of these files; times: what `run.timed` gave of them, one example at a time.
+    """
+    found = rows[["id", "task", "model", "runtime", "deploy", "arithmetic", "score"]].copy()
+    found["KiB"] = rows.size_bytes / 1024
+    speeds = ["speedup", "speedup_low", "speedup_high"]
+    found = found.merge(times[["id", "latency_s", "latency_low", "latency_high", *speeds]], on="id")
+    for name, column in (("ms", "latency_s"), ("ms_low", "latency_low"),
+                         ("ms_high", "latency_high")):
+        found[name] = 1000 * found.pop(column)
+    net = ["task", "model", "runtime"]
+    floats = found[found.arithmetic == "float"][[*net, "ms"]]
+    found = found.merge(floats.rename(columns={"ms": "floats"}), on=net, how="left")
+    found["within"] = found.pop("floats") / found.ms
+    return found[["id", *net, "deploy", "arithmetic", "score", "KiB", "ms", "ms_low", "ms_high",
+                  "within", *speeds]]

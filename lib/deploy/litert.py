@@ -1,0 +1,124 @@
+"""A third runtime, where it is installed: LiteRT, which TensorFlow Lite has become.
+
+A model is converted by litert-torch, for one example at a time, and its file of floats quantized by
+AI Edge's quantizer: weights in 8 bits, a range for each channel, and what enters layers in 8 bits,
+ranges from calibration.
+"""
+
+import io
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from lib.deploy.export import AGREES, EXAMPLES, input_names
+from lib.deploy.needed import needed
+from lib.deploy.session import Session
+from lib.layers.fitted import fitted
+from lib.layers.inputs import Inputs, answer, each_part, first, pieces, run
+from lib.layers.recomputed import bare_copy
+
+SIGNATURE = "serving_default"
+PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
+
+
+class LiteRT(Session):
+    """A TensorFlow Lite file on the processor: as a Session is called, scored and timed. Of several
+    examples each is answered by itself."""
+
+    runtime, called = "litert", "LiteRT"
+
+    def opened(self) -> dict[str, np.dtype]:
+        interpreter = needed("ai_edge_litert.interpreter").Interpreter
+        self._interpreter = interpreter(str(self.path), num_threads=self.threads)
+        self._interpreter.allocate_tensors()
+        self._run = self._interpreter.get_signature_runner(SIGNATURE)
+        self._takes = self._run.get_input_details()
+        return {name: np.dtype(np.float32 if told["quantization"][0] else told["dtype"])
+                for name, told in self._takes.items()}
+
+    def answered(self, given: dict[str, np.ndarray]) -> np.ndarray:
+        found = [self._answer({name: array[i:i + 1] for name, array in given.items()})
+                 for i in range(len(next(iter(given.values()))))]
+        return np.concatenate(found)
+
+    def _answer(self, one: dict[str, np.ndarray]) -> np.ndarray:
+        coded = {name: _coded(array, self._takes[name]) for name, array in one.items()}
+        (name, found), = self._run(**coded).items()
+        scale, zero = self._run.get_output_details()[name]["quantization"]
+        return (found.astype(np.float32) - zero) * scale if scale else found
+
+    @cached_property
+    def kernels(self) -> Counter:
+        """How often which operation runs; of products, on what."""
+        names = []
+        for node in self._interpreter._get_ops_details():
+            name = node["op_name"]
+            taken = np.dtype(node["operand_types"][0]).name if name in PRODUCTS else ""
+            names.append(f"{name} of {taken}" if taken else name)
+        return Counter(names)
+
+    @property
+    def products(self) -> tuple[int, int]:
+        counts = {name: count for name, count in self.kernels.items()
+                  if name.partition(" of ")[0] in PRODUCTS}
+        whole = sum(count for name, count in counts.items() if name.endswith(" of int8"))
+        return whole, sum(counts.values())
+
+
+def _coded(array: np.ndarray, told: dict) -> np.ndarray:
+    """Inputs as the file takes them: rounded to its codes, where it has such."""
+    scale, zero = told["quantization"]
+    if not scale:
+        return array
+    limits = np.iinfo(told["dtype"])
+    return np.clip(np.round(array / scale) + zero, limits.min, limits.max).astype(told["dtype"])
+
+
+def converted(model: nn.Module, example: Inputs, path: str | Path) -> Path:
+    """Write `model` as a TensorFlow Lite file of floats that answers as it does; return its path.
+    ValueError where the file answers otherwise: nothing is left at `path` then."""
+    convert, path = needed("litert_torch").convert, Path(path)
+    bare = bare_copy(model).cpu().eval()
+    some = each_part(first(example, EXAMPLES), lambda part: fitted(part, bare))
+    one = first(some, 1)
+    parts = dict(zip(input_names(bare, one), one if isinstance(one, tuple) else (one,),
+                     strict=True)) if not isinstance(one, dict) else one
+    with _quiet():
+        convert(bare, sample_kwargs=parts).export(str(path))
+    with torch.no_grad():
+        expected = answer(run(bare, some))
+    apart = float((LiteRT(path)(some) - expected).abs().max())
+    if not apart <= AGREES * max(1.0, float(expected.abs().max())):
+        path.unlink()
+        raise ValueError(f"the LiteRT file of {type(model).__name__} answers otherwise than the "
+                         f"model, by up to {apart:.2g}")
+    return path
+
+
+def quantized(floats: Path, calibration: Inputs, path: str | Path) -> Path:
+    """Write the file `floats` with weights and what enters layers in 8 bits; return `path`."""
+    quantizer = needed("ai_edge_quantizer.quantizer").Quantizer(str(floats))
+    quantizer.load_quantization_recipe(
+        needed("ai_edge_quantizer.recipe").static_wi8_ai8())
+    session = LiteRT(floats)
+    seen = [session.named(piece) for piece in pieces(calibration, 1)]
+    Path(path).unlink(missing_ok=True)
+    with _quiet():
+        ranges = quantizer.calibrate({SIGNATURE: seen})
+        quantizer.quantize(ranges).export_model(str(path))
+    return Path(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without a line a step, and bars of progress."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
