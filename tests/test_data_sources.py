@@ -18,6 +18,17 @@ from lib.data import sources
 CONTENT = b"the authors' bytes" * 1000
 
 
+def zipped(**members: bytes) -> bytes:
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "/"), content)
+    return raw.getvalue()
+
+
+ARCHIVE = zipped(weights=CONTENT)       # as torch writes them
+
+
 @pytest.fixture
 def room(tmp_path, monkeypatch):
     """data/raw and a mirror of our own, and four files: plain, packed, by hand, unhashed."""
@@ -33,16 +44,10 @@ def room(tmp_path, monkeypatch):
                                     content={"": digest}),
         "hand.zip": sources.Source("by hand", None, page="http://example.org/ask",
                                    content={"in/a.bin": digest}),
-        "free.zip": sources.Source("free", "http://127.0.0.1:9/free.zip")})
+        "free.zip": sources.Source("free", "http://127.0.0.1:9/free.zip"),
+        "begun.pth": sources.Source("begun", "http://127.0.0.1:9/begun.pth",
+                                    begins=hashlib.sha256(ARCHIVE).hexdigest()[:8])})
     return tmp_path
-
-
-def zipped(**members: bytes) -> bytes:
-    raw = io.BytesIO()
-    with zipfile.ZipFile(raw, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name.replace("__", "/"), content)
-    return raw.getvalue()
 
 
 def mirror(room, monkeypatch, listed=True, **files: bytes):
@@ -154,7 +159,8 @@ def server(room, monkeypatch):
         threading.Thread(target=running.serve_forever, daemon=True).start()
         monkeypatch.setattr(sources, "FILES", {
             name: sources.Source(s.about, s.url and s.url.replace(":9", f":{running.server_port}"),
-                                 hash=s.hash) for name, s in sources.FILES.items()})
+                                 hash=s.hash, begins=s.begins)
+            for name, s in sources.FILES.items()})
         yield answers
         running.shutdown()
 
@@ -183,6 +189,17 @@ def test_a_download_without_a_known_hash_is_checked_by_its_archive(room, server)
         assert not list((room / "raw").iterdir())
     server["free.zip"] = (200, len(whole), whole)
     assert sources.unpack("free.zip", "a") == {"a": CONTENT}
+
+
+def test_a_hash_of_which_the_beginning_is_known_is_checked_so_far(room, server):
+    other = zipped(weights=CONTENT + b"!")
+    server["begun.pth"] = (200, len(other), other)
+    refused("its hash does not fit", "begun.pth")
+    assert not list((room / "raw").iterdir())
+    server["begun.pth"] = (200, len(ARCHIVE), ARCHIVE)
+    assert sources.fetch("begun.pth").read_bytes() == ARCHIVE
+    (room / "raw" / "begun.pth").write_bytes(other)
+    refused("begun.pth is not the file it should be", "begun.pth")
 
 
 def test_without_network_the_remedy_is_named(room):

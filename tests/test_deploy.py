@@ -319,3 +319,12 @@ def test_the_folder_of_a_session_goes_with_it(task):
     assert path.exists()
     del session
     assert not path.exists()
+
+
+def test_speeds_are_told_of_a_net_that_has_learned_nothing(task):
+    model = models.build("mlp_complex", task, seed=0, hidden=(16, 8))
+    told = measure.speeds(model, task, ["fp32", "static"], windows=2)
+    assert told.deploy.tolist() == ["fp32", "static"] and (told.ms > 0).all()
+    assert told.speedup[0] == 1 and (told.speedup_low <= told.speedup_high).all()
+    assert set(told.model) == {"mlp_complex hidden=(16, 8)"} and "score" not in told
+    assert told.parameters[0] == sum(p.numel() for p in model.parameters())

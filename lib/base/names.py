@@ -7,11 +7,11 @@ from lib.base import paths
 TASKS = (
     "digits", "breast_cancer", "diabetes", "har_synthetic",                     # bundled: quick
     "telescope", "churn", "mv", "california",                                   # tabular
-    "fashion_mnist", "cifar10", "cifar100",                                     # images
+    "fashion_mnist", "cifar10", "cifar100", "imagenet",                         # images
     "unimib_adl", "unimib_falls", "usc_had",                                    # series
     "sst2", "cola", "squad",                                                    # text
 )
-IMAGES = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagefolder:")
+IMAGES = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagenet", "imagefolder:")
 SERIES = ("har_synthetic", "unimib_adl", "unimib_falls", "usc_had")
 TEXT = ("sst2", "cola", "squad")
 EITHER = ("npz:",)                                                  # its array tells
@@ -27,11 +27,11 @@ USER_TASKS = ("csv:PATH#TARGET", "imagefolder:PATH", "npz:PATH")
 
 CLASSICAL = ("majority", "knn", "svm", "hgb")
 BY_EDGE = ("mlp_simple-edge", "mlp_complex-edge")     # that Edge trained: its tables only
-WITHOUT_RECIPE = (*CLASSICAL, "resnet20-akamaster", *BY_EDGE)     # not trained here
+BY_OTHERS = ("resnet20-akamaster", "resnet50-torchvision", "mobilenetv2-torchvision", *BY_EDGE)
+WITHOUT_RECIPE = (*CLASSICAL, *BY_OTHERS)       # not trained here
 MODELS = (
-    "mlp_simple", "mlp_complex", *BY_EDGE, "cnn_edge", "resnet9",
+    "mlp_simple", "mlp_complex", *BY_OTHERS, "cnn_edge", "resnet9",
     "resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56",
-    "resnet20-akamaster",                               # trained by others: cifar10 only
     "resnet18", "resnet34", "resnet50", "vgg16", "mobilenetv2", "effnet", "cnn_rnn",
     "transformer_base", "transformer_t1", "transformer_t2", "transformer_small",
     "minilm", "bert_tiny",

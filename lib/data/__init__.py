@@ -57,6 +57,8 @@ def load(name: str, variant: str | None = None, fold: int | None = None) -> "Tas
         from lib.data import tabular as room
     elif kind == "har_synthetic":
         from lib.data import synthetic as room
+    elif kind == "imagenet":
+        from lib.data import imagenet as room
     elif kind == "squad":
         from lib.data import questions as room
     elif kind in catalogue.TEXT:

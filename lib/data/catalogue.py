@@ -30,6 +30,7 @@ RAW_FILES = {                       # of sources.toml, in the order in which the
     "california": ("california.dat",),
     "fashion_mnist": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
                       "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+    "imagenet": ("imagenet-sample.zip",),
     "cifar10": ("cifar-10-binary.tar.gz",), "cifar100": ("cifar-100-binary.tar.gz",),
     "unimib_adl": ("UniMiB-SHAR.zip",), "unimib_falls": ("UniMiB-SHAR.zip",),
     "usc_had": ("USC-HAD.zip",), "sst2": ("SST-2.zip", "bert-base-uncased-vocab.txt"),
@@ -39,7 +40,7 @@ RAW_FILES = {                       # of sources.toml, in the order in which the
 FEWER_FILES = {"squad@dev": RAW_FILES["squad"][1:]}                 # of a variant
 BUNDLED = ("digits", "breast_cancer", "diabetes")                   # with scikit-learn
 # These come with one split: the authors' own test set, or that of an earlier study.
-ONE_SPLIT = ("fashion_mnist", "cifar10", "cifar100", "sst2", "cola", "squad")
+ONE_SPLIT = ("fashion_mnist", "cifar10", "cifar100", "imagenet", "sst2", "cola", "squad")
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 TOML = Path(sources.__file__).with_suffix(".toml")
 

@@ -43,9 +43,15 @@ class Source:
     url: str | None = None
     licence: str = "none stated"
     hash: str | None = None
+    begins: str = ""
     content: dict[str, str] = field(default_factory=dict)
     page: str | None = None
     package: str | None = None
+
+    @property
+    def pinned(self) -> str | None:
+        """Its hash, or of its sha256 what is known."""
+        return self.hash or (f"sha256:{self.begins}" if self.begins else None)
 
     @property
     def line(self) -> str:
@@ -62,7 +68,7 @@ def fetch(name: str) -> Path:
     A file whose content is pinned is checked on reading (`unpack`) instead of by its outside."""
     raw, source = paths.RAW / name, FILES[name]
     if raw.exists():
-        return _checked(raw, None if source.content else source.hash, _remedy(source))
+        return _checked(raw, None if source.content else source.pinned, _remedy(source))
     if (mirror := _mirror(name)) is not None:
         return mirror
     if (packed := _packed(source)) is not None:
@@ -199,7 +205,7 @@ def _checked(path: Path, pinned: str | None, remedy: str) -> Path:
         found = hashed(path, kind) if pinned else ""
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
-    if found != wanted:
+    if not found.startswith(wanted):            # of some no more than the beginning is known
         raise DataError(f"{path} is not the file it should be ({path.stat().st_size} bytes with "
                         f"{kind} {found}, not {wanted}): {remedy}")
     return path
@@ -220,6 +226,8 @@ def _download(name: str, source: Source) -> Path:
 
     def download(url: str, output: str, _: object) -> None:
         pooch.HTTPDownloader(progressbar=True)(url, output, None)
+        if not _hash(Path(output), "sha256").startswith(source.begins):
+            raise ValueError(f"its hash does not begin with {source.begins}")
         if source.hash is None:                 # then the archive's own checksums must do
             with zipfile.ZipFile(output) as archive:
                 if (bad := archive.testzip()) is not None:

@@ -1,7 +1,15 @@
 """What a deployed model costs and keeps, beside its row."""
 
+from collections.abc import Sequence
+
+import pandas as pd
+from torch import nn
+
 from lib import train
+from lib.measure.timing import call, latency
 from lib.tables.rows import Cost, Row
+
+RANGES_FROM = 32            # inputs, where only speed is asked for
 
 
 def of_file(row: Row, session, task) -> list[Cost]:
@@ -20,3 +28,26 @@ def of_file(row: Row, session, task) -> list[Cost]:
                           f"{row.n} examples answered by the file and by the model it is of",
                           100 * float((mine == other).double().mean())))
     return costs
+
+
+def speeds(model: nn.Module, task, ways: Sequence[str], windows: int = 30) -> pd.DataFrame:
+    """How fast a net answers one example as the file of each of some `deploy.WAYS`, in turn in the
+    same windows, a line a way: task, model, parameters, deploy, KiB, ms with ms_low and ms_high,
+    speedup against the first way with speedup_low and speedup_high.
+
+    It tells nothing of what the net answers, which may be untrained.
+    """
+    from lib import deploy
+    few = task.train.batch(slice(RANGES_FROM))
+    files = {way: deploy.deployed(model.eval(), way, few) for way in ways}
+    times = latency({way: call(file, task) for way, file in files.items()}, windows)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    sizes = getattr(model, "build_arguments", {"name": type(model).__name__})
+    said = " ".join(str(value) if name == "name" else f"{name}={value}"
+                    for name, value in sizes.items())
+    found = pd.DataFrame({"task": task.name, "model": said, "parameters": count, "deploy": ways,
+                          "KiB": [file.size_bytes / 1024 for file in files.values()]})
+    for name, column in (("ms", "latency_s"), ("ms_low", "latency_low"),
+                         ("ms_high", "latency_high")):
+        found[name] = 1000 * times[column]
+    return found.join(times[["speedup", "speedup_low", "speedup_high"]])

@@ -21,7 +21,9 @@ MODELS: Mapping[str, tuple[type[nn.Module], dict]] = Found("lib.models", Path(__
 
 
 # Their weights are given, and so is the task.
-TRAINED_BY_OTHERS = {"resnet20-akamaster": "cifar10"}
+TRAINED_BY_OTHERS = {"resnet20-akamaster": "cifar10", "resnet50-torchvision": "imagenet",
+                     "mobilenetv2-torchvision": "imagenet"}
+IMAGENET_CLASSES = 1000
 
 
 def file_of(name: str) -> Path:
@@ -71,7 +73,9 @@ def misfit(name: str, task, **sizes) -> str | None:
     there."""
     if file_of(name).stem == "classical":
         return None
-    if name in TRAINED_BY_OTHERS and task.name != TRAINED_BY_OTHERS[name]:
+    whole_imagenet = task.name[:12] == "imagefolder:" and task.outputs == IMAGENET_CLASSES
+    if name in TRAINED_BY_OTHERS and task.name != TRAINED_BY_OTHERS[name] and not (
+            whole_imagenet and TRAINED_BY_OTHERS[name] == "imagenet"):
         return (f"{name} does not fit {task.name}: others trained it, on "
                 f"{TRAINED_BY_OTHERS[name]}")
     device = "cpu" if is_own(name) else "meta"

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from lib.base.names import choose
 from lib.models.net import Net, image_channels, initialise
 
-NAMES = ("mobilenetv2",)
+NAMES = ("mobilenetv2", "mobilenetv2-torchvision")
 # Expansion, channels, blocks, stride of the first: table 2 of Sandler et al. 2018 (1801.04381).
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
           (6, 160, 3, 2), (6, 320, 1, 1))
@@ -73,4 +73,4 @@ def _scaled(channels: int, width: int) -> int:
     return found + MULTIPLE if found < 0.9 * wanted else found
 
 
-MODELS = {"mobilenetv2": (MobileNetV2, {})}
+MODELS = dict.fromkeys(NAMES, (MobileNetV2, {}))

@@ -7,7 +7,7 @@ from lib.base.names import choose
 from lib.models.net import Net, image_channels, initialise, positive
 
 NAMES = ("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56",
-         "resnet20-akamaster", "resnet18", "resnet34", "resnet50")
+         "resnet20-akamaster", "resnet18", "resnet34", "resnet50", "resnet50-torchvision")
 FIXED = ("depth", "kind", "blocks")                      # part of a name, not options
 
 
@@ -143,10 +143,12 @@ class ResNet(Net):
         return self.fc(x.mean((2, 3)))
 
 
+FIFTY = (ResNet, {"kind": Bottleneck, "blocks": (3, 4, 6, 3)})
 MODELS = {
     **{f"resnet{d}": (CifarResNet, {"depth": d}) for d in (8, 14, 20, 32, 44, 56)},
     "resnet20-akamaster": (CifarResNet, {"depth": 20}),
     "resnet18": (ResNet, {"kind": Block, "blocks": (2, 2, 2, 2)}),
     "resnet34": (ResNet, {"kind": Block, "blocks": (3, 4, 6, 3)}),
-    "resnet50": (ResNet, {"kind": Bottleneck, "blocks": (3, 4, 6, 3)}),
+    "resnet50": FIFTY,
+    "resnet50-torchvision": FIFTY,
 }

@@ -222,8 +222,7 @@ def _count_seconds(seconds: list) -> None:
     shell = get_ipython()
     if shell is None:
         return
-    before = getattr(shell, "_greenbits_clock", None)       # started twice in one kernel
-    if before:
+    if before := getattr(shell, "_greenbits_clock", None):      # started twice in one kernel
         shell.events.unregister("pre_run_cell", before.begin)
         shell.events.unregister("post_run_cell", before.end)
     shell._greenbits_clock = clock = _Clock(seconds)
