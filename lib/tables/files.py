@@ -57,9 +57,9 @@ def seconds_back(found: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """After how many answers, one at a time, each training has paid back, in seconds and in
     modelled joules, against the file of floats of the net as trained, a line a process.
 
-    found: as of `files`, timed at a batch of 1. Columns: task, net, technique, process, training_s,
-    by_seconds, by_joules; missing where an answer saves nothing. The seconds of a training are of
-    the last one alone.
+    found: as of `files`, timed at a batch of 1. Columns: task, net, model, technique, process,
+    training_s, by_seconds, by_joules; missing where an answer saves nothing. The seconds of a
+    training are of the last one alone.
     """
     energy = energies(found, costs)
     spent = costs[costs.quantity == "spent_s"].groupby("id").value.mean()
@@ -74,7 +74,8 @@ def seconds_back(found: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     paired["training_s"] = paired["id"].map(spent)
     paired["by_seconds"] = paired.training_s / seconds.where(seconds > 0)
     paired["by_joules"] = paired.training_j / joules.where(joules > 0)
-    return paired[["task", "net", "technique", "process", "training_s", "by_seconds", "by_joules"]]
+    return paired[["task", "net", "model", "technique", "process", "training_s", "by_seconds",
+                   "by_joules"]]
 
 
 def fastest(found: pd.DataFrame, val_points: pd.DataFrame) -> pd.DataFrame:
