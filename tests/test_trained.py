@@ -54,6 +54,18 @@ def test_what_the_interval_does_not_carry_is_no_gain():
     assert tables.gains(rows, scores, "finetune", "lsq").empty
 
 
+def test_widths_are_told_together_and_what_no_interval_carries_is_counted():
+    rows, scores = table(row(""), row("lsq"), row("", task="other"), row("lsq", 902, task="other"),
+                         row("", task="third"), row("lsq", 800, task="third"),
+                         row("", a_bits=2), row("lsq", 901, a_bits=2))
+    first, second = findings.at_widths(tables.gains(rows, scores, "", "lsq"), "training")
+    assert first.startswith("At 2/4 bits, of 3 nets, training wins on 1 (digits resnet8 5.00 [")
+    assert "and loses on 1 (third resnet8 -10.00 [" in first
+    assert first.endswith("on 1 the paired interval carries no difference")
+    assert second == ("At 2/2 bits, of 1 net, training wins on 0 and loses on 0; on 1 the paired "
+                      "interval carries no difference")
+
+
 def test_gains_over_folds_are_paired_fold_by_fold():
     rows, scores = table(*(row(tuned, right + 10 * fold, fold=fold)
                            for tuned, right in (("", 800), ("lsq", 850)) for fold in range(3)))
