@@ -6,6 +6,7 @@ import pytest
 
 from lib import tables
 from lib.base import Setting, paths
+from lib.page import findings_of_joules
 from lib.study.trials import Trial
 from lib.tables import Cost, Row, plan
 from lib.tables.joules import curves, epochs_to
@@ -194,3 +195,30 @@ def test_what_an_answer_saves_pays_a_training_back():
     assert trained.answers.tolist() == [pytest.approx(0.5 / 1.5e-6), pytest.approx(0.25 / 0.75e-6)]
     whole = found[~found.technique.str.contains("lsq")]
     assert whole.share.tolist() == [100, 100] and whole.answers.isna().all()
+
+
+def change(net, gain, low, high, least, most, **more):
+    return {"factor": "width", "task": "digits", "against": "resnet8", "over": "examples",
+            "net": net, "gain": gain, "low": low, "high": high, "training": least,
+            "training_most": most} | more
+
+
+def test_each_factor_is_a_sentence_and_what_no_interval_carries_is_called_that():
+    changed = pd.DataFrame([change("wide", 3.0, 1.0, 5.0, 9.04, 123.4),
+                            change("thin", -1.0, -2.5, 0.5, 0.0841, 0.0852),
+                            change("init", 0.5, 0.1, 0.9, 1.0, 1.0, factor="initialisation"),
+                            change("own", 0.5, 0.1, 0.9, np.nan, np.nan, against="other")])
+    width, init, other = findings_of_joules.factors(changed)
+    assert width == ("width, digits, against resnet8, paired over examples: wide +3.00 [+1.00, "
+                     "+5.00], 9 to 120 times the joules; thin -1.00 [-2.50, +0.50], no difference "
+                     "that it carries, 0.084 times the joules")
+    assert other.endswith("against other, paired over examples: own +0.50 [+0.10, +0.90], joules "
+                          "that are not known")
+    assert init.endswith("init +0.50 [+0.10, +0.90], the same joules")
+
+
+def test_who_ends_highest_is_told_by_task():
+    history = pd.DataFrame({"task": ["a", "a", "b", "b"], "net": ["x", "y", "x", "x"],
+                            "epoch": [2, 2, 1, 2], "val_score": [80.0, 90.0, 99.0, 70.0]})
+    assert findings_of_joules.learned(history) == ("On a y ends highest, at 90.0; on b x ends "
+                                                   "highest, at 70.0")
