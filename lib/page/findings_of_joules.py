@@ -41,8 +41,8 @@ def factors(changed: pd.DataFrame) -> list[str]:
         told = []
         for line in part.itertuples():
             carried = "" if line.low > 0 or line.high < 0 else ", no difference that it carries"
-            told.append(f"{line.net} {line.gain:+.2f} [{line.low:+.2f}, {line.high:+.2f}]{carried}, "
-                        f"{_times(line.training, line.training_most)}")
+            told.append(f"{line.net} {line.gain:+.2f} [{line.low:+.2f}, {line.high:+.2f}]"
+                        f"{carried}, {_times(line.training, line.training_most)}")
         lines.append(f"{factor}, {task}, against {against}, paired over {over}: "
                      f"{'; '.join(told)}")
     return lines
