@@ -86,10 +86,11 @@ def _classical(task: Task, model: str, seed: int) -> nn.Module:
 def _on_imagenets_scale(task: Task, model: str, setting: Setting) -> nn.Module:
     """A net of akamaster's or torchvision's, which expect ImageNet's mean and deviation. akamaster
     trained on all 50 000 images of CIFAR-10, so that `task.val` is no clean part for that one."""
+    file = published(task.name, model)
     unfit = models.misfit(model, task)
     if unfit:
         raise ValueError(unfit)
-    path = paths.reads(fetch(published(task.name, model)))
+    path = paths.reads(fetch(file))
     scaled = replace(task, mean=torch.tensor(IMAGENET_MEAN), std=torch.tensor(IMAGENET_STD))
     net = models.build(model, scaled)
     state = torch.load(path, map_location="cpu", weights_only=True)
