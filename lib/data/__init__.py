@@ -1,5 +1,6 @@
 """Data: `load(name, variant=None, fold=None) -> Task`; files are found and checked on the way."""
 
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from lib.base import names
@@ -49,25 +50,30 @@ def load(name: str, variant: str | None = None, fold: int | None = None) -> "Tas
         if isinstance(fold, bool) or fold not in range(5):
             raise ValueError(f"{name} has no fold {fold!r}; choose one of: 0, 1, 2, 3, 4.")
     kind = base.split(":", 1)[0]
-    # A room is imported when it is needed: pandas, scipy and scikit-learn take a second.
     if kind in catalogue.OWN:
         from lib.data import own
         return getattr(own, kind)(base, fold)
-    if kind in catalogue.TABULAR:
+    return _room(kind).load(base, found, fold)
+
+
+def _room(task: str) -> ModuleType:
+    """The file that loads a named task, imported when it is needed: pandas, scipy and scikit-learn
+    take a second."""
+    if task in catalogue.TABULAR:
         from lib.data import tabular as room
-    elif kind == "har_synthetic":
+    elif task == "har_synthetic":
         from lib.data import synthetic as room
-    elif kind == "imagenet":
+    elif task == "imagenet":
         from lib.data import imagenet as room
-    elif kind == "squad":
+    elif task == "squad":
         from lib.data import questions as room
-    elif kind in catalogue.TEXT:
+    elif task in catalogue.TEXT:
         from lib.data import text as room
-    elif kind in catalogue.SERIES:
+    elif task in catalogue.SERIES:
         from lib.data import series as room
     else:
         from lib.data import images as room
-    return room.load(base, found, fold)
+    return room
 
 
 def subjects(name: str, fold: float | None) -> "Tensor | None":
