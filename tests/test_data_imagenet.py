@@ -54,7 +54,14 @@ def test_images_have_the_numbers_of_their_classes(raw):
     assert task.classes[2] == "n00000002 thing_2" and "nets have seen" in task.source
 
 
-@pytest.mark.parametrize("content", [b"no archive", sample(classes=[])])
+def without_index() -> bytes:
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w") as archive:
+        archive.writestr("imagenet/val/n0/n0_0.JPEG", b"")
+    return raw.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"no archive", sample(classes=[]), without_index()])
 def test_what_is_no_sample_is_said(raw, content):
     (raw / "imagenet-sample.zip").write_bytes(content)
     with pytest.raises(data.DataError, match="imagenet-sample.zip"):

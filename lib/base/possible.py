@@ -11,6 +11,7 @@ STAGES = (*FLOAT_STAGES, *WITHIN)
 BESIDE = ("distill", "kure")            # and what is asked of the training beside it
 DEPLOYED = ("fp32", "dynamic", "static", "nbits",      # ways in which a model is run as a file
             "openvino", "openvino-static", "litert", "litert-static")
+INT8 = ("dynamic", "static", "openvino-static", "litert-static")       # round weights themselves
 ORDERS = ("", "prune quantize", "quantize prune")
 BUDGET = re.compile(r"mean (\d+) bits, (exact|greedy)")
 ENDS = re.compile(r"ends ([1-9]\d*) bits")
@@ -109,7 +110,7 @@ def _of_training(asked) -> list[str]:
 def _of_running(asked) -> list[str]:
     if asked.deploy not in ("", *DEPLOYED):
         return [f"deploy {asked.deploy!r}; choose one of: {', '.join(DEPLOYED)}"]
-    if asked.deploy not in ("", "fp32", "nbits", "openvino", "litert") and asked.quantizer:
+    if asked.deploy in INT8 and asked.quantizer:
         return [f"{asked.quantizer} before {asked.deploy} int8, which rounds the weights itself; "
                 "leave one of them out"]
     if asked.deploy == "nbits" and (not asked.quantizer or asked.bits != 4):

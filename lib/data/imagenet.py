@@ -26,7 +26,7 @@ def load(name: str, variant: str | None, fold: int | None) -> Task:
     file = RAW_FILES[name][0]
     try:
         x, y, classes, rows = _sample(file, digest(file))
-    except (ValueError, LookupError) as error:
+    except (AttributeError, LookupError, StopIteration, TypeError, ValueError) as error:
         raise DataError(f"{fetch(file)} does not hold a sample of ImageNet "
                         f"({type(error).__name__}): replace it.") from error
     return splits.divide(name, "image", x, y, rows, classes=classes,

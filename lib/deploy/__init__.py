@@ -6,9 +6,8 @@ from lib.deploy.export import exported
 from lib.deploy.int8 import dynamic, static, vnni
 from lib.deploy.memory import memory
 from lib.deploy.nbits import nbits
-from lib.deploy.needed import installed
 from lib.deploy.session import Session
-from lib.deploy.ways import WAYS, deployed, derived, file_name, running
+from lib.deploy.ways import WAYS, deployed, derived, installed, running
 
-__all__ = ["Session", "WAYS", "bundle", "deployed", "derived", "dynamic", "exported", "file_name",
-           "installed", "memory", "nbits", "running", "static", "vnni"]
+__all__ = ["Session", "WAYS", "bundle", "deployed", "derived", "dynamic", "exported", "installed",
+           "memory", "nbits", "running", "static", "vnni"]

@@ -7,10 +7,8 @@ ranges from calibration.
 
 import io
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +16,22 @@ import torch
 from torch import nn
 
 from lib.deploy.export import AGREES, EXAMPLES, input_names
-from lib.deploy.needed import needed
-from lib.deploy.session import Session
+from lib.deploy.other import Operation, Other, needed
 from lib.layers.fitted import fitted
 from lib.layers.inputs import Inputs, answer, each_part, first, pieces, run
 from lib.layers.recomputed import bare_copy
 
 SIGNATURE = "serving_default"
-PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
 
 
-class LiteRT(Session):
+class LiteRT(Other):
     """A TensorFlow Lite file on the processor: as a Session is called, scored and timed. Of several
     examples each is answered by itself."""
 
     runtime, called = "litert", "LiteRT"
+    needs = ("ai_edge_litert", "litert_torch", "ai_edge_quantizer")
+    multiply = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
+    whole = ("int8",)
 
     def opened(self) -> dict[str, np.dtype]:
         interpreter = needed("ai_edge_litert.interpreter").Interpreter
@@ -54,22 +53,10 @@ class LiteRT(Session):
         scale, zero = self._run.get_output_details()[name]["quantization"]
         return (found.astype(np.float32) - zero) * scale if scale else found
 
-    @cached_property
-    def kernels(self) -> Counter:
-        """How often which operation runs; of products, on what."""
-        names = []
-        for node in self._interpreter._get_ops_details():
-            name = node["op_name"]
-            taken = np.dtype(node["operand_types"][0]).name if name in PRODUCTS else ""
-            names.append(f"{name} of {taken}" if taken else name)
-        return Counter(names)
-
     @property
-    def products(self) -> tuple[int, int]:
-        counts = {name: count for name, count in self.kernels.items()
-                  if name.partition(" of ")[0] in PRODUCTS}
-        whole = sum(count for name, count in counts.items() if name.endswith(" of int8"))
-        return whole, sum(counts.values())
+    def operations(self) -> list[Operation]:
+        return [Operation(node["op_name"], np.dtype(node["operand_types"][0]).name)
+                for node in self._interpreter._get_ops_details()]
 
 
 def _coded(array: np.ndarray, told: dict) -> np.ndarray:
@@ -88,8 +75,10 @@ def converted(model: nn.Module, example: Inputs, path: str | Path) -> Path:
     bare = bare_copy(model).cpu().eval()
     some = each_part(first(example, EXAMPLES), lambda part: fitted(part, bare))
     one = first(some, 1)
-    parts = dict(zip(input_names(bare, one), one if isinstance(one, tuple) else (one,),
-                     strict=True)) if not isinstance(one, dict) else one
+    parts = one
+    if not isinstance(one, dict):
+        by_place = one if isinstance(one, tuple) else (one,)
+        parts = dict(zip(input_names(bare, one), by_place, strict=True))
     with _quiet():
         convert(bare, sample_kwargs=parts).export(str(path))
     with torch.no_grad():

@@ -5,22 +5,18 @@ codes are the same and only the runtime differs. Products of floats are computed
 OpenVINO takes bfloat16 by itself where the processor has it.
 """
 
-from collections import Counter
-from functools import cached_property
-
 import numpy as np
 
-from lib.deploy.needed import needed
-from lib.deploy.session import Session
-
-PRODUCTS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
-WHOLE = ("i8", "u8")            # what products in whole numbers take
+from lib.deploy.other import Operation, Other, needed
 
 
-class OpenVino(Session):
+class OpenVino(Other):
     """An ONNX file in OpenVINO on the processor: as a Session is called, scored and timed."""
 
     runtime, called = "openvino", "OpenVINO"
+    needs = ("openvino",)
+    multiply = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
+    whole = ("i8", "u8")
 
     def opened(self) -> dict[str, np.dtype]:
         openvino = needed("openvino")
@@ -32,21 +28,8 @@ class OpenVino(Session):
     def answered(self, given: dict[str, np.ndarray]) -> np.ndarray:
         return self._compiled(given)[0].copy()      # its own buffer, which the next call overwrites
 
-    @cached_property
-    def kernels(self) -> Counter:
-        """How often which operation runs, after OpenVINO has fused what it can; of products, in
-        which precision."""
-        names = []
-        for node in self._compiled.get_runtime_model().get_ordered_ops():
-            told = node.get_rt_info()
-            name = str(told["layerType"].value)
-            names.append(f"{name} of {told['runtimePrecision'].value}" if name in PRODUCTS
-                         else name)
-        return Counter(names)
-
     @property
-    def products(self) -> tuple[int, int]:
-        of = {name: name.rpartition(" of ") for name in self.kernels}
-        every = {name: self.kernels[name] for name, (kind, _, _) in of.items() if kind in PRODUCTS}
-        whole = sum(count for name, count in every.items() if of[name][2] in WHOLE)
-        return whole, sum(every.values())
+    def operations(self) -> list[Operation]:
+        told = [node.get_rt_info() for node in self._compiled.get_runtime_model().get_ordered_ops()]
+        return [Operation(str(one["layerType"].value), str(one["runtimePrecision"].value))
+                for one in told]

@@ -43,7 +43,7 @@ class Session(nn.Module):
     threads: of one operation; runs of several operations at once are not asked for. made_from: the
     model that the file was made from, if that is known; codes: what its products are made of
     (`Codes`). ValueError for a file that is none, and for inputs that the file does not take.
-    Another runtime's session replaces `opened`, `answered`, `kernels` and `products`.
+    Sessions of other runtimes are `other.Other`.
     """
 
     runtime, called = "onnxruntime", "ONNX Runtime"

@@ -7,6 +7,7 @@ from torch import nn
 
 from lib import train
 from lib.measure.timing import call, latency
+from lib.tables.files import timings
 from lib.tables.rows import Cost, Row
 
 RANGES_FROM = 32            # inputs, where only speed is asked for
@@ -47,7 +48,4 @@ def speeds(model: nn.Module, task, ways: Sequence[str], windows: int = 30) -> pd
                     for name, value in sizes.items())
     found = pd.DataFrame({"task": task.name, "model": said, "parameters": count, "deploy": ways,
                           "KiB": [file.size_bytes / 1024 for file in files.values()]})
-    for name, column in (("ms", "latency_s"), ("ms_low", "latency_low"),
-                         ("ms_high", "latency_high")):
-        found[name] = 1000 * times[column]
-    return found.join(times[["speedup", "speedup_low", "speedup_high"]])
+    return found.join(timings(times))

@@ -73,11 +73,10 @@ def misfit(name: str, task, **sizes) -> str | None:
     there."""
     if file_of(name).stem == "classical":
         return None
-    whole_imagenet = task.name[:12] == "imagefolder:" and task.outputs == IMAGENET_CLASSES
-    if name in TRAINED_BY_OTHERS and task.name != TRAINED_BY_OTHERS[name] and not (
-            whole_imagenet and TRAINED_BY_OTHERS[name] == "imagenet"):
-        return (f"{name} does not fit {task.name}: others trained it, on "
-                f"{TRAINED_BY_OTHERS[name]}")
+    known = TRAINED_BY_OTHERS.get(name, task.name)
+    is_imagenet = task.name[:12] == "imagefolder:" and task.outputs == IMAGENET_CLASSES
+    if task.name != known and not (known == "imagenet" and is_imagenet):
+        return f"{name} does not fit {task.name}: others trained it, on {known}"
     device = "cpu" if is_own(name) else "meta"
     expected = Exception if is_own(name) else (ValueError, RuntimeError)
     try:

@@ -26,6 +26,11 @@ WIDTHS = (8, 4, 2)
 WIDEST = 8
 
 
+def high_bits(codes: Tensor, bits: int) -> Tensor:
+    """The codes of `bits` bits that 8-bit codes are rounded to."""
+    return (codes / 2 ** (WIDEST - bits)).round().clamp(0, 2**bits - 1)
+
+
 class RoundedToWidth(torch.autograd.Function):
     """t·(c·2^(8−r) − 128), c = clamp(round(code/2^(8−r)), 0, 2^r − 1), code the 8-bit code of x on
     the grid of step s: what is left of r bits, with steps t of this width's own.
@@ -39,8 +44,7 @@ class RoundedToWidth(torch.autograd.Function):
     def forward(ctx, x: Tensor, wide: Tensor, own: Tensor, bits: int, share: float) -> Tensor:
         place = x / wide + 2 ** (WIDEST - 1)
         code = place.round().clamp(0, 2**WIDEST - 1)
-        part = 2 ** (WIDEST - bits)
-        level = (code / part).round().clamp(0, 2**bits - 1) * part - 2 ** (WIDEST - 1)
+        level = high_bits(code, bits) * 2 ** (WIDEST - bits) - 2 ** (WIDEST - 1)
         inside = (place >= -0.5) & (place <= 2**WIDEST - 0.5)
         of_own = level if bits < WIDEST else level - torch.where(
             inside, place - 2 ** (WIDEST - 1), 0)
@@ -81,7 +85,7 @@ class NestedRounding(nn.Module):
         """The weight at the present width, as `ptq` would store it."""
         part = 2 ** (WIDEST - self.width)
         place = self.form.split(w) / self.steps[str(WIDEST)] + 2 ** (WIDEST - 1)
-        codes = (place.round().clamp(0, 2**WIDEST - 1) / part).round().clamp(0, 2**self.width - 1)
+        codes = high_bits(place.round().clamp(0, 2**WIDEST - 1), self.width)
         zero = torch.tensor([[2 ** (self.width - 1)]], dtype=torch.uint8)
         return Affine("nested", self.width, self.form, 2**self.width, self.form.join(codes),
                       part * self.steps[str(self.width)].detach(), zero)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lib.layers.stored import Affine
 from lib.quant import packing
 from lib.quant.layers import layers, store
+from lib.quant.nested import high_bits
 
 STEP = "step of "           # before a layer's name: its weight's step at a narrow width
 
@@ -88,7 +89,6 @@ def _rounded(net: nn.Module) -> list[tuple[str, nn.Module, Affine]]:
 
 def _narrowed(wide: Affine, bits: int, step: Tensor) -> Affine:
     """The weight of so many of the high bits of `wide`, with a step of its own."""
-    part = 2 ** (wide.bits - bits)
-    codes = (wide.codes / part).round().clamp(0, 2**bits - 1)
+    codes = high_bits(wide.codes, bits)
     zero = torch.full_like(wide.zero, 2 ** (bits - 1))
     return replace(wide, bits=bits, base=2**bits, codes=codes, scale=step, zero=zero)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-LEAST_SAVED = 0.05      # of the time: profiles of one file taken twice differ by up to so much
+LEAST_SAVED = 0.05      # of the time: less is taken for the noise of two profiles
 
 
 @dataclass(frozen=True)

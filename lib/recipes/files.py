@@ -36,7 +36,7 @@ def deployed(net: nn.Module, task: Task, setting: Setting, known_by: dict, draw:
     floats = _file(f"export {task.name} {setting.of_the_model}", key,
                    Path(folder.name) / "fp32.onnx",
                    lambda path: deploy.exported(net, task.calibration, path))
-    way, path = setting.deploy, Path(folder.name) / deploy.file_name(setting.deploy)
+    way, path = setting.deploy, Path(folder.name) / deploy.WAYS[setting.deploy].file
     if path != floats:
         path = _file(f"export {task.name} {setting.of_the_model} {path.stem}",
                      key | {"way": path.stem, "vnni": deploy.vnni()}, path,

@@ -28,7 +28,6 @@ WIDE = 10                           # of the metric's tolerance: such an interva
 EQUAL = 1e-9                        # of a score: what sums in another order may differ by
 DISPLACED = ("device", "threads")   # parts of the key that another machine may change
 ELSEWHERE = tuple(name for name in tables.KEY if name not in DISPLACED)
-OTHERS = set(names.WITHOUT_RECIPE) - set(names.CLASSICAL)      # weights that are never trained here
 REPEATED = ("task", "model", *FIELDS, "split")      # alike in the rows of several seeds
 
 
@@ -90,7 +89,7 @@ def judge(theirs: Kept, mine: Kept) -> list[tuple[str, str]]:
             "" if alike is None else f", {100 * alike:.1f} % of examples alike")
         if close and (alike is None or alike >= ALIKE):
             verdicts.append(("same", sentence))
-        elif row.model in OTHERS or from_committed_weights(row, mine.steps):
+        elif row.model in names.BY_OTHERS or from_committed_weights(row, mine.steps):
             verdicts.append(("OUT", f"{sentence}, though from the same weights"))
         else:
             low, high, over = interval(repeats[_identity(row, REPEATED)], row, old, new)

@@ -25,8 +25,7 @@ class Lines:
 
     def finished(self, trial: Trial, rows: list[Row], seconds: float, cached: bool) -> None:
         """One line for each row that a trial left."""
-        self.done += 1
-        self.worked += not cached
+        self._count(cached)
         for row in rows:
             took = "cached" if cached else f"{seconds:.1f} s"
             numbers = f"{_repeat(trial):<8} {_score(row)} {took:>8} {self._left()}"
@@ -36,10 +35,13 @@ class Lines:
 
     def failed(self, trial: Trial, error: str) -> None:
         """A trial that left nothing, and why."""
-        self.done += 1
-        self.worked += 1
+        self._count(cached=False)
         self._print(self._name(trial), f"{_repeat(trial):<8} FAILED")
         print(f"  {error}")
+
+    def _count(self, cached: bool) -> None:
+        self.done += 1
+        self.worked += not cached
 
     def _print(self, name: str, numbers: str) -> None:
         place = f"{self.done:>{self.digits}}/{self.total}"

@@ -5,7 +5,7 @@ from lib.tables.advice import advice
 from lib.tables.ahead import ahead, climb
 from lib.tables.choice import by_fold, chosen
 from lib.tables.confusion import confusion
-from lib.tables.files import fastest, files, runtimes, seconds_back
+from lib.tables.files import fastest, files, runtimes, seconds_back, timings
 from lib.tables.history import uneven
 from lib.tables.intervals import prediction, summary, t_interval
 from lib.tables.joules import (
@@ -49,5 +49,5 @@ __all__ = ["advice", "ahead", "answers", "as_saved", "best_epochs", "better", "b
            "load", "load_costs", "load_scores", "load_table", "losses", "matrix", "METRICS",
            "names", "of_answers", "offered", "ordered", "packed", "paid_back", "prediction",
            "provenance", "replays", "Row", "runtimes", "save", "save_table", "seconds_back",
-           "setting_of", "smallest", "summary", "t_interval", "taken", "techniques", "together",
-           "uneven", "unpacked", "untouched", "upgrade", "width"]
+           "setting_of", "smallest", "summary", "t_interval", "taken", "techniques", "timings",
+           "together", "uneven", "unpacked", "untouched", "upgrade", "width"]

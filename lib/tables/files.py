@@ -12,6 +12,7 @@ from lib.tables.trained import techniques
 COLUMNS = ("id", "task", "net", "model", *FIELDS, "technique", "score", "loss", "low",
            "high", "KiB", "MiB resident", "agreement")
 ALIKE = ["task", "net", "model", *(name for name in FIELDS if name != "deploy")]
+AS_FLOATS = ("fp32", "openvino", "litert")      # ways to run a file of floats, one a runtime
 OF_A_COST = {"memory_bytes": "MiB resident", "agreement_percent": "agreement"}
 
 
@@ -43,13 +44,17 @@ def files(points: pd.DataFrame, costs: pd.DataFrame, times: Mapping[int, pd.Data
     found = found.merge(floats, on=ALIKE, how="left")
     found["by_codes"] = (found.loss - found.pop("floats")).where(~found.deploy.isin(["", "fp32"]))
     for batch, table in times.items():
-        own = table[["id"]].copy()
-        for name, column in (("ms", "latency_s"), ("ms_low", "latency_low"),
-                             ("ms_high", "latency_high")):
-            own[f"{name} at {batch}"] = 1000 * table[column] / batch
-        for name in ("speedup", "speedup_low", "speedup_high"):
-            own[f"{name} at {batch}"] = table[name]
-        found = found.merge(own, on="id", how="left")
+        own = timings(table, batch).add_suffix(f" at {batch}")
+        found = found.merge(own.assign(id=table["id"]), on="id", how="left")
+    return found
+
+
+def timings(latency: pd.DataFrame, batch: int = 1) -> pd.DataFrame:
+    """ms, ms_low, ms_high of an example, and speedup, speedup_low, speedup_high, of what
+    `measure.latency` gave of `batch` examples at once; a line each."""
+    named = {"latency_s": "ms", "latency_low": "ms_low", "latency_high": "ms_high"}
+    found = latency[[*named, "speedup", "speedup_low", "speedup_high"]].rename(columns=named)
+    found[list(named.values())] *= 1000 / batch
     return found
 
 
@@ -92,23 +97,17 @@ def fastest(found: pd.DataFrame, val_points: pd.DataFrame) -> pd.DataFrame:
 
 
 def runtimes(rows: pd.DataFrame, times: pd.DataFrame) -> pd.DataFrame:
-    """One line a net and file, of whatever runtime: task, model, runtime, deploy, score, KiB, ms of
-    one example with ms_low and ms_high; within, how many times as fast as the same net's floats in
-    the same runtime it answers (medians of the same windows); and speedup, paired, against the
-    floats that were timed first, with speedup_low and speedup_high.
+    """One line a net and file, of whatever runtime: id, task, model, recipe, sizes, runtime,
+    deploy, arithmetic, score, KiB, the columns of `timings` (speedup: against what was timed
+    first), and within: how many times as fast it answers as the same net's floats in the same
+    runtime, by medians of the same windows.
 
     rows: of these files; times: what `run.timed` gave of them, one example at a time.
     """
-    found = rows[["id", "task", "model", "runtime", "deploy", "arithmetic", "score"]].copy()
+    net = ["task", "model", "recipe", "sizes", "runtime"]
+    found = rows[["id", *net, "deploy", "arithmetic", "score"]].copy()
     found["KiB"] = rows.size_bytes / 1024
-    speeds = ["speedup", "speedup_low", "speedup_high"]
-    found = found.merge(times[["id", "latency_s", "latency_low", "latency_high", *speeds]], on="id")
-    for name, column in (("ms", "latency_s"), ("ms_low", "latency_low"),
-                         ("ms_high", "latency_high")):
-        found[name] = 1000 * found.pop(column)
-    net = ["task", "model", "runtime"]
-    floats = found[found.arithmetic == "float"][[*net, "ms"]]
-    found = found.merge(floats.rename(columns={"ms": "floats"}), on=net, how="left")
-    found["within"] = found.pop("floats") / found.ms
-    return found[["id", *net, "deploy", "arithmetic", "score", "KiB", "ms", "ms_low", "ms_high",
-                  "within", *speeds]]
+    found = found.merge(timings(times).assign(id=times["id"]), on="id")
+    floats = found[found.deploy.isin(AS_FLOATS)][[*net, "ms"]].rename(columns={"ms": "floats"})
+    found = found.merge(floats, on=net, how="left")
+    return found.assign(within=found.pop("floats") / found.ms)
