@@ -90,13 +90,15 @@ def profiled(models: Sequence[nn.Module], settings: Sequence[Setting], task, exa
             answer()
             took[max(i, 0), place] = clock.now()
     rungs = []
-    for model, setting, slow in zip(models, settings, np.quantile(took, 0.95, axis=0), strict=True):
+    usual, slow = np.quantile(took, [0.5, 0.95], axis=0)
+    for place, (model, setting) in enumerate(zip(models, settings, strict=True)):
         row, costs = measure(model, task, setting=setting, split="val")
         joules = [cost.value for cost in costs if cost.quantity == "energy_j"]
         codes = getattr(model, "codes", None)
-        rungs.append(Rung(str(setting), partial(_several, model), float(slow), row.score,
+        rungs.append(Rung(str(setting), partial(_several, model), float(slow[place]), row.score,
                           (codes and codes.w_bits) or 32,
-                          examples * joules[0] if joules else 0.0, row.size_bytes or 0))
+                          examples * joules[0] if joules else 0.0, row.size_bytes or 0,
+                          float(usual[place])))
     return rungs
 
 

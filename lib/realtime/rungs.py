@@ -13,8 +13,10 @@ class Rung:
     """One way to answer a request.
 
     call: inputs (n, …) to answers (n, outputs); seconds: its 95th percentile for one request, as
-    profiled; score: on the validation part, in the metric's unit; bits: of its weights; joules: of
-    one answer, modelled; bytes: that it holds in memory.
+    profiled, by which a request is in time or not; score: on the validation part, in the metric's
+    unit; bits: of its weights; joules: of one answer, modelled; bytes: that it holds in memory;
+    median: seconds of a request, by which it is faster than another rung or not, for the 95th
+    percentiles of one file taken twice differ by more (None: `seconds` counts).
     """
 
     name: str
@@ -24,6 +26,11 @@ class Rung:
     bits: int = 32
     joules: float = 0.0
     bytes: int = 0
+    median: float | None = None
+
+    @property
+    def typical(self) -> float:
+        return self.seconds if self.median is None else self.median
 
 
 def ladder(rungs: Iterable[Rung]) -> list[Rung]:
@@ -39,7 +46,7 @@ def ladder(rungs: Iterable[Rung]) -> list[Rung]:
                          f"{', '.join(names) or 'none'}")
     kept: list[Rung] = []
     for rung in ordered:
-        if all(rung.seconds < (1 - LEAST_SAVED) * above.seconds or rung.joules < above.joules
+        if all(rung.typical < (1 - LEAST_SAVED) * above.typical or rung.joules < above.joules
                for above in kept):
             kept.append(rung)
     return kept
