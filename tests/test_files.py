@@ -54,7 +54,7 @@ def test_a_net_that_a_pair_gives_its_sizes_is_itself_and_a_thinner_one_never_the
     order = points.assign(first=points.pruner == "").sort_values("first").drop(columns="first")
     times = pd.DataFrame({"id": rows["id"], "latency_s": [0.001, 0.003, 0.002], "latency_low": 0.0,
                           "latency_high": 0.0, "speedup": 1.0, "speedup_low": 1.0,
-                          "speedup_high": 1.0})
+                          "speedup_high": 1.0, "windows": 9})
     found = tables.files(order, run.costs(), {1: times})
     assert found.itself.all() and (found.iloc[0].pruner, len(found)) == ("magnitude_l1", 3)
     back = tables.seconds_back(found, run.costs())
@@ -104,6 +104,18 @@ def test_a_speed_is_claimed_only_where_its_range_carries_it(low, high, told):
     spoken, = findings_of_files.speeds(pd.concat([chosen, chosen.assign(net="other")]), 1)
     assert f"faster than the file of floats on {2 * int(low > 1)} of 2 nets" in spoken
     assert f"slower on {2 * int(high < 1)};" in spoken
+
+
+def test_few_windows_carry_no_speed():
+    """Three of three are on one side once in four times."""
+    one = pd.DataFrame([line(**{"windows at 1": 3})])
+    for sentence in (*findings_of_files.fastest(one), *findings_of_files.speeds(one, 1)):
+        assert "[1.50, 2.50] times as fast as the" in sentence
+        assert "of 3 windows, which carries nothing" in sentence
+    several, = findings_of_files.speeds(pd.concat([one, one.assign(net="other")]), 1)
+    assert "on 0 of 2 nets, slower on 0" in several and several.endswith("carries nothing")
+    enough, = findings_of_files.fastest(one.assign(**{"windows at 1": 6}))
+    assert "carries nothing" not in enough and "cannot be told" not in enough
 
 
 def test_a_training_has_paid_back_when_what_answers_spare_is_what_it_took():

@@ -34,7 +34,7 @@ def of_file(row: Row, session, task) -> list[Cost]:
 def speeds(model: nn.Module, task, ways: Sequence[str], windows: int = 30) -> pd.DataFrame:
     """How fast a net answers one example as the file of each of some `deploy.WAYS`, in turn in the
     same windows, a line a way: task, model, parameters, deploy, KiB, ms with ms_low and ms_high,
-    speedup against the first way with speedup_low and speedup_high.
+    speedup against the first way with speedup_low and speedup_high, and how many windows.
 
     It tells nothing of what the net answers, which may be untrained.
     """

@@ -26,7 +26,8 @@ def files(points: pd.DataFrame, costs: pd.DataFrame, times: Mapping[int, pd.Data
 
     points: `tables.in_points(tables.losses(…))`; costs: id, quantity, value; times: of each batch
     (examples at once) what `run.timed` gave, with `id`. Columns of a batch of 64: "ms at 64",
-    "ms_low at 64", "ms_high at 64", "speedup at 64", "speedup_low at 64", "speedup_high at 64".
+    "ms_low at 64", "ms_high at 64", "speedup at 64", "speedup_low at 64", "speedup_high at 64",
+    "windows at 64".
     """
     found = points.copy()
     told = costs.pivot_table(index="id", columns="quantity", values="value", aggfunc="first")
@@ -50,10 +51,11 @@ def files(points: pd.DataFrame, costs: pd.DataFrame, times: Mapping[int, pd.Data
 
 
 def timings(latency: pd.DataFrame, batch: int = 1) -> pd.DataFrame:
-    """ms, ms_low, ms_high of an example, and speedup, speedup_low, speedup_high, of what
-    `measure.latency` gave of `batch` examples at once; a line each."""
+    """ms, ms_low, ms_high of an example, speedup, speedup_low, speedup_high, and how many windows,
+    of what `measure.latency` gave of `batch` examples at once; a line each."""
     named = {"latency_s": "ms", "latency_low": "ms_low", "latency_high": "ms_high"}
-    found = latency[[*named, "speedup", "speedup_low", "speedup_high"]].rename(columns=named)
+    found = latency[[*named, "speedup", "speedup_low", "speedup_high", "windows"]]
+    found = found.rename(columns=named)
     found[list(named.values())] *= 1000 / batch
     return found
 
