@@ -236,6 +236,15 @@ def test_a_kernel_that_dies_at_its_start_is_one_sentence(toy):
     assert "01_one was not run: its Python process did not start" in last_word(told.said)
 
 
+def test_papermill_warns_of_no_parameter_that_it_passes(toy):
+    toy.notebook("02_two", "print(words, count)", parameters=(
+        'words: list = ["digits/resnet8/width=4"]   # with = in it\ncount: int | None = None'))
+    toy.parameters("quick/02_two.yaml", "count: 3\n")
+    said = toy.run("quick").said
+    assert "['digits/resnet8/width=4'] 3" in said
+    assert "parse" not in said and "unknown" not in said
+
+
 def test_a_kernel_that_dies_is_one_sentence(toy):
     toy.notebook("02_two", "import os; os._exit(9)")
     told = toy.run("quick")

@@ -125,18 +125,14 @@ def _execute(source: Path, given: dict[str, Any], folder: Path) -> None:
 def _papermill(source: Path, running: Path, given: dict[str, Any]) -> None:
     """Papermill, to which braces in a notebook's path are parameters unless they are doubled."""
     import papermill
-    logging.getLogger("papermill").addFilter(_known)
+    # It reads no `int | None`, nor a list with `=` in it, and warns of what it passes all the same;
+    # names and types are checked by `parameters` before.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     plain = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, running)]
     papermill.execute_notebook(
         *plain, given, language="python", kernel_name="python3", cwd=paths.NOTEBOOKS,
         progress_bar=False, shutdown_kernel="immediate", stdout_file=sys.stdout,
         stderr_file=sys.stderr, extra_arguments=list(kernels.OPTIONS))
-
-
-def _known(record: logging.LogRecord) -> bool:
-    """Papermill reads no `int | None`, nor a list with `=` in it, and calls such a parameter
-    unknown, though it passes it; names and types are checked by `parameters` before."""
-    return not re.search("unknown parameter|Unable to parse line", record.getMessage())
 
 
 def _cause(running: Path) -> str:
