@@ -3,6 +3,7 @@
 import pandas as pd
 
 from lib.base.metric import METRICS
+from lib.base.said import count
 from lib.tables.ahead import largest_gain
 from lib.tables.choice import OTHER_FOLDS, SAME_TEST
 from lib.tables.history import TRAINING
@@ -141,6 +142,31 @@ def gains(table: pd.DataFrame, what: str) -> list[str]:
             "the interval carries no difference")
         told.append(f"{change}; {verdict}")
     return told
+
+
+def at_widths(table: pd.DataFrame, what: str) -> list[str]:
+    """A sentence a width: on which nets `what` ("training through it") pays or costs, by the paired
+    interval, and on how many no difference can be told.
+
+    table: as `tables.gains` gives it.
+    """
+    told = []
+    for width, part in table.groupby("width", sort=False):
+        words = []
+        for verdict, lines in (("wins", part[part.low > 0]), ("loses", part[part.high < 0])):
+            gained = "; ".join(_gained(line) for line in lines.itertuples())
+            words.append(f"{verdict} on {len(lines)}" + (f" ({gained})" if gained else ""))
+        told.append(f"At {width} bits, of {count(len(part), 'net')}, {what} {' and '.join(words)}; "
+                    f"on {((part.low <= 0) & (part.high >= 0)).sum()} the paired interval carries "
+                    "no difference")
+    return told
+
+
+def _gained(line) -> str:
+    """A net and what it gained, with its interval."""
+    text = METRICS[line.metric].text
+    net = f"{line.task} {line.net} {line.sizes}".strip()
+    return f"{net} {text(line.gain)} [{text(line.low)}, {text(line.high)}]"
 
 
 def helps(table: pd.DataFrame) -> str:

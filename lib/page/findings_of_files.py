@@ -4,27 +4,52 @@ import pandas as pd
 
 from lib.page.figures.deploy import WORDS
 
+# Of fewer windows all lie on one side by chance more often than once in twenty: 2 · 2⁻⁵ = 6 %.
+ENOUGH_WINDOWS = 6
+
 
 def speeds(found: pd.DataFrame, batch: int) -> list[str]:
     """A sentence a way of running: on how many nets it is surely faster than the file of floats, on
     how many surely slower, and its least and most.
 
-    found: `tables.files` of nets as trained. Sure is what the middle 95 % of windows lie beyond.
+    found: `tables.files` of nets as trained. Sure is what the middle 95 % of windows lie beyond, of
+    ENOUGH_WINDOWS or more.
     """
     told = []
     for way, part in found[found.deploy != "fp32"].groupby("deploy", sort=False):
-        low, high = part[f"speedup_low at {batch}"], part[f"speedup_high at {batch}"]
+        lines = part.to_dict("records")
         value = part[f"speedup at {batch}"]
-        how = (f"{value.iloc[0]:.2f} [{low.iloc[0]:.2f}, {high.iloc[0]:.2f}] times as fast as the "
-               f"file of floats{_surely(low.iloc[0], high.iloc[0])}") if len(part) == 1 else (
-               f"faster than the file of floats on {(low > 1).sum()} of {len(part)} nets, slower "
-               f"on {(high < 1).sum()}; from {value.min():.2f} to {value.max():.2f} times as fast")
-        told.append(f"{WORDS[way]}, {batch} at once: {how}")
+        if len(part) == 1:
+            told.append(f"{WORDS[way]}, {batch} at once: {_ratio(lines[0], batch)} the file of "
+                        f"floats{_doubt(lines[0], batch)}")
+            continue
+        faster, slower = (sum(_side(line, batch) == side for line in lines) for side in (1, -1))
+        told.append(f"{WORDS[way]}, {batch} at once: faster than the file of floats on {faster} of "
+                    f"{len(part)} nets, slower on {slower}; from {value.min():.2f} to "
+                    f"{value.max():.2f} times as fast{_of_few(lines[0], batch)}")
     return told
 
 
-def _surely(low: float, high: float) -> str:
-    return "" if low > 1 or high < 1 else ", which cannot be told apart"
+def _ratio(line: dict, batch: int) -> str:
+    value, low, high = (line[f"speedup{end} at {batch}"] for end in ("", "_low", "_high"))
+    return f"{value:.2f} [{low:.2f}, {high:.2f}] times as fast as"
+
+
+def _side(line: dict, batch: int) -> int:
+    """1 where it is surely faster, -1 where it is surely slower, else 0."""
+    if _of_few(line, batch):
+        return 0
+    return int(line[f"speedup_low at {batch}"] > 1) - int(line[f"speedup_high at {batch}"] < 1)
+
+
+def _doubt(line: dict, batch: int) -> str:
+    few = _of_few(line, batch)
+    return few if few or _side(line, batch) else ", which cannot be told apart"
+
+
+def _of_few(line: dict, batch: int) -> str:
+    windows = line.get(f"windows at {batch}", ENOUGH_WINDOWS)
+    return f", of {windows:g} windows, which carries nothing" if windows < ENOUGH_WINDOWS else ""
 
 
 def fastest(chosen: pd.DataFrame) -> list[str]:
@@ -35,12 +60,10 @@ def fastest(chosen: pd.DataFrame) -> list[str]:
     """
     told = []
     for line in chosen.to_dict("records"):
-        value, low, high = (line[f"speedup{end} at 1"] for end in ("", "_low", "_high"))
         told.append(f"{line['task']} {line['net']}: {line['model']} {line['technique']} answers in "
-                    f"{line['ms at 1']:.3g} ms, {value:.2f} [{low:.2f}, {high:.2f}] times as fast "
-                    f"as the net's file of floats{_surely(low, high)}, and loses "
-                    f"{line['loss']:z.2f} [{line['low']:z.2f}, {line['high']:z.2f}] points on "
-                    "test; it was chosen on validation")
+                    f"{line['ms at 1']:.3g} ms, {_ratio(line, 1)} the net's file of floats"
+                    f"{_doubt(line, 1)}, and loses {line['loss']:z.2f} [{line['low']:z.2f}, "
+                    f"{line['high']:z.2f}] points on test; it was chosen on validation")
     return told
 
 

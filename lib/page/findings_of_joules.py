@@ -21,9 +21,8 @@ def learned(history: pd.DataFrame) -> str:
     last = history[history.epoch == history.epoch.max()]
     means = last.groupby(["task", "net"]).val_score.mean()
     first = means.groupby("task").idxmax()
-    return "; ".join(f"on {task} {net} ends highest, at {means[task, net]:.1f}"
-                     for task, net in first)[:1].upper() + "; ".join(
-        f"on {task} {net} ends highest, at {means[task, net]:.1f}" for task, net in first)[1:]
+    return _sentence("; ".join(f"on {task} {net} ends highest, at {means[task, net]:.1f}"
+                               for task, net in first))
 
 
 def traded(changed: pd.DataFrame) -> str:
@@ -34,16 +33,18 @@ def traded(changed: pd.DataFrame) -> str:
 
 
 def factors(changed: pd.DataFrame) -> list[str]:
-    """A sentence a factor and task: each change with its gain, interval and joules."""
+    """A sentence a factor, task and net that changes are of: each change with its gain, its
+    interval and the joules of its training, as multiples."""
     lines = []
-    for (factor, task), part in changed.groupby(["factor", "task"], sort=False):
+    groups = changed.groupby(["factor", "task", "against", "over"], sort=False)
+    for (factor, task, against, over), part in groups:
         told = []
         for line in part.itertuples():
             carried = "" if line.low > 0 or line.high < 0 else ", no difference that it carries"
-            told.append(f"{line.net} against {line.against} {line.gain:+.2f} [{line.low:+.2f}, "
-                        f"{line.high:+.2f}] over {line.over}{carried}, for "
-                        f"{_times(line.training, line.training_most)}")
-        lines.append(f"{factor}, {task}: {'; '.join(told)}")
+            told.append(f"{line.net} {line.gain:+.2f} [{line.low:+.2f}, {line.high:+.2f}]"
+                        f"{carried}, {_times(line.training, line.training_most)}")
+        lines.append(f"{factor}, {task}, against {against}, paired over {over}: "
+                     f"{'; '.join(told)}")
     return lines
 
 
@@ -63,10 +64,15 @@ def _times(least: float, most: float) -> str:
     if pd.isna(least):
         return "joules that are not known"
     if most / least >= 1.05:
-        return f"{least:.2g} to {most:.2g} times the joules of its training"
+        return f"{_two_digits(least)} to {_two_digits(most)} times the joules"
     if abs(least - 1) < 0.005:
-        return "the same joules of its training"
-    return f"{least:.2g} times the joules of its training"
+        return "the same joules"
+    return f"{_two_digits(least)} times the joules"
+
+
+def _two_digits(value: float) -> str:
+    """Two significant digits, written out: 0.084, 2.5, 120."""
+    return f"{float(f'{value:.2g}'):,.10g}"
 
 
 def _sentence(words: str) -> str:

@@ -21,8 +21,9 @@ def gained(table: pd.DataFrame, policy: str) -> list[str]:
             surely = "" if not known or low > 0 or high < 0 else ", which cannot be told from none"
             words.append(f"{value:+z.2f}{spread} {unit}{surely}")
         carried = "over seeds" if known else "of one seed, which carries nothing"
-        told.append(f"{line['task']}, {line['trace']}: {policy} against {line['fixed']}, the one "
-                    f"model that answers most in time: {' and '.join(words)}, {carried}")
+        told.append(f"{line['task']}, {line['trace']}: {policy} against "
+                    f"{line['fixed'].removeprefix('fixed ')} alone, the one model that answers "
+                    f"most in time: {' and '.join(words)}, {carried}")
     return told
 
 

@@ -8,7 +8,9 @@ from lib.page import style
 
 COLORS = {"fp32": style.INK, "dynamic": style.SECOND, "static": style.ACCENT, "nbits": style.THIRD}
 WORDS = {"": "torch", "fp32": "floats", "dynamic": "dynamic int8", "static": "static int8",
-         "nbits": "4-bit kernels"}
+         "nbits": "4-bit kernels", "openvino": "floats, OpenVINO",
+         "openvino-static": "static int8, OpenVINO", "litert": "floats, LiteRT",
+         "litert-static": "static int8, LiteRT"}
 WIDE = 4                                # from here on an axis is logarithmic
 
 

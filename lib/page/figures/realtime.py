@@ -56,7 +56,7 @@ def policies(told: pd.DataFrame) -> Figure:
         axis.plot(100 * own.attainment, own.score, "o", color=style.ACCENT, markersize=5,
                   label="policies", zorder=6)           # above the labels' own ground
         span = max(part.score.max() - part.score.min(), 1e-9)
-        places = style.spread(list(own.score), 0.07 * span)
+        places = style.spread(list(own.score), 0.11 * span)     # a line of text
         for line, place in zip(own.itertuples(), places, strict=True):
             style.label(axis, 100 * line.attainment, place, f" {line.policy}", style.INK,
                         fontsize=7)
