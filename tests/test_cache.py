@@ -168,6 +168,29 @@ def test_a_changed_parent_rebuilds_the_child():
     assert child.calls == 2
 
 
+def test_a_changed_parent_of_a_parent_rebuilds_all_below_it(capsys):
+    """A score rests on a net that was trained on, and that on the net it began with."""
+    tuned, score = counting(), counting()
+
+    def tuning():
+        cache.cached("net", {}, counting())
+        return tuned()
+
+    def scoring():
+        cache.cached("tuned", {}, tuning)
+        return score()
+
+    cache.cached("score", {}, scoring)
+    cache.cached("score", {}, scoring)
+    assert (tuned.calls, score.calls) == (1, 1)
+    cache.keep("net", {}, cache.Made({}, "changed", 0.0, {}))
+    assert cache.find("score", {}) is None
+    cache.cached("score", {}, scoring)
+    cache.cached("score", {}, scoring)
+    assert (tuned.calls, score.calls) == (2, 2)
+    assert "on which it rests, has changed" in capsys.readouterr().out
+
+
 def test_what_cannot_be_hashed_is_refused():
     with pytest.raises(ValueError, match="plain values only"):
         cache.cached("s", {"model": object()}, counting())

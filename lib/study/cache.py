@@ -97,11 +97,10 @@ def cached(step: str, key: dict, build: Callable[[], Built], quiet: bool = False
     or whose parents have changed since, is built again, which is said; of several processes one
     builds, the others wait for it.
     """
-    path = _path(step, key)
-    entry = _read(path, step, key)
+    entry = find(step, key)
     if entry is None:
-        with _alone(path):
-            entry = _read(path, step, key, say=True)    # another process may just have built it
+        with _alone(_path(step, key)):
+            entry = find(step, key, say=True)           # another process may just have built it
             if entry is None:
                 return keep(step, key, make(build))
     elif not quiet:
@@ -109,9 +108,23 @@ def cached(step: str, key: dict, build: Callable[[], Built], quiet: bool = False
     return _noted(step, entry, cached=True)
 
 
-def find(step: str, key: dict) -> Entry | None:
-    """The entry of `step` under `key`; None where `cached` would build it."""
-    return _read(_path(step, key), step, key)
+def find(step: str, key: dict, say: bool = False) -> Entry | None:
+    """The entry of `step` under `key`; None where `cached` would build it. say: why, if there is
+    one that cannot be used."""
+    path = _path(step, key)
+    if _due(path):
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            head = _checked(file, step, key)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+            if content_hash(file.metadata()["json"], arrays) != file.metadata()["sha256"]:
+                raise ValueError("its content is not what was written")
+    except UNREADABLE as error:
+        if say:
+            print(f"{path.name} cannot be used ({error}); it is built again")
+        return None
+    return Entry(arrays, head["record"], head["seconds"], path)
 
 
 def make(build: Callable[[], Built]) -> Made:
@@ -179,26 +192,9 @@ def _alone(path: Path) -> Iterator[None]:
 
 def _due(path: Path) -> bool:
     """Is there nothing to read, or only what `fresh` wants redone?"""
-    if not path.exists():
-        return True
-    return (fresh_since is not None and path.name not in _redone
-            and path.stat().st_mtime < fresh_since)        # else another process redid it
-
-
-def _read(path: Path, step: str, key: dict, say: bool = False) -> Entry | None:
-    if _due(path):
-        return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            head = _checked(file, step, key)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-            if content_hash(file.metadata()["json"], arrays) != file.metadata()["sha256"]:
-                raise ValueError("its content is not what was written")
-    except UNREADABLE as error:
-        if say:
-            print(f"{path.name} cannot be used ({error}); it is built again")
-        return None
-    return Entry(arrays, head["record"], head["seconds"], path)
+    return not path.exists() or (
+        fresh_since is not None and path.name not in _redone
+        and path.stat().st_mtime < fresh_since)             # else another process redid it
 
 
 def _checked(file: safe_open, step: str, key: dict) -> dict:
@@ -209,11 +205,20 @@ def _checked(file: safe_open, step: str, key: dict) -> dict:
         raise ValueError(f"its header lacks {', '.join(lacking or ['sha256'])}")
     if digest([head["step"], head["key"]]) != digest(plain([step, key])):
         raise ValueError(f"it is of another step, {head['step']}")
-    for name, known in head["parents"].items():
-        parent = paths.CACHE / name
-        if parent.exists() and _stored_hash(parent) != known:
-            raise ValueError(f"{name}, on which it rests, has changed")
+    _unchanged(head["parents"])
     return head
+
+
+def _unchanged(parents: dict[str, str]) -> None:
+    """A ValueError names the first entry that has changed of those that one rests on, however far
+    up."""
+    for name, known in parents.items():
+        path = paths.CACHE / name
+        if path.exists():
+            with safe_open(path, framework="numpy") as file:
+                if file.metadata()["sha256"] != known:
+                    raise ValueError(f"{name}, on which it rests, has changed")
+                _unchanged(header(file)["parents"])
 
 
 def _stored_hash(path: Path) -> str:
