@@ -146,7 +146,7 @@ def gains(table: pd.DataFrame, what: str) -> list[str]:
 
 def at_widths(table: pd.DataFrame, what: str) -> list[str]:
     """A sentence a width: on which nets `what` ("training through it") pays or costs, by the paired
-    interval, and on how many no difference can be told.
+    interval, in points, and on how many no difference can be told.
 
     table: as `tables.gains` gives it.
     """
@@ -155,7 +155,7 @@ def at_widths(table: pd.DataFrame, what: str) -> list[str]:
         words = []
         for verdict, lines in (("wins", part[part.low > 0]), ("loses", part[part.high < 0])):
             gained = "; ".join(_gained(line) for line in lines.itertuples())
-            words.append(f"{verdict} on {len(lines)}" + (f" ({gained})" if gained else ""))
+            words.append(f"{verdict} on {len(lines)}" + (f" ({gained} points)" if gained else ""))
         told.append(f"At {width} bits, of {count(len(part), 'net')}, {what} {' and '.join(words)}; "
                     f"on {((part.low <= 0) & (part.high >= 0)).sum()} the paired interval carries "
                     "no difference")
@@ -163,10 +163,11 @@ def at_widths(table: pd.DataFrame, what: str) -> list[str]:
 
 
 def _gained(line) -> str:
-    """A net and what it gained, with its interval."""
-    text = METRICS[line.metric].text
-    net = f"{line.task} {line.net} {line.sizes}".strip()
-    return f"{net} {text(line.gain)} [{text(line.low)}, {text(line.high)}]"
+    """A net and what it gained, with its interval, in points: nets of several metrics stand in one
+    sentence."""
+    tolerance = METRICS[line.metric].tolerance
+    gain, low, high = (value / tolerance for value in (line.gain, line.low, line.high))
+    return f"{line.task} {line.net} {line.sizes}".strip() + f" {gain:z.2f} [{low:z.2f}, {high:z.2f}]"
 
 
 def helps(table: pd.DataFrame) -> str:
