@@ -129,8 +129,8 @@ def test_a_net_with_one_split_takes_what_the_others_chose():
         scores[rows[-1].id] = answers
     tabular = [*net(), *lost([3.0] * 5, **gptq(2)), *lost([0.2] * 5, **gptq(3)),
                *lost([0.0] * 5, **gptq(4))]
-    _, _, chosen = offered(*tabular, *rows, nets=("telescope/mlp_complex", "cifar10/resnet20"),
-                           scores=scores)
+    points, folds, chosen = offered(
+        *tabular, *rows, nets=("telescope/mlp_complex", "cifar10/resnet20"), scores=scores)
     line = chosen[(chosen.task == "cifar10") & (chosen.by == "mean")].iloc[0]
     assert line.technique == "gptq, 3 bits"             # though 2 bits lose nothing on its test
     assert line["read"] == pytest.approx(1.5) and line.read_low < 1.5 < line.read_high
@@ -138,13 +138,21 @@ def test_a_net_with_one_split_takes_what_the_others_chose():
     told = findings.offers(chosen)[1][1]
     assert told.startswith("resnet20: nothing is chosen on its one split; by what other nets chose,"
                            " gptq, 3 bits, 0.75 KiB for 8, it loses 1.50 [")
+    by_mean = tables.advice(points, folds, chosen)[-2]
+    assert "within a point by its mean loss is, of 1 net with folds: rounded on 1 (" in by_mean
+    assert by_mean.endswith(". cifar10 resnet20, of one split: what keeps the others within a "
+                            "point, gptq, 3 bits, loses 1.50.")
 
 
 def test_nothing_is_done_to_a_net_on_which_what_others_chose_was_not_tried():
     one = {"task": "cifar10", "model": "resnet20", "fold": None}
     rows = [row(90.0, **one), row(90.0, **one, quantizer="affine", bits=2, size_bytes=512)]
-    _, _, chosen = offered(*net(), *lost([0.2] * 5, **gptq(3)), *rows,
-                           nets=("telescope/mlp_complex", "cifar10/resnet20"))
+    points, folds, chosen = offered(*net(), *lost([0.2] * 5, **gptq(3)), *rows,
+                                    nets=("telescope/mlp_complex", "cifar10/resnet20"))
+    for told in tables.advice(points, folds, chosen)[-2:]:
+        assert "the net itself" not in told         # that would say that nothing smaller keeps it
+        assert told.endswith(". cifar10 resnet20, of one split: nothing is offered, as no rounding "
+                             "that keeps the others within a point was tried there.")
     line = chosen[chosen.task == "cifar10"].iloc[0]
     assert (line.technique, line["read"], line.chosen_on) == ("as trained", 0, "nothing")
 

@@ -82,16 +82,20 @@ def _read_again(points: pd.DataFrame, folds: pd.DataFrame) -> str:
 def _among_all(chosen: pd.DataFrame, rule: str) -> str:
     """What is offered of each net by one rule, and what that loses where it was not chosen."""
     by = "mean loss" if rule == "mean" else "95 % interval's upper end"
-    kinds = by_kind(chosen).kind.replace({"": "the net itself",
-                                          SMALLER: "a smaller net trained from scratch"})
-    told = [f"{kind} on {often} ({_names(chosen[kinds == kind])})"
+    taken = chosen.chosen_on.isin([OTHER_NETS, NOTHING])
+    own = chosen[~taken]
+    kinds = by_kind(own).kind.replace({"": "the net itself",
+                                       SMALLER: "a smaller net trained from scratch"})
+    told = [f"{kind} on {often} ({_names(own[kinds == kind])})"
             for kind, often in kinds.value_counts().items()]
+    folds = " with folds" if taken.any() else ""
     return (f"Of all that was tried, the smallest net within a point by its {by} is, of "
-            f"{count(len(chosen), 'net')}: {', '.join(told)}; {_read(chosen)}.")
+            f"{count(len(own), 'net')}{folds}: {', '.join(told)}; {_read(own)}."
+            f"{_taken(chosen[taken])}")
 
 
 def _read(chosen: pd.DataFrame) -> str:
-    """What the choices lose on folds, or nets, that had no part in them."""
+    """What the choices lose on folds that had no part in them."""
     others = chosen[chosen.chosen_on == OTHER_FOLDS]
     if others.empty:
         return f"chosen and read on {SAME_TEST}, which flatters it"
@@ -99,12 +103,20 @@ def _read(chosen: pd.DataFrame) -> str:
     kept = (others["read"] <= POINT).sum()
     stay = f"{kept} of {len(others)} stay within a point in the mean, and " * (len(others) > 1)
     most = " most," * (len(others) > 1)
-    told = (f"chosen without a fold and read on it, {stay}{worst.task} {worst.net} loses{most} "
+    return (f"chosen without a fold and read on it, {stay}{worst.task} {worst.net} loses{most} "
             f"{worst['read']:z.2f} [{worst.read_low:z.2f}, {worst.read_high:z.2f}]")
-    taken = chosen[chosen.chosen_on.isin([OTHER_NETS, NOTHING])]
-    if len(taken):
-        told += f". Nothing was chosen on {_names(taken)}, of one split: what the others chose " \
-                f"loses at most {taken['read'].max():z.2f} there"
+
+
+def _taken(chosen: pd.DataFrame) -> str:
+    """What is offered of nets of one split, which have no part of their own to choose by."""
+    told = ""
+    for technique, lines in chosen[chosen.chosen_on == OTHER_NETS].groupby("technique", sort=False):
+        most = "at most " * (len(lines) > 1)
+        told += (f" {_names(lines)}, of one split: what keeps the others within a point, "
+                 f"{technique}, loses {most}{lines['read'].max():z.2f}.")
+    if len(left := chosen[chosen.chosen_on == NOTHING]):
+        told += (f" {_names(left)}, of one split: nothing is offered, as no rounding that keeps "
+                 "the others within a point was tried there.")
     return told
 
 
