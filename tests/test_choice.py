@@ -141,7 +141,7 @@ def test_a_net_with_one_split_takes_what_the_others_chose():
     by_mean = tables.advice(points, folds, chosen)[-2]
     assert "within a point by its mean loss is, of 1 net with folds: rounded on 1 (" in by_mean
     assert by_mean.endswith(". cifar10 resnet20, of one split: what keeps the others within a "
-                            "point, gptq, 3 bits, loses 1.50.")
+                            "point, gptq, 3 bits, loses at most 1.50.")
 
 
 def test_nothing_is_done_to_a_net_on_which_what_others_chose_was_not_tried():

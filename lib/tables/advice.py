@@ -111,9 +111,8 @@ def _taken(chosen: pd.DataFrame) -> str:
     """What is offered of nets of one split, which have no part of their own to choose by."""
     told = ""
     for technique, lines in chosen[chosen.chosen_on == OTHER_NETS].groupby("technique", sort=False):
-        most = "at most " * (len(lines) > 1)
         told += (f" {_names(lines)}, of one split: what keeps the others within a point, "
-                 f"{technique}, loses {most}{lines['read'].max():z.2f}.")
+                 f"{technique}, loses at most {lines['read'].max():z.2f}.")
     if len(left := chosen[chosen.chosen_on == NOTHING]):
         told += (f" {_names(left)}, of one split: nothing is offered, as no rounding that keeps "
                  "the others within a point was tried there.")
