@@ -98,8 +98,9 @@ def test_a_rung_that_saves_neither_time_nor_energy_is_none():
     assert names == ["fp32", "frugal", "int8", "student"]
     noise = rung("nested at 4 bits", 0.00291, 90.0, joules=1.0)     # int8 kernels, as int8 takes
     assert [one.name for one in realtime.ladder([*ladder(), noise])] == ["fp32", "int8", "student"]
-    jumpy = rung("again int8", 0.0025, 90.0, joules=1.0, median=0.0030)      # its 95th percentile
-    steady = rung("int8", 0.003, 91.0, joules=1.0, median=0.0030)            # is noise
+    # The 95th percentiles of one file, taken twice, differ by noise.
+    jumpy = rung("again int8", 0.0025, 90.0, joules=1.0, median=0.0030)
+    steady = rung("int8", 0.003, 91.0, joules=1.0, median=0.0030)
     assert [one.name for one in realtime.ladder([steady, jumpy])] == ["int8"]
     for bad in ([], [slow, slow]):
         with pytest.raises(ValueError, match="a ladder needs rungs of different names"):

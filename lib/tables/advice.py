@@ -113,7 +113,8 @@ def _taken(chosen: pd.DataFrame) -> str:
     for technique, lines in chosen[chosen.chosen_on == OTHER_NETS].groupby("technique", sort=False):
         told += (f" {_names(lines)}, of one split: what keeps the others within a point, "
                  f"{technique}, loses at most {lines['read'].max():z.2f}.")
-    if len(left := chosen[chosen.chosen_on == NOTHING]):
+    left = chosen[chosen.chosen_on == NOTHING]
+    if len(left):
         told += (f" {_names(left)}, of one split: nothing is offered, as no rounding that keeps "
                  "the others within a point was tried there.")
     return told
