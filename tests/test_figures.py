@@ -277,7 +277,7 @@ def test_the_answers_say_what_was_read_where_it_was_not_chosen():
         "other folds: 4 of 5 alike", "other nets", "the same test part"]
     assert table.over.tolist() == ["folds (5), n 2,000", "examples, n 2,000",
                                    "examples, n 2,000"]
-    assert table.smallest.tolist()[1] == "dense: width=4"
+    assert table.offered.tolist()[1] == "dense: width=4"
     assert table.by.tolist() == ["mean", "interval", "both"]
 
 
