@@ -167,7 +167,8 @@ def _gained(line) -> str:
     sentence."""
     tolerance = METRICS[line.metric].tolerance
     gain, low, high = (value / tolerance for value in (line.gain, line.low, line.high))
-    return f"{line.task} {line.net} {line.sizes}".strip() + f" {gain:z.2f} [{low:z.2f}, {high:z.2f}]"
+    net = f"{line.task} {line.net} {line.sizes}".strip()
+    return f"{net} {gain:z.2f} [{low:z.2f}, {high:z.2f}]"
 
 
 def helps(table: pd.DataFrame) -> str:

@@ -48,7 +48,7 @@ def _doubt(line: dict, batch: int) -> str:
 
 
 def _of_few(line: dict, batch: int) -> str:
-    windows = line.get(f"windows at {batch}", ENOUGH_WINDOWS)
+    windows = line[f"windows at {batch}"]
     return f", of {windows:g} windows, which carries nothing" if windows < ENOUGH_WINDOWS else ""
 
 

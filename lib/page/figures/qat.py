@@ -41,15 +41,13 @@ def won(points: pd.DataFrame) -> Figure:
                                           ("trained through", 0.12, style.ACCENT, style.ACCENT)):
             lines = part[part.how == how]
             at = place[lines.index] + shift
-            axis.plot(at, lines.loss, "o", color=color, markerfacecolor=filled, markersize=5)
+            axis.plot(at, lines.loss, "o", color=color, markerfacecolor=filled, markersize=5,
+                      label=how)
             style.intervals(axis, at, lines, color)
             style.beyond(axis, at, lines.loss, color)
-        style.label(axis, 0.98, 0.93, "rounded", style.SECOND, ha="right",
-                    transform=axis.transAxes, weight="bold", fontsize=9)
-        style.label(axis, 0.98, 0.83, "trained through", style.ACCENT, ha="right",
-                    transform=axis.transAxes, weight="bold", fontsize=9)
         axis.set_xticks(range(len(widths)), widths)
         axis.set(title=f"{task} · {net}", xlabel="bits of weights / of inputs",
                  xlim=(-0.5, len(widths) - 0.5))
         axis.grid(axis="x", visible=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure

@@ -115,7 +115,7 @@ def answer_table(chosen: pd.DataFrame) -> pd.DataFrame:
     alike = chosen.alike.map("{:.0f}".format) + " of " + chosen.folds.map("{:.0f} alike".format)
     on = chosen.chosen_on + (": " + alike).where(chosen.alike.notna(), "")
     table = pd.DataFrame({
-        "net": chosen.task + " " + chosen.net, "smallest": told, "by": chosen.by, "KiB": size,
+        "net": chosen.task + " " + chosen.net, "offered": told, "by": chosen.by, "KiB": size,
         "loss": _with_interval(chosen, "loss", "low", "high"),
         "over": _over(chosen) + ", n " + _counts(chosen.n), "chosen on": on,
         "read": _with_interval(chosen, "read", "read_low", "read_high")})
