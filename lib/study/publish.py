@@ -26,14 +26,9 @@ def answer() -> str:
     before = paths.profile()
     paths.profile("published")
     try:
-        rows, losses = tables.together()
+        return "\n\n".join(tables.answer())
     finally:
         paths.profile(before)
-    if losses.empty:
-        return ""
-    points = tables.in_points(tables.offered(losses))
-    folds = tables.by_fold(points, rows)
-    return "\n\n".join(tables.advice(points, folds, tables.chosen(points, folds)))
 
 
 def _tell(readme: Path) -> None:
