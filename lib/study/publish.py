@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from lib import tables
 from lib.base import paths
 from lib.base.said import duration, size
@@ -137,7 +135,7 @@ def _work(provenance: Path, counted: set[str]) -> float:
 def _training(step: dict[str, Any]) -> float:
     """Seconds of a training: those of its epochs, even where its weights came from a file."""
     entry = paths.CACHE / step["file"]
-    history = _head(entry)["record"].get("history", {}) if entry.exists() else {}
+    history = cache.header_of(entry)["record"].get("history", {}) if entry.exists() else {}
     return max(step["seconds"], sum(history.get("seconds", [])))
 
 
@@ -166,7 +164,7 @@ def _committed() -> dict[Path, tuple[float, bytes]]:
 
 def _worth(path: Path) -> float:
     """Seconds of training a byte."""
-    return sum(_head(path)["record"]["history"]["seconds"]) / path.stat().st_size
+    return sum(cache.header_of(path)["record"]["history"]["seconds"]) / path.stat().st_size
 
 
 def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
@@ -178,7 +176,7 @@ def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
         entry, path = paths.CACHE / step["file"], cache.committed(step["step"])
         if not step["step"].startswith("train ") or not entry.exists():
             continue
-        head = _head(entry)
+        head = cache.header_of(entry)
         brief = sum(head["record"]["history"]["seconds"]) < LEAST_S
         if brief or "version" not in head["key"] or head["key"].get("seed", 0) != 0:
             continue
@@ -186,11 +184,6 @@ def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
         found = _worth(entry), (path if same else entry).read_bytes()
         lasting[path] = max(lasting.get(path, found), found, key=lambda one: len(one[1]))
     return lasting
-
-
-def _head(path: Path) -> dict[str, Any]:
-    with safe_open(path, framework="numpy") as file:
-        return cache.header(file)
 
 
 def _doubts(provenance: dict[Path, dict]) -> Iterator[str]:

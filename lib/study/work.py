@@ -1,0 +1,33 @@
+"""What a run rests on, and the seconds that it took, whenever that was."""
+
+from datetime import datetime
+
+from lib.base import paths
+from lib.study import cache
+
+
+def rested_on() -> list[dict]:
+    """Each entry of the cache that this process used, and each that one of these rests on, once:
+    step, file, whether it was cached, and the seconds of its own, without those in which an entry
+    that it rests on was built."""
+    steps = {step["file"]: step for step in reversed(cache.used)}
+    ahead = list(steps)
+    for name in ahead:                              # grows by what these rest on
+        if not (paths.CACHE / name).exists():       # a cluster's training, which it keeps
+            continue
+        head, own = cache.header_of(paths.CACHE / name), 0.0
+        for parent in head["parents"]:
+            if (paths.CACHE / parent).exists():
+                own -= _together(head, cache.header_of(paths.CACHE / parent))
+                if parent not in steps:
+                    steps[parent] = {"step": "", "file": parent, "seconds": 0.0, "cached": True}
+                    ahead.append(parent)
+        own = round(max(own + head["seconds"], 0.0), 2)
+        steps[name] = steps[name] | {"step": head["step"], "seconds": own}
+    return list(reversed(steps.values()))
+
+
+def _together(one: dict, other: dict) -> float:
+    """Seconds in which two entries, of which these are the headers, were being built at once."""
+    ends = [datetime.fromisoformat(head["made"]).timestamp() for head in (one, other)]
+    return max(min(ends) - max(ends[0] - one["seconds"], ends[1] - other["seconds"]), 0.0)
