@@ -5,7 +5,7 @@ import pandas as pd
 from lib.base.metric import METRICS
 from lib.base.said import count
 from lib.tables.ahead import largest_gain
-from lib.tables.choice import OTHER_FOLDS, SAME_TEST
+from lib.tables.choice import OTHER_FOLDS, SAME_TEST, VALIDATION
 from lib.tables.history import TRAINING
 from lib.tables.history import uneven as uneven_trainings
 from lib.tables.smallest import SMALLER, by_kind
@@ -69,6 +69,9 @@ def offers(chosen: pd.DataFrame) -> list[tuple[str, str]]:
         if line["chosen_on"] == OTHER_FOLDS:
             sentence += (f"it loses {loss} points over {line['over']}, and {read} where each fold "
                          "is left out of the choice and read")
+        elif line["chosen_on"] == VALIDATION:
+            sentence += (f"chosen on the validation part, it loses {read} points on the test part, "
+                         f"over {line['over']}")
         elif line["chosen_on"] == SAME_TEST:
             sentence += f"it loses {loss} points over {line['over']}, read where it was chosen"
         else:

@@ -13,7 +13,8 @@ from lib.page.markup import CONTROL
 LEAST_MARGIN = 0.03         # inches
 PIXELS = 4 / 3              # of a page, in a point of a figure
 DROPPED = ("metadata", "style", "title")        # elements that a page has no use for
-PLACES = ("d", "x", "y", "transform", "width", "height", "points")
+PLACES = re.compile(r' (d|x|y|transform|width|height|points)="[^"]*"')
+FINE = re.compile(r"\d+\.\d{3,}")          # a hundredth of a point is seen by nobody
 PAINTS = ("style", "clip-path", "fill", "stroke")
 VARIABLES = {light: f"var(--{name}, {light})" for name, (light, _) in COLORS.items()}
 # On the page's ground; without a page (in JupyterLab) on white, for which the colours were chosen.
@@ -23,10 +24,16 @@ ROOT_STYLE = ("background: var(--ground, #fff); max-width: 100%; height: auto; "
 
 def svg(figure: Figure, **options) -> str:
     """The figure as an SVG file, without the control characters that XML may not hold, and without
-    the hour of its making. options: of `Figure.savefig`."""
+    the hour of its making; places to hundredths of a point. options: of `Figure.savefig`."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None}, **options)
-    return CONTROL.sub("\ufffd", file.getvalue().decode())
+    return rounded(CONTROL.sub("\ufffd", file.getvalue().decode()))
+
+
+def rounded(source: str) -> str:
+    """An SVG file, what it places to hundredths of a point; its words are left alone."""
+    return PLACES.sub(
+        lambda place: FINE.sub(lambda number: f"{float(number[0]):.2f}", place[0]), source)
 
 
 def panels(figure: Figure, name: str) -> list[str]:
@@ -93,8 +100,6 @@ def in_page(source: str, prefix: str) -> str:
 def _attribute(key: str, value: str, prefix: str) -> str:
     if key == "href":
         return re.sub("^#", f"#{prefix}-", value)
-    if key in PLACES:                           # a hundredth of a point is seen by nobody
-        return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", value)
     if key in PAINTS:
         value = value.replace("url(#", f"url(#{prefix}-")
         return re.sub("#[0-9a-f]{6}", lambda color: VARIABLES.get(color[0], color[0]), value)
