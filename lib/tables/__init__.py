@@ -5,7 +5,7 @@ from lib.tables.advice import advice
 from lib.tables.ahead import ahead, climb
 from lib.tables.choice import by_fold, chosen
 from lib.tables.confusion import confusion
-from lib.tables.files import fastest, files, seconds_back
+from lib.tables.files import fastest, files, runtimes, seconds_back, timings
 from lib.tables.history import uneven
 from lib.tables.intervals import prediction, summary, t_interval
 from lib.tables.joules import (
@@ -38,16 +38,17 @@ from lib.tables.store import (
 )
 from lib.tables.subjects import by_subject, leads
 from lib.tables.taken import taken
-from lib.tables.together import CHAPTERS, together
+from lib.tables.together import CHAPTERS, answer, together
 from lib.tables.trained import gains, paid_back, techniques, width
 from lib.tables.upgrade import upgrade
 
-__all__ = ["advice", "ahead", "answers", "as_saved", "best_epochs", "better", "bits_asked",
-           "by_fold", "by_kind", "by_subject", "changes", "CHAPTERS", "cheapest", "chosen", "climb",
-           "COLUMNS", "confusion", "Cost", "curves", "density", "energies", "fastest", "files",
-           "frame", "gains", "identify", "in_points", "judge_plan", "judge_serving", "KEY", "leads",
-           "load", "load_costs", "load_scores", "load_table", "losses", "matrix", "METRICS",
-           "names", "of_answers", "offered", "ordered", "packed", "paid_back", "prediction",
-           "provenance", "replays", "Row", "save", "save_table", "seconds_back", "setting_of",
-           "smallest", "summary", "t_interval", "taken", "techniques", "together", "uneven",
-           "unpacked", "untouched", "upgrade", "width"]
+__all__ = ["advice", "ahead", "answer", "answers", "as_saved", "best_epochs", "better",
+           "bits_asked", "by_fold", "by_kind", "by_subject", "changes", "CHAPTERS", "cheapest",
+           "chosen", "climb", "COLUMNS", "confusion", "Cost", "curves", "density", "energies",
+           "fastest", "files", "frame", "gains", "identify", "in_points", "judge_plan",
+           "judge_serving", "KEY", "leads", "load", "load_costs", "load_scores", "load_table",
+           "losses", "matrix", "METRICS", "names", "of_answers", "offered", "ordered", "packed",
+           "paid_back", "prediction", "provenance", "replays", "Row", "runtimes", "save",
+           "save_table", "seconds_back", "setting_of", "smallest", "summary", "t_interval",
+           "taken", "techniques", "timings", "together", "uneven", "unpacked", "untouched",
+           "upgrade", "width"]

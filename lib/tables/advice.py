@@ -3,9 +3,20 @@
 import pandas as pd
 
 from lib.base.said import count
-from lib.tables.choice import NOTHING, OTHER_FOLDS, OTHER_NETS, SAME_TEST, fewest_bits, settings
+from lib.tables.choice import (
+    NOTHING,
+    OTHER_FOLDS,
+    OTHER_NETS,
+    SAME_TEST,
+    VALIDATION,
+    fewest_bits,
+    settings,
+)
 from lib.tables.losses import POINT, UNTOUCHED, plain
 from lib.tables.smallest import SMALLER, by_kind
+
+# Where what is offered of a net was chosen, and of which nets, in words.
+PARTS = {OTHER_FOLDS: "with folds", VALIDATION: "with one split", SAME_TEST: "scored on test alone"}
 
 
 def advice(points: pd.DataFrame, folds: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
@@ -13,8 +24,8 @@ def advice(points: pd.DataFrame, folds: pd.DataFrame, chosen: pd.DataFrame) -> l
     other candidates do.
 
     points: `in_points(offered(losses(...)))`; folds: `by_fold(points, rows)`; chosen:
-    `chosen(points, folds)`. A quantizer at some bits is judged by the worst of its mean losses over
-    the nets on which it was tried, and by the furthest end of their intervals.
+    `chosen(points, folds, …)`. A quantizer at some bits is judged by the worst of its mean losses
+    over the nets on which it was tried, and by the furthest end of their intervals.
     """
     nets = points.groupby(["task", "net"]).ngroups
     if not nets:
@@ -82,29 +93,50 @@ def _read_again(points: pd.DataFrame, folds: pd.DataFrame) -> str:
 def _among_all(chosen: pd.DataFrame, rule: str) -> str:
     """What is offered of each net by one rule, and what that loses where it was not chosen."""
     by = "mean loss" if rule == "mean" else "95 % interval's upper end"
-    kinds = by_kind(chosen).kind.replace({"": "the net itself",
-                                          SMALLER: "a smaller net trained from scratch"})
-    told = [f"{kind} on {often} ({_names(chosen[kinds == kind])})"
-            for kind, often in kinds.value_counts().items()]
-    return (f"Of all that was tried, the smallest net within a point by its {by} is, of "
-            f"{count(len(chosen), 'net')}: {', '.join(told)}; {_read(chosen)}.")
+    told = []
+    for chosen_on, words in PARTS.items():
+        own = chosen[chosen.chosen_on == chosen_on]
+        if len(own):
+            apart = f" {words}" if len(own) < len(chosen) else ""
+            told.append(f" {count(len(own), 'net')}{apart}: {_kinds(own)}; {_read(own)}.")
+    rest = "".join(f" Of{part}" for part in told[1:])
+    return (f"Of all that was tried, the smallest net within a point by its {by} is, of{told[0]}"
+            f"{rest}{_taken(chosen)}")
 
 
-def _read(chosen: pd.DataFrame) -> str:
-    """What the choices lose on folds, or nets, that had no part in them."""
-    others = chosen[chosen.chosen_on == OTHER_FOLDS]
-    if others.empty:
+def _kinds(own: pd.DataFrame) -> str:
+    """What was done to how many nets, and to which."""
+    kinds = by_kind(own).kind.replace({"": "the net itself",
+                                       SMALLER: "a smaller net trained from scratch"})
+    return ", ".join(f"{kind} on {often} ({_names(own[kinds == kind])})"
+                     for kind, often in kinds.value_counts().items())
+
+
+def _read(own: pd.DataFrame) -> str:
+    """What these choices, all made on the same kind of part, lose where they were not made."""
+    chosen_on = own.chosen_on.iloc[0]
+    if chosen_on == SAME_TEST:
         return f"chosen and read on {SAME_TEST}, which flatters it"
-    worst = others.loc[others["read"].idxmax()]
-    kept = (others["read"] <= POINT).sum()
-    stay = f"{kept} of {len(others)} stay within a point in the mean, and " * (len(others) > 1)
-    most = " most," * (len(others) > 1)
-    told = (f"chosen without a fold and read on it, {stay}{worst.task} {worst.net} loses{most} "
+    worst = own.loc[own["read"].idxmax()]
+    kept = (own["read"] <= POINT).sum()
+    stay = f"{kept} of {len(own)} stay within a point in the mean, and " * (len(own) > 1)
+    most = " most," * (len(own) > 1)
+    how = ("chosen without a fold and read on it" if chosen_on == OTHER_FOLDS else
+           "chosen among what was scored on the validation part, and read on the test part")
+    return (f"{how}, {stay}{worst.task} {worst.net} loses{most} "
             f"{worst['read']:z.2f} [{worst.read_low:z.2f}, {worst.read_high:z.2f}]")
-    taken = chosen[chosen.chosen_on.isin([OTHER_NETS, NOTHING])]
-    if len(taken):
-        told += f". Nothing was chosen on {_names(taken)}, of one split: what the others chose " \
-                f"loses at most {taken['read'].max():z.2f} there"
+
+
+def _taken(chosen: pd.DataFrame) -> str:
+    """What is offered of nets of one split, which have no scores of a part to choose by."""
+    told = ""
+    for technique, lines in chosen[chosen.chosen_on == OTHER_NETS].groupby("technique", sort=False):
+        told += (f" {_names(lines)}, of one split: what keeps the others within a point, "
+                 f"{technique}, loses at most {lines['read'].max():z.2f}.")
+    left = chosen[chosen.chosen_on == NOTHING]
+    if len(left):
+        told += (f" {_names(left)}, of one split: nothing is offered, as no rounding that keeps "
+                 "the others within a point was tried there.")
     return told
 
 

@@ -12,6 +12,7 @@ from lib.tables.trained import techniques
 COLUMNS = ("id", "task", "net", "model", *FIELDS, "technique", "score", "loss", "low",
            "high", "KiB", "MiB resident", "agreement")
 ALIKE = ["task", "net", "model", *(name for name in FIELDS if name != "deploy")]
+AS_FLOATS = ("fp32", "openvino", "litert")      # ways to run a file of floats, one a runtime
 OF_A_COST = {"memory_bytes": "MiB resident", "agreement_percent": "agreement"}
 
 
@@ -25,7 +26,8 @@ def files(points: pd.DataFrame, costs: pd.DataFrame, times: Mapping[int, pd.Data
 
     points: `tables.in_points(tables.losses(…))`; costs: id, quantity, value; times: of each batch
     (examples at once) what `run.timed` gave, with `id`. Columns of a batch of 64: "ms at 64",
-    "ms_low at 64", "ms_high at 64", "speedup at 64", "speedup_low at 64", "speedup_high at 64".
+    "ms_low at 64", "ms_high at 64", "speedup at 64", "speedup_low at 64", "speedup_high at 64",
+    "windows at 64".
     """
     found = points.copy()
     told = costs.pivot_table(index="id", columns="quantity", values="value", aggfunc="first")
@@ -43,13 +45,18 @@ def files(points: pd.DataFrame, costs: pd.DataFrame, times: Mapping[int, pd.Data
     found = found.merge(floats, on=ALIKE, how="left")
     found["by_codes"] = (found.loss - found.pop("floats")).where(~found.deploy.isin(["", "fp32"]))
     for batch, table in times.items():
-        own = table[["id"]].copy()
-        for name, column in (("ms", "latency_s"), ("ms_low", "latency_low"),
-                             ("ms_high", "latency_high")):
-            own[f"{name} at {batch}"] = 1000 * table[column] / batch
-        for name in ("speedup", "speedup_low", "speedup_high"):
-            own[f"{name} at {batch}"] = table[name]
-        found = found.merge(own, on="id", how="left")
+        own = timings(table, batch).add_suffix(f" at {batch}")
+        found = found.merge(own.assign(id=table["id"]), on="id", how="left")
+    return found
+
+
+def timings(latency: pd.DataFrame, batch: int = 1) -> pd.DataFrame:
+    """ms, ms_low, ms_high of an example, speedup, speedup_low, speedup_high, and how many windows,
+    of what `measure.latency` gave of `batch` examples at once; a line each."""
+    named = {"latency_s": "ms", "latency_low": "ms_low", "latency_high": "ms_high"}
+    found = latency[[*named, "speedup", "speedup_low", "speedup_high", "windows"]]
+    found = found.rename(columns=named)
+    found[list(named.values())] *= 1000 / batch
     return found
 
 
@@ -57,9 +64,9 @@ def seconds_back(found: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """After how many answers, one at a time, each training has paid back, in seconds and in
     modelled joules, against the file of floats of the net as trained, a line a process.
 
-    found: as of `files`, timed at a batch of 1. Columns: task, net, technique, process, training_s,
-    by_seconds, by_joules; missing where an answer saves nothing. The seconds of a training are of
-    the last one alone.
+    found: as of `files`, timed at a batch of 1. Columns: task, net, model, technique, process,
+    training_s, by_seconds, by_joules; missing where an answer saves nothing. The seconds of a
+    training are of the last one alone.
     """
     energy = energies(found, costs)
     spent = costs[costs.quantity == "spent_s"].groupby("id").value.mean()
@@ -74,7 +81,8 @@ def seconds_back(found: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     paired["training_s"] = paired["id"].map(spent)
     paired["by_seconds"] = paired.training_s / seconds.where(seconds > 0)
     paired["by_joules"] = paired.training_j / joules.where(joules > 0)
-    return paired[["task", "net", "technique", "process", "training_s", "by_seconds", "by_joules"]]
+    return paired[["task", "net", "model", "technique", "process", "training_s", "by_seconds",
+                   "by_joules"]]
 
 
 def fastest(found: pd.DataFrame, val_points: pd.DataFrame) -> pd.DataFrame:
@@ -88,3 +96,20 @@ def fastest(found: pd.DataFrame, val_points: pd.DataFrame) -> pd.DataFrame:
     there = there.merge(kept, on=[*ALIKE, "deploy"])
     ordered = there.sort_values("ms at 1", kind="stable")
     return ordered.groupby(["task", "net"], sort=False).head(1).sort_values(["task", "net"])
+
+
+def runtimes(rows: pd.DataFrame, times: pd.DataFrame) -> pd.DataFrame:
+    """One line a net and file, of whatever runtime: id, task, model, recipe, sizes, runtime,
+    deploy, arithmetic, score, KiB, the columns of `timings` (speedup: against what was timed
+    first), and within: how many times as fast it answers as the same net's floats in the same
+    runtime, by medians of the same windows.
+
+    rows: of these files; times: what `run.timed` gave of them, one example at a time.
+    """
+    net = ["task", "model", "recipe", "sizes", "runtime"]
+    found = rows[["id", *net, "deploy", "arithmetic", "score"]].copy()
+    found["KiB"] = rows.size_bytes / 1024
+    found = found.merge(timings(times).assign(id=times["id"]), on="id")
+    floats = found[found.deploy.isin(AS_FLOATS)][[*net, "ms"]].rename(columns={"ms": "floats"})
+    found = found.merge(floats, on=net, how="left")
+    return found.assign(within=found.pop("floats") / found.ms)
