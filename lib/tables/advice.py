@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from lib.base.said import count
 from lib.tables.choice import (
     NOTHING,
     OTHER_FOLDS,
@@ -15,13 +14,13 @@ from lib.tables.choice import (
 from lib.tables.losses import POINT, UNTOUCHED, plain
 from lib.tables.smallest import SMALLER, by_kind
 
-# Where what is offered of a net was chosen, and of which nets, in words.
-PARTS = {OTHER_FOLDS: "with folds", VALIDATION: "with one split", SAME_TEST: "scored on test alone"}
+BY = {"mean": "the mean loss", "interval": "the 95 % interval's upper end"}
+KIND = "the smallest net within a point, and how many times smaller it is"
 
 
 def advice(points: pd.DataFrame, folds: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
-    """What to do, in a sentence with its numbers; how that holds where it was not chosen; then what
-    other candidates do.
+    """What to do, in a sentence with its numbers, and how that holds where it was not chosen; then
+    what the candidates of `kinds` lose there.
 
     points: `in_points(offered(losses(...)))`; folds: `by_fold(points, rows)`; chosen:
     `chosen(points, folds, …)`. A quantizer at some bits is judged by the worst of its mean losses
@@ -32,7 +31,25 @@ def advice(points: pd.DataFrame, folds: pd.DataFrame, chosen: pd.DataFrame) -> l
         return []
     told = [_to_do(points, nets), _read_again(points, folds)]
     return [sentence for sentence in told if sentence] + [
-        _among_all(chosen[chosen.by == rule], rule) for rule in ("mean", "interval")]
+        _lost(chosen[chosen.by == rule], rule) for rule in BY]
+
+
+def kinds(chosen: pd.DataFrame) -> pd.DataFrame:
+    """What the smallest net within a point is, of all that was tried: a line a kind, the commonest
+    first, and a column a rule that chose, with the names of the nets and what their bytes are
+    divided by.
+
+    chosen: `chosen(points, folds, …)`; nets of which nothing could be chosen are left out.
+    """
+    own = by_kind(chosen[~chosen.chosen_on.isin([OTHER_NETS, NOTHING])])
+    times = (own.base_KiB / own.KiB).map(_times)
+    named = own.assign(name=own.task + " " + own.net + " " + times, kind=own.kind.replace(
+        {"": "the net itself", SMALLER: "a smaller net, trained from scratch"}))
+    order = named.kind.value_counts().index
+    wide = named.groupby(["kind", "by"]).name.agg(", ".join).unstack(fill_value="–")
+    wide = wide.reindex(index=order, columns=list(BY), fill_value="–")
+    columns = {rule: f"by {words}" for rule, words in BY.items()}
+    return wide.rename(columns=columns).rename_axis(KIND).reset_index()
 
 
 def _to_do(points: pd.DataFrame, nets: int) -> str:
@@ -90,26 +107,13 @@ def _read_again(points: pd.DataFrame, folds: pd.DataFrame) -> str:
             f"({means.idxmax()}).")
 
 
-def _among_all(chosen: pd.DataFrame, rule: str) -> str:
-    """What is offered of each net by one rule, and what that loses where it was not chosen."""
-    by = "mean loss" if rule == "mean" else "95 % interval's upper end"
-    told = []
-    for chosen_on, words in PARTS.items():
-        own = chosen[chosen.chosen_on == chosen_on]
-        if len(own):
-            apart = f" {words}" if len(own) < len(chosen) else ""
-            told.append(f" {count(len(own), 'net')}{apart}: {_kinds(own)}; {_read(own)}.")
-    rest = "".join(f" Of{part}" for part in told[1:])
-    return (f"Of all that was tried, the smallest net within a point by its {by} is, of{told[0]}"
-            f"{rest}{_taken(chosen)}")
-
-
-def _kinds(own: pd.DataFrame) -> str:
-    """What was done to how many nets, and to which."""
-    kinds = by_kind(own).kind.replace({"": "the net itself",
-                                       SMALLER: "a smaller net trained from scratch"})
-    return ", ".join(f"{kind} on {often} ({_names(own[kinds == kind])})"
-                     for kind, often in kinds.value_counts().items())
+def _lost(chosen: pd.DataFrame, rule: str) -> str:
+    """What the choices by one rule lose where they were not made, and what nets take of which
+    nothing was chosen."""
+    parts = [_read(chosen[chosen.chosen_on == part])
+             for part in (OTHER_FOLDS, VALIDATION, SAME_TEST) if (chosen.chosen_on == part).any()]
+    told = ". ".join(part[0].upper() + part[1:] for part in parts[1:])
+    return f"By {BY[rule]}, {parts[0]}.{f' {told}.' * bool(told)}{_taken(chosen)}"
 
 
 def _read(own: pd.DataFrame) -> str:
@@ -119,7 +123,7 @@ def _read(own: pd.DataFrame) -> str:
         return f"chosen and read on {SAME_TEST}, which flatters it"
     worst = own.loc[own["read"].idxmax()]
     kept = (own["read"] <= POINT).sum()
-    stay = f"{kept} of {len(own)} stay within a point in the mean, and " * (len(own) > 1)
+    stay = f"{kept} of {len(own)} nets stay within a point in the mean, and " * (len(own) > 1)
     most = " most," * (len(own) > 1)
     how = ("chosen without a fold and read on it" if chosen_on == OTHER_FOLDS else
            "chosen among what was scored on the validation part, and read on the test part")
@@ -138,6 +142,10 @@ def _taken(chosen: pd.DataFrame) -> str:
         told += (f" {_names(left)}, of one split: nothing is offered, as no rounding that keeps "
                  "the others within a point was tried there.")
     return told
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f}×" if ratio >= 10 else f"{ratio:.2g}×"
 
 
 def _at_most(line: pd.Series) -> str:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lib.tables.advice import advice
+from lib.tables.advice import advice, kinds
 from lib.tables.choice import by_fold, chosen
 from lib.tables.losses import in_points, losses, offered, untouched
 from lib.tables.store import load, load_scores, load_table
@@ -36,10 +36,18 @@ def together() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 
 
 def answer() -> list[str]:
-    """The sentences of advice from this profile's rows; none where no net has been made smaller."""
+    """The advice from this profile's rows, in paragraphs of Markdown, the kinds as a table before
+    what they lose; none where no net has been made smaller."""
     rows, tested, validated = together()
     if tested.empty:
         return []
     points = in_points(offered(tested))
     folds = by_fold(points, rows)
-    return advice(points, folds, chosen(points, folds, in_points(offered(validated))))
+    picked = chosen(points, folds, in_points(offered(validated)))
+    *first, by_mean, by_interval = advice(points, folds, picked)
+    return [*first, _markdown(kinds(picked)), by_mean, by_interval]
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    lines = [list(table), ["---"] * table.shape[1], *table.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
