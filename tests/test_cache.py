@@ -141,6 +141,9 @@ def test_a_run_rests_on_what_its_cached_steps_rest_on_and_counts_each_second_onc
     assert told() == {step: (seconds, True) for step, seconds in own.items()}
     cache.used.append({"step": "train b", "file": "elsewhere", "seconds": 7.0, "cached": False})
     assert told()["train b"] == (7.0, False)
+    [rounding] = paths.CACHE.glob("round-*.safetensors")
+    rounding.write_bytes(b"damaged")                # since then; no row may be lost for it
+    assert told() == {"trial": (1.0, True), "train": (4.0, True), "train b": (7.0, False)}
 
 
 def test_a_training_of_before_is_no_part_of_a_trial_s_time(monkeypatch):

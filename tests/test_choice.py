@@ -190,7 +190,7 @@ def test_where_no_net_has_folds_the_choice_says_that_it_was_read_where_it_was_ma
     assert line.chosen_on == "the same test part"
     assert findings.offers(chosen)[0][1].endswith("read where it was chosen")
     told = " ".join(tables.advice(points, folds, chosen))
-    assert "chosen and read on the same test part, which flatters it" in told
+    assert "chosen and read on the same test part, which flatters it: telescope mlp_complex" in told
     assert "Chosen anew" not in told
 
 

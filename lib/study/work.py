@@ -13,18 +13,29 @@ def rested_on() -> list[dict]:
     steps = {step["file"]: step for step in reversed(cache.used)}
     ahead = list(steps)
     for name in ahead:                              # grows by what these rest on
-        if not (paths.CACHE / name).exists():       # a cluster's training, which it keeps
+        head = _header(name)
+        if head is None:
             continue
-        head, own = cache.header_of(paths.CACHE / name), 0.0
+        own = head["seconds"]
         for parent in head["parents"]:
-            if (paths.CACHE / parent).exists():
-                own -= _together(head, cache.header_of(paths.CACHE / parent))
-                if parent not in steps:
-                    steps[parent] = {"step": "", "file": parent, "seconds": 0.0, "cached": True}
-                    ahead.append(parent)
-        own = round(max(own + head["seconds"], 0.0), 2)
-        steps[name] = steps[name] | {"step": head["step"], "seconds": own}
+            before = _header(parent)
+            if before is None:
+                continue
+            own -= _together(head, before)
+            if parent not in steps:
+                steps[parent] = {"step": "", "file": parent, "seconds": 0.0, "cached": True}
+                ahead.append(parent)
+        steps[name] = steps[name] | {"step": head["step"], "seconds": round(max(own, 0.0), 2)}
     return list(reversed(steps.values()))
+
+
+def _header(name: str) -> dict | None:
+    """What an entry says of itself; None of a cluster's, which keeps it, or of a damaged one: that
+    must cost no row."""
+    try:
+        return cache.header_of(paths.CACHE / name)
+    except cache.UNREADABLE:
+        return None
 
 
 def _together(one: dict, other: dict) -> float:

@@ -15,7 +15,7 @@ from lib.tables.losses import POINT, UNTOUCHED, plain
 from lib.tables.smallest import SMALLER, by_kind
 
 BY = {"mean": "the mean loss", "interval": "the 95 % interval's upper end"}
-KIND = "the smallest net within a point, and how many times smaller it is"
+KIND = "the smallest net within a point where it was chosen, and how many times smaller it is"
 
 
 def advice(points: pd.DataFrame, folds: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
@@ -35,7 +35,7 @@ def advice(points: pd.DataFrame, folds: pd.DataFrame, chosen: pd.DataFrame) -> l
 
 
 def kinds(chosen: pd.DataFrame) -> pd.DataFrame:
-    """What the smallest net within a point is, of all that was tried: a line a kind, the commonest
+    """What the smallest net within a point is where it was chosen: a line a kind, the commonest
     first, and a column a rule that chose, with the names of the nets and what their bytes are
     divided by.
 
@@ -120,7 +120,7 @@ def _read(own: pd.DataFrame) -> str:
     """What these choices, all made on the same kind of part, lose where they were not made."""
     chosen_on = own.chosen_on.iloc[0]
     if chosen_on == SAME_TEST:
-        return f"chosen and read on {SAME_TEST}, which flatters it"
+        return f"chosen and read on {SAME_TEST}, which flatters it: {_names(own)}"
     worst = own.loc[own["read"].idxmax()]
     kept = (own["read"] <= POINT).sum()
     stay = f"{kept} of {len(own)} nets stay within a point in the mean, and " * (len(own) > 1)

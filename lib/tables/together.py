@@ -1,4 +1,5 @@
-"""What all chapters that make nets smaller have measured, as one set of candidates."""
+"""What all chapters that make nets smaller have measured, as one set of candidates, and the answer
+that it gives."""
 
 import pandas as pd
 
