@@ -41,8 +41,10 @@ def wide_table() -> pd.DataFrame:
 
 def chapter_cells(monkeypatch) -> list:
     """Every kind of output that a chapter has, with names that try to be more than names."""
+    named = points().replace("gptq, 4 bits", HOSTILE[1])
+    named_front = figures.ptq.front(named, named[named.technique == HOSTILE[1]])
     drawn = [("03_bits", figures.ptq.losses_by_bits(losses(SWEEP | {HOSTILE[0]: [3, 1, 0]}))),
-             ("03_front", figures.ptq.front(points().replace("gptq 4 bits", HOSTILE[1]))),
+             ("03_front", named_front),
              ("03_ladder", figures.ptq.ladder(steps(LADDER), pd.Series({"net": 92.0})))]
     shown = made.displayed(
         monkeypatch,

@@ -1,4 +1,5 @@
 import json
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from lib.base import paths
-from lib.study import cache
+from lib.study import cache, work
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +115,56 @@ def test_what_is_built_is_what_is_read_later():
         assert {name: (a.shape, a.dtype) for name, a in entry.arrays.items()} == {
             name: (a.shape, a.dtype) for name, a in arrays.items()}
     assert [used["cached"] for used in cache.used[-2:]] == [False, True]
+
+
+def test_a_run_rests_on_what_its_cached_steps_rest_on_and_counts_each_second_once(monkeypatch):
+    """A trial of 5 s, 4 of them a training, which took 1 s of a rounding's; then from the cache."""
+    clock = iter([0.0, 0.5, 1.0, 2.0, 4.5, 5.0])
+    monkeypatch.setattr(cache.time, "perf_counter", lambda: next(clock))
+
+    def built(*inner):
+        def build():
+            if inner:
+                cache.cached(inner[0], {}, built(*inner[1:]))
+            return {}, None
+        return build
+
+    def told():
+        return {step["step"]: (step["seconds"], step["cached"]) for step in work.rested_on()}
+
+    cache.used.clear()
+    cache.cached("trial", {}, built("train", "round"))
+    own = {"trial": 1.0, "train": 3.0, "round": 1.0}
+    assert told() == {step: (seconds, False) for step, seconds in own.items()}
+    cache.used.clear()
+    cache.cached("trial", {}, built())
+    assert told() == {step: (seconds, True) for step, seconds in own.items()}
+    cache.used.append({"step": "train b", "file": "elsewhere", "seconds": 7.0, "cached": False})
+    assert told()["train b"] == (7.0, False)
+    [rounding] = paths.CACHE.glob("round-*.safetensors")
+    rounding.write_bytes(b"damaged")                # since then; no row may be lost for it
+    assert told() == {"trial": (1.0, True), "train": (4.0, True), "train b": (7.0, False)}
+
+
+def test_a_training_of_before_is_no_part_of_a_trial_s_time(monkeypatch):
+    cache.used.clear()
+    clock = iter([0.0, 100.0, 200.0, 230.0])
+    monkeypatch.setattr(cache.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(cache, "datetime", Days([1, 2]))
+    cache.cached("train", {}, counting())
+    cache.cached("trial", {}, lambda: (cache.cached("train", {}, counting()).arrays, None))
+    assert {step["step"]: step["seconds"] for step in work.rested_on()} == {
+        "train": 100.0, "trial": 30.0}
+
+
+class Days:
+    """A clock that says these days of a month, one after the other."""
+
+    def __init__(self, days):
+        self.days = iter(days)
+
+    def now(self, zone):
+        return datetime(2026, 1, next(self.days), tzinfo=zone)
 
 
 def test_a_step_built_elsewhere_rests_on_those_parents_that_lie_here_too():

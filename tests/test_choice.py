@@ -114,7 +114,9 @@ def test_where_nothing_keeps_every_net_the_nearest_is_named_and_what_training_on
 def test_of_one_net_the_advice_speaks_of_one():
     points, folds, chosen = offered(*net(), *lost([0.1] * 5, **gptq(4)))
     told = " ".join(tables.advice(points, folds, chosen))
-    assert "on the one net" in told and "is, of 1 net: rounded on 1" in told
+    assert "on the one net" in told
+    assert tables.kinds(chosen).to_numpy().tolist() == [
+        ["rounded", "telescope mlp_complex 8×", "telescope mlp_complex 8×"]]
     assert "read on it, telescope mlp_complex loses 0.10 [0.10, 0.10]" in told
 
 
@@ -139,7 +141,7 @@ def test_a_net_with_one_split_takes_what_the_others_chose():
     assert told.startswith("resnet20: nothing is chosen on its one split; by what other nets chose,"
                            " gptq, 3 bits, 0.75 KiB for 8, it loses 1.50 [")
     by_mean = tables.advice(points, folds, chosen)[-2]
-    assert "within a point by its mean loss is, of 1 net with folds: rounded on 1 (" in by_mean
+    assert tables.kinds(chosen).iloc[:, 1].tolist() == ["telescope mlp_complex 11×"]   # it alone
     assert by_mean.endswith(". cifar10 resnet20, of one split: what keeps the others within a "
                             "point, gptq, 3 bits, loses at most 1.50.")
 
@@ -149,12 +151,35 @@ def test_nothing_is_done_to_a_net_on_which_what_others_chose_was_not_tried():
     rows = [row(90.0, **one), row(90.0, **one, quantizer="affine", bits=2, size_bytes=512)]
     points, folds, chosen = offered(*net(), *lost([0.2] * 5, **gptq(3)), *rows,
                                     nets=("telescope/mlp_complex", "cifar10/resnet20"))
+    found = tables.kinds(chosen)        # "the net itself" would say that nothing smaller keeps it
+    assert found.iloc[:, 0].tolist() == ["rounded"]
+    assert not found.apply(lambda column: column.str.contains("cifar10")).any(axis=None)
     for told in tables.advice(points, folds, chosen)[-2:]:
-        assert "the net itself" not in told         # that would say that nothing smaller keeps it
         assert told.endswith(". cifar10 resnet20, of one split: nothing is offered, as no rounding "
                              "that keeps the others within a point was tried there.")
     line = chosen[chosen.task == "cifar10"].iloc[0]
     assert (line.technique, line["read"], line.chosen_on) == ("as trained", 0, "nothing")
+
+
+def test_the_kinds_of_the_smallest_nets_are_told_with_the_commonest_first():
+    chosen = pd.DataFrame([
+        {"task": task, "net": "n", "technique": technique, "pruner": "", "structure": "",
+         "quantizer": quantizer, "tuned": tuned, "teacher": "", "by": by, "chosen_on": on,
+         "base_KiB": 10.0, "KiB": size}
+        for task, technique, quantizer, tuned, by, on, size in [
+            ("a", "as trained", "", "", "mean", "other folds", 10.0),
+            ("a", "as trained", "", "", "interval", "other folds", 10.0),
+            ("b", "lsq, 2 bits", "lsq", "lsq", "mean", "other folds", 0.3),
+            ("b", "gptq, 4 bits", "gptq", "", "interval", "other folds", 1.5),
+            ("c", "dense", "", "", "mean", "its validation part", 0.04),
+            ("c", "as trained", "", "", "interval", "its validation part", 10.0),
+            ("d", "as trained", "", "", "mean", "nothing", 10.0)]])
+    found = tables.kinds(chosen)
+    assert found.columns[1:].tolist() == ["by the mean loss", "by the 95 % interval's upper end"]
+    assert found.iloc[0].tolist() == ["the net itself", "a n 1×", "a n 1×, c n 1×"]
+    assert found.set_index(found.columns[0]).T.iloc[0].to_dict() == {
+        "the net itself": "a n 1×", "trained through rounding": "b n 33×", "rounded": "–",
+        "a smaller net, trained from scratch": "c n 250×"}
 
 
 def test_where_no_net_has_folds_the_choice_says_that_it_was_read_where_it_was_made():
@@ -165,7 +190,7 @@ def test_where_no_net_has_folds_the_choice_says_that_it_was_read_where_it_was_ma
     assert line.chosen_on == "the same test part"
     assert findings.offers(chosen)[0][1].endswith("read where it was chosen")
     told = " ".join(tables.advice(points, folds, chosen))
-    assert "chosen and read on the same test part, which flatters it" in told
+    assert "chosen and read on the same test part, which flatters it: telescope mlp_complex" in told
     assert "Chosen anew" not in told
 
 

@@ -79,8 +79,9 @@ LONG = ("magnitude_l1 70 %, cubic, finetune+distill, taught by resnet20, 10 epoc
 
 
 @pytest.mark.parametrize("technique", ["gptq, 4 bits", LONG])
-def test_the_front_names_the_smallest_kept_net_the_dense_ones_and_doing_nothing(technique):
-    axis, = figures.ptq.front(points().replace({"technique": {"gptq, 4 bits": technique}})).axes
+def test_the_front_names_the_smallest_chosen_net_the_dense_ones_and_doing_nothing(technique):
+    table = points().replace({"technique": {"gptq, 4 bits": technique}})
+    axis, = figures.ptq.front(table, table[table.technique.isin([technique, UNTOUCHED])]).axes
     assert {" ".join(text.split()) for text in texts(axis)} == {
         "as trained", "dense nets", f"{technique}, 12.5 KiB"}
     joined = next(line for line in axis.lines if line.get_color() == style.ACCENT)
@@ -91,6 +92,16 @@ def test_the_front_names_the_smallest_kept_net_the_dense_ones_and_doing_nothing(
     for label in axis.texts:
         assert inside.x0 <= label.get_window_extent().x0 <= label.get_window_extent().x1 \
             <= inside.x1 + 0.05 * inside.width, label
+
+
+def test_the_front_names_what_was_chosen_also_where_test_scores_would_have_it_otherwise():
+    table = points()
+    chosen = table[table.technique == "affine, 2 bits"]             # loses most, and is not on it
+    axis, = figures.ptq.front(table, pd.concat([chosen, chosen.assign(net="another")])).axes
+    assert "affine, 2 bits, 6.5 KiB" in {" ".join(text.split()) for text in texts(axis)}
+    nothing = chosen.assign(KiB=np.nan)                             # of a kind that keeps none
+    axis, = figures.ptq.front(table, nothing).axes
+    assert set(texts(axis)) == {"as trained", "dense nets"}
 
 
 def steps(scores: dict[str, float], net="net", bits=4) -> pd.DataFrame:

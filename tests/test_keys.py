@@ -28,7 +28,7 @@ def source(tmp_path, monkeypatch):
 
 
 def forget():
-    for known in (keys._hash, keys._imported, keys._files):
+    for known in (keys.code, keys._hash, keys._imported, keys._files):
         known.cache_clear()
 
 

@@ -200,7 +200,7 @@ def test_losses_are_those_of_the_rows(stem):
 
 def test_claims_are_those_of_the_rows():
     written = tables.load_table("claims").astype({"cause": object}).fillna({"cause": ""})
-    made, _ = tables.together()
+    made, _, _ = tables.together()
     judges = {"edge_ptq": claims.judge, "edge_prune": claims.judge_pruning,
               "edge_qat": claims.judge_trained, "green_compressed": claims.judge_green}
     beside = {"green_compressed": [tables.load_table("08_green")]}

@@ -5,7 +5,7 @@ import pandas as pd
 from lib.base.metric import METRICS
 from lib.base.said import count
 from lib.tables.ahead import largest_gain
-from lib.tables.choice import OTHER_FOLDS, SAME_TEST
+from lib.tables.choice import OTHER_FOLDS, SAME_TEST, VALIDATION
 from lib.tables.history import TRAINING
 from lib.tables.history import uneven as uneven_trainings
 from lib.tables.smallest import SMALLER, by_kind
@@ -64,11 +64,14 @@ def offers(chosen: pd.DataFrame) -> list[tuple[str, str]]:
     for line in chosen[chosen.by == "mean"].to_dict("records"):
         loss, read = (f"{line[mean]:z.2f} [{line[low]:z.2f}, {line[high]:z.2f}]" for mean, low, high
                       in (("loss", "low", "high"), ("read", "read_low", "read_high")))
-        sentence = (f"{line['net']}: the smallest net within a point is {line['technique']}, "
-                    f"{line['KiB']:.3g} KiB for {line['base_KiB']:.3g}; ")
+        where = " on the validation part" if line["chosen_on"] == VALIDATION else ""
+        sentence = (f"{line['net']}: the smallest net within a point{where} is "
+                    f"{line['technique']}, {line['KiB']:.3g} KiB for {line['base_KiB']:.3g}; ")
         if line["chosen_on"] == OTHER_FOLDS:
             sentence += (f"it loses {loss} points over {line['over']}, and {read} where each fold "
                          "is left out of the choice and read")
+        elif line["chosen_on"] == VALIDATION:
+            sentence += f"it loses {read} points on the test part, over {line['over']}"
         elif line["chosen_on"] == SAME_TEST:
             sentence += f"it loses {loss} points over {line['over']}, read where it was chosen"
         else:

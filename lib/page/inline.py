@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from xml.etree import ElementTree
 
 from matplotlib.figure import Figure
@@ -15,6 +16,8 @@ PIXELS = 4 / 3              # of a page, in a point of a figure
 DROPPED = ("metadata", "style", "title")        # elements that a page has no use for
 PLACES = ("d", "x", "y", "transform", "width", "height", "points")
 PAINTS = ("style", "clip-path", "fill", "stroke")
+OFTEN = 3                   # elements of one style, which then stands once
+SPACES = {"": "http://www.w3.org/2000/svg", "xlink": "http://www.w3.org/1999/xlink"}
 VARIABLES = {light: f"var(--{name}, {light})" for name, (light, _) in COLORS.items()}
 # On the page's ground; without a page (in JupyterLab) on white, for which the colours were chosen.
 ROOT_STYLE = ("background: var(--ground, #fff); max-width: 100%; height: auto; "
@@ -22,11 +25,28 @@ ROOT_STYLE = ("background: var(--ground, #fff); max-width: 100%; height: auto; "
 
 
 def svg(figure: Figure, **options) -> str:
-    """The figure as an SVG file, without the control characters that XML may not hold, and without
-    the hour of its making. options: of `Figure.savefig`."""
+    """The figure as SVG, without the control characters that XML may not hold, and without the hour
+    of its making. options: of `Figure.savefig`."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None}, **options)
     return CONTROL.sub("\ufffd", file.getvalue().decode())
+
+
+def compact(source: str) -> str:
+    """An SVG file, as small as it may be: names that nothing refers to left out, and a style that
+    many elements have written once."""
+    for name, space in SPACES.items():
+        ElementTree.register_namespace(name, space)
+    root, wanted = ElementTree.fromstring(source.encode()), _referred(source)
+    _drop(root, ("metadata",))
+    for element in root.iter():
+        if element.get("id") not in wanted:
+            element.attrib.pop("id", None)
+        for key in PLACES:
+            if key in element.attrib:
+                element.set(key, _rounded(element.get(key)))
+    _share(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def panels(figure: Figure, name: str) -> list[str]:
@@ -68,12 +88,8 @@ def in_page(source: str, prefix: str) -> str:
 
     The element of gid "halo" gets the class halo.
     """
-    root = ElementTree.fromstring(source.encode())
-    wanted = set(re.findall(r'(?:url\(#|href="#)([\w-]+)', source))
-    for parent in root.iter():
-        for child in list(parent):
-            if child.tag.rpartition("}")[2] in DROPPED:
-                parent.remove(child)
+    root, wanted = ElementTree.fromstring(source.encode()), _referred(source)
+    _drop(root, DROPPED)
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
@@ -90,11 +106,42 @@ def in_page(source: str, prefix: str) -> str:
     return ElementTree.tostring(root, encoding="unicode").replace("\n", "")
 
 
+def _referred(source: str) -> set[str]:
+    """The ids that something refers to."""
+    return set(re.findall(r'(?:url\(#|href="#)([\w-]+)', source))
+
+
+def _drop(root: ElementTree.Element, names: tuple[str, ...]) -> None:
+    for parent in root.iter():
+        for child in list(parent):
+            if child.tag.rpartition("}")[2] in names:
+                parent.remove(child)
+
+
+def _share(root: ElementTree.Element) -> None:
+    """Write the styles of many elements once, as classes."""
+    styled = [element for element in root.iter() if "style" in element.attrib]
+    counts = Counter(element.get("style") for element in styled)
+    often = [style for style, count in counts.items() if count >= OFTEN]
+    classes = {style: f"s{number}" for number, style in enumerate(often)}
+    for element in styled:
+        if element.get("style") in classes:
+            element.set("class", classes[element.attrib.pop("style")])
+    rules = ElementTree.Element(f"{{{SPACES['']}}}style")
+    rules.text = "".join(f".{name}{{{style}}}" for style, name in classes.items())
+    root.insert(0, rules)
+
+
+def _rounded(places: str) -> str:
+    """Numbers with two decimals: a hundredth of a point is seen by nobody."""
+    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", places)
+
+
 def _attribute(key: str, value: str, prefix: str) -> str:
     if key == "href":
         return re.sub("^#", f"#{prefix}-", value)
-    if key in PLACES:                           # a hundredth of a point is seen by nobody
-        return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", value)
+    if key in PLACES:
+        return _rounded(value)
     if key in PAINTS:
         value = value.replace("url(#", f"url(#{prefix}-")
         return re.sub("#[0-9a-f]{6}", lambda color: VARIABLES.get(color[0], color[0]), value)

@@ -40,7 +40,8 @@ def figure(drawn: Figure, name: str, caption: str, alt: str) -> None:
         words.set_text(short(words.get_text()))
     with warnings.catch_warnings():             # a name may hold any sign; a reader's fonts have it
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        svg, png = inline.svg(drawn, facecolor="white", bbox_inches="tight"), _png(drawn)
+        svg = inline.compact(inline.svg(drawn, facecolor="white", bbox_inches="tight"))
+        png = _png(drawn)
         shown = "".join(inline.panels(drawn, name))
     for kind, content in (("svg", svg), ("png", png)):
         paths.write_atomic(paths.figure_folder() / f"{name}.{kind}", content)

@@ -89,6 +89,12 @@ def header(file: safe_open) -> dict:
     return json.loads(file.metadata()["json"])
 
 
+def header_of(path: Path) -> dict:
+    """`header` of the entry at a path."""
+    with safe_open(path, framework="numpy") as file:
+        return header(file)
+
+
 def cached(step: str, key: dict, build: Callable[[], Built], quiet: bool = False) -> Entry:
     """The entry of `step` under `key`, built only if there is none.
 

@@ -35,8 +35,10 @@ def tree(source: str) -> str:
     return ast.dump(parsed)
 
 
+@functools.cache
 def code(*modules: str, without: tuple[str, ...] = WITHOUT) -> str:
-    """Hash of the syntax trees of all files of lib that these modules can reach.
+    """Hash of the syntax trees of all files of lib that these modules can reach, as they were when
+    this process first asked.
 
     modules: names such as "lib.train"; without: folders and files whose import counts for nothing.
     Comments, docstrings and unrelated rooms change nothing.

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from lib import tables
 from lib.base import paths
 from lib.base.said import duration, size
 from lib.study import cache, stamps, weights
 
 COST = paths.RESULTS / "cost.json"
-MOST_MB = {"data/results": 16, "data/weights": 25}      # data/results with figures/full
+MOST_MB = {"data/results": 16, "data/weights": 32}      # data/results with figures/full
 LEAST_S = 60.0                      # of training, for weights to be committed
 MARKS = ("<!-- The answer: written by ./run_all.sh publish -->", "<!-- The end of the answer -->")
 
@@ -26,14 +24,9 @@ def answer() -> str:
     before = paths.profile()
     paths.profile("published")
     try:
-        rows, losses = tables.together()
+        return "\n\n".join(tables.answer())
     finally:
         paths.profile(before)
-    if losses.empty:
-        return ""
-    points = tables.in_points(tables.offered(losses))
-    folds = tables.by_fold(points, rows)
-    return "\n\n".join(tables.advice(points, folds, tables.chosen(points, folds)))
 
 
 def _tell(readme: Path) -> None:
@@ -142,7 +135,7 @@ def _work(provenance: Path, counted: set[str]) -> float:
 def _training(step: dict[str, Any]) -> float:
     """Seconds of a training: those of its epochs, even where its weights came from a file."""
     entry = paths.CACHE / step["file"]
-    history = _head(entry)["record"].get("history", {}) if entry.exists() else {}
+    history = cache.header_of(entry)["record"].get("history", {}) if entry.exists() else {}
     return max(step["seconds"], sum(history.get("seconds", [])))
 
 
@@ -171,7 +164,7 @@ def _committed() -> dict[Path, tuple[float, bytes]]:
 
 def _worth(path: Path) -> float:
     """Seconds of training a byte."""
-    return sum(_head(path)["record"]["history"]["seconds"]) / path.stat().st_size
+    return sum(cache.header_of(path)["record"]["history"]["seconds"]) / path.stat().st_size
 
 
 def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
@@ -183,7 +176,7 @@ def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
         entry, path = paths.CACHE / step["file"], cache.committed(step["step"])
         if not step["step"].startswith("train ") or not entry.exists():
             continue
-        head = _head(entry)
+        head = cache.header_of(entry)
         brief = sum(head["record"]["history"]["seconds"]) < LEAST_S
         if brief or "version" not in head["key"] or head["key"].get("seed", 0) != 0:
             continue
@@ -191,11 +184,6 @@ def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
         found = _worth(entry), (path if same else entry).read_bytes()
         lasting[path] = max(lasting.get(path, found), found, key=lambda one: len(one[1]))
     return lasting
-
-
-def _head(path: Path) -> dict[str, Any]:
-    with safe_open(path, framework="numpy") as file:
-        return cache.header(file)
 
 
 def _doubts(provenance: dict[Path, dict]) -> Iterator[str]:

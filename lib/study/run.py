@@ -4,7 +4,6 @@ import dataclasses
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython import get_ipython
 from IPython.display import HTML, display
 
 from lib import tables
@@ -21,7 +19,7 @@ from lib.base import machine, paths
 from lib.base.pairs import parsed
 from lib.base.said import count
 from lib.data.pairs import nets_of, of_kind, on_tasks, with_classes
-from lib.study import cache, engines, keys, progress
+from lib.study import cache, engines, keys, progress, work
 from lib.study.trials import Trial, code_of, grid, made, measured, of_nets, on_validation, recipe_of
 from lib.tables import Cost, Row
 
@@ -56,8 +54,7 @@ def start(notebook: str, names: dict, show: bool = True) -> None:
         kept.clear()
     _run.update(notebook=notebook, parameters=parameters, started=_now(), git=_git(),
                 python=platform.python_version(), versions={p: version(p) for p in PACKAGES},
-                hardware=machine.hardware(), seconds_per_cell=[])
-    _count_seconds(_run["seconds_per_cell"])
+                hardware=machine.hardware())
     if show:
         shown = {"notebook": notebook, "profile": paths.profile(), "started": _run["started"],
                  "code": _run["git"], "python": _run["python"], **_run["versions"],
@@ -153,13 +150,11 @@ def add_costs(costs: list[Cost]) -> None:
 
 def save() -> pd.DataFrame:
     """Write all rows of this run, their costs and provenance; then fail if any trial did."""
-    steps = {step["file"]: step for step in reversed(cache.used)}   # each as it was first used
+    steps = work.rested_on()
     done = _run | {"ended": _now(), "inputs": paths.inputs(),
-                   "steps": [step for step in reversed(steps.values())
-                             if not step["step"].startswith("trial ")],
+                   "steps": [step for step in steps if not step["step"].startswith("trial ")],
                    "trials": sum(s["step"].startswith("trial ") for s in cache.used),
-                   "seconds": sum(c["seconds"] for c in _run["seconds_per_cell"]),
-                   "work_seconds": sum(step["seconds"] for step in steps.values()),
+                   "work_seconds": sum(step["seconds"] for step in steps),
                    "failures": _failures}
     if paths.profile() == "published":      # only the report runs on committed rows; it has none
         return tables.frame([])
@@ -200,34 +195,6 @@ def _read(entry: cache.Entry) -> list[Row]:
         _rows[row.id] = row
         add_costs([Cost(**cost) for cost in record["costs"]])
     return rows
-
-
-class _Clock:
-    """Notes the seconds of each cell, however the notebook is run."""
-
-    def __init__(self, seconds: list):
-        self.seconds, self.began = seconds, None
-
-    def begin(self, info) -> None:
-        self.began = time.perf_counter()
-
-    def end(self, result) -> None:
-        if self.began is not None:
-            first = result.info.raw_cell.strip().splitlines()[:1]
-            self.seconds.append({"cell": first[0][:60] if first else "",
-                                 "seconds": round(time.perf_counter() - self.began, 3)})
-
-
-def _count_seconds(seconds: list) -> None:
-    shell = get_ipython()
-    if shell is None:
-        return
-    if before := getattr(shell, "_greenbits_clock", None):      # started twice in one kernel
-        shell.events.unregister("pre_run_cell", before.begin)
-        shell.events.unregister("post_run_cell", before.end)
-    shell._greenbits_clock = clock = _Clock(seconds)
-    shell.events.register("pre_run_cell", clock.begin)
-    shell.events.register("post_run_cell", clock.end)
 
 
 def _git() -> str:

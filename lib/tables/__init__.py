@@ -1,7 +1,7 @@
 """Rows, what they cost, how they are kept, and what they say together."""
 
 from lib.base.metric import METRICS
-from lib.tables.advice import advice
+from lib.tables.advice import advice, kinds
 from lib.tables.ahead import ahead, climb
 from lib.tables.choice import by_fold, chosen
 from lib.tables.confusion import confusion
@@ -38,16 +38,17 @@ from lib.tables.store import (
 )
 from lib.tables.subjects import by_subject, leads
 from lib.tables.taken import taken
-from lib.tables.together import CHAPTERS, together
+from lib.tables.together import CHAPTERS, answer, together
 from lib.tables.trained import gains, paid_back, techniques, width
 from lib.tables.upgrade import upgrade
 
-__all__ = ["advice", "ahead", "answers", "as_saved", "best_epochs", "better", "bits_asked",
-           "by_fold", "by_kind", "by_subject", "changes", "CHAPTERS", "cheapest", "chosen", "climb",
-           "COLUMNS", "confusion", "Cost", "curves", "density", "energies", "fastest", "files",
-           "frame", "gains", "identify", "in_points", "judge_plan", "judge_serving", "KEY", "leads",
-           "load", "load_costs", "load_scores", "load_table", "losses", "matrix", "METRICS",
-           "names", "of_answers", "offered", "ordered", "packed", "paid_back", "prediction",
-           "provenance", "replays", "Row", "runtimes", "save", "save_table", "seconds_back",
-           "setting_of", "smallest", "summary", "t_interval", "taken", "techniques", "timings",
-           "together", "uneven", "unpacked", "untouched", "upgrade", "width"]
+__all__ = ["advice", "ahead", "answer", "answers", "as_saved", "best_epochs", "better",
+           "bits_asked", "by_fold", "by_kind", "by_subject", "changes", "CHAPTERS", "cheapest",
+           "chosen", "climb", "COLUMNS", "confusion", "Cost", "curves", "density", "energies",
+           "fastest", "files", "frame", "gains", "identify", "in_points", "judge_plan",
+           "judge_serving", "KEY", "kinds", "leads", "load", "load_costs", "load_scores",
+           "load_table", "losses", "matrix", "METRICS", "names", "of_answers", "offered",
+           "ordered", "packed", "paid_back", "prediction", "provenance", "replays", "Row",
+           "runtimes", "save", "save_table", "seconds_back", "setting_of", "smallest", "summary",
+           "t_interval", "taken", "techniques", "timings", "together", "uneven", "unpacked",
+           "untouched", "upgrade", "width"]

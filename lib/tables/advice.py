@@ -2,26 +2,54 @@
 
 import pandas as pd
 
-from lib.base.said import count
-from lib.tables.choice import NOTHING, OTHER_FOLDS, OTHER_NETS, SAME_TEST, fewest_bits, settings
+from lib.tables.choice import (
+    NOTHING,
+    OTHER_FOLDS,
+    OTHER_NETS,
+    SAME_TEST,
+    VALIDATION,
+    fewest_bits,
+    settings,
+)
 from lib.tables.losses import POINT, UNTOUCHED, plain
 from lib.tables.smallest import SMALLER, by_kind
 
+BY = {"mean": "the mean loss", "interval": "the 95 % interval's upper end"}
+KIND = "the smallest net within a point where it was chosen, and how many times smaller it is"
+
 
 def advice(points: pd.DataFrame, folds: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:
-    """What to do, in a sentence with its numbers; how that holds where it was not chosen; then what
-    other candidates do.
+    """What to do, in a sentence with its numbers, and how that holds where it was not chosen; then
+    what the candidates of `kinds` lose there.
 
     points: `in_points(offered(losses(...)))`; folds: `by_fold(points, rows)`; chosen:
-    `chosen(points, folds)`. A quantizer at some bits is judged by the worst of its mean losses over
-    the nets on which it was tried, and by the furthest end of their intervals.
+    `chosen(points, folds, …)`. A quantizer at some bits is judged by the worst of its mean losses
+    over the nets on which it was tried, and by the furthest end of their intervals.
     """
     nets = points.groupby(["task", "net"]).ngroups
     if not nets:
         return []
     told = [_to_do(points, nets), _read_again(points, folds)]
     return [sentence for sentence in told if sentence] + [
-        _among_all(chosen[chosen.by == rule], rule) for rule in ("mean", "interval")]
+        _lost(chosen[chosen.by == rule], rule) for rule in BY]
+
+
+def kinds(chosen: pd.DataFrame) -> pd.DataFrame:
+    """What the smallest net within a point is where it was chosen: a line a kind, the commonest
+    first, and a column a rule that chose, with the names of the nets and what their bytes are
+    divided by.
+
+    chosen: `chosen(points, folds, …)`; nets of which nothing could be chosen are left out.
+    """
+    own = by_kind(chosen[~chosen.chosen_on.isin([OTHER_NETS, NOTHING])])
+    times = (own.base_KiB / own.KiB).map(_times)
+    named = own.assign(name=own.task + " " + own.net + " " + times, kind=own.kind.replace(
+        {"": "the net itself", SMALLER: "a smaller net, trained from scratch"}))
+    order = named.kind.value_counts().index
+    wide = named.groupby(["kind", "by"]).name.agg(", ".join).unstack(fill_value="–")
+    wide = wide.reindex(index=order, columns=list(BY), fill_value="–")
+    columns = {rule: f"by {words}" for rule, words in BY.items()}
+    return wide.rename(columns=columns).rename_axis(KIND).reset_index()
 
 
 def _to_do(points: pd.DataFrame, nets: int) -> str:
@@ -79,36 +107,32 @@ def _read_again(points: pd.DataFrame, folds: pd.DataFrame) -> str:
             f"({means.idxmax()}).")
 
 
-def _among_all(chosen: pd.DataFrame, rule: str) -> str:
-    """What is offered of each net by one rule, and what that loses where it was not chosen."""
-    by = "mean loss" if rule == "mean" else "95 % interval's upper end"
-    taken = chosen.chosen_on.isin([OTHER_NETS, NOTHING])
-    own = chosen[~taken]
-    kinds = by_kind(own).kind.replace({"": "the net itself",
-                                       SMALLER: "a smaller net trained from scratch"})
-    told = [f"{kind} on {often} ({_names(own[kinds == kind])})"
-            for kind, often in kinds.value_counts().items()]
-    folds = " with folds" if taken.any() else ""
-    return (f"Of all that was tried, the smallest net within a point by its {by} is, of "
-            f"{count(len(own), 'net')}{folds}: {', '.join(told)}; {_read(own)}."
-            f"{_taken(chosen[taken])}")
+def _lost(chosen: pd.DataFrame, rule: str) -> str:
+    """What the choices by one rule lose where they were not made, and what nets take of which
+    nothing was chosen."""
+    parts = [_read(chosen[chosen.chosen_on == part])
+             for part in (OTHER_FOLDS, VALIDATION, SAME_TEST) if (chosen.chosen_on == part).any()]
+    told = ". ".join(part[0].upper() + part[1:] for part in parts[1:])
+    return f"By {BY[rule]}, {parts[0]}.{f' {told}.' * bool(told)}{_taken(chosen)}"
 
 
-def _read(chosen: pd.DataFrame) -> str:
-    """What the choices lose on folds that had no part in them."""
-    others = chosen[chosen.chosen_on == OTHER_FOLDS]
-    if others.empty:
-        return f"chosen and read on {SAME_TEST}, which flatters it"
-    worst = others.loc[others["read"].idxmax()]
-    kept = (others["read"] <= POINT).sum()
-    stay = f"{kept} of {len(others)} stay within a point in the mean, and " * (len(others) > 1)
-    most = " most," * (len(others) > 1)
-    return (f"chosen without a fold and read on it, {stay}{worst.task} {worst.net} loses{most} "
+def _read(own: pd.DataFrame) -> str:
+    """What these choices, all made on the same kind of part, lose where they were not made."""
+    chosen_on = own.chosen_on.iloc[0]
+    if chosen_on == SAME_TEST:
+        return f"chosen and read on {SAME_TEST}, which flatters it: {_names(own)}"
+    worst = own.loc[own["read"].idxmax()]
+    kept = (own["read"] <= POINT).sum()
+    stay = f"{kept} of {len(own)} nets stay within a point in the mean, and " * (len(own) > 1)
+    most = " most," * (len(own) > 1)
+    how = ("chosen without a fold and read on it" if chosen_on == OTHER_FOLDS else
+           "chosen among what was scored on the validation part, and read on the test part")
+    return (f"{how}, {stay}{worst.task} {worst.net} loses{most} "
             f"{worst['read']:z.2f} [{worst.read_low:z.2f}, {worst.read_high:z.2f}]")
 
 
 def _taken(chosen: pd.DataFrame) -> str:
-    """What is offered of nets of one split, which have no part of their own to choose by."""
+    """What is offered of nets of one split, which have no scores of a part to choose by."""
     told = ""
     for technique, lines in chosen[chosen.chosen_on == OTHER_NETS].groupby("technique", sort=False):
         told += (f" {_names(lines)}, of one split: what keeps the others within a point, "
@@ -118,6 +142,10 @@ def _taken(chosen: pd.DataFrame) -> str:
         told += (f" {_names(left)}, of one split: nothing is offered, as no rounding that keeps "
                  "the others within a point was tried there.")
     return told
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f}×" if ratio >= 10 else f"{ratio:.2g}×"
 
 
 def _at_most(line: pd.Series) -> str:

@@ -2,7 +2,8 @@
 
 The smallest of many candidates that stay within a point is the one that luck flatters most: chosen
 and read on the same folds, a rounded net of mv lost 0.4 points where it loses 3.1 on folds that did
-not choose it. A net with one split is not chosen on: it takes what the others chose.
+not choose it. Of a net with one split what was scored on its validation part is chosen there; one
+without such scores is not chosen on: it takes what the others chose.
 """
 
 import numpy as np
@@ -17,8 +18,8 @@ FEWEST = 3                  # folds, so that two are left that choose by an inte
 RULES = ("mean", "interval")
 MOST_OF_NETS = 0.8          # that a setting was tried on, before it is said to keep them
 COLUMNS = ("by", "read", "read_low", "read_high", "alike", "folds", "chosen_on")
-OTHER_FOLDS, OTHER_NETS, NOTHING = "other folds", "other nets", "nothing"
-SAME_TEST = "the same test part"
+OTHER_FOLDS, VALIDATION = "other folds", "its validation part"
+OTHER_NETS, NOTHING, SAME_TEST = "other nets", "nothing", "the same test part"
 
 
 def by_fold(points: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -42,24 +43,31 @@ def by_fold(points: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(points.index)
 
 
-def chosen(points: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
+def chosen(points: pd.DataFrame, folds: pd.DataFrame, validated: pd.DataFrame | None = None
+           ) -> pd.DataFrame:
     """What an answer offers of each net: a line by its mean loss, and one by its interval's end.
 
-    points: `in_points(offered(losses(…)))`; folds: `by_fold(points, rows)`. Of a net with FEWEST
-    folds or more the smallest candidate within a point. read, read_low, read_high: what such a
-    choice loses on examples that had no part in it: chosen anew without each fold, read on that
-    fold, with a t interval over them; alike: how often of `folds` times it was the same candidate.
-    A net with one split takes the plain setting that the fewest bits keep all nets with folds by
-    (chosen_on: other nets), which is then read once; none if there is none, and nothing is done to
-    it. Where no net has folds, all is chosen by the test part on which it is read: read is NaN.
+    points: `in_points(offered(losses(…)))`; folds: `by_fold(points, rows)`; validated: as points,
+    of the validation part. Of a net with FEWEST folds or more the smallest candidate within a
+    point. read, read_low, read_high: what such a choice loses on examples that had no part in it:
+    chosen anew without each fold, read on that fold, with a t interval over them; alike: how often
+    of `folds` times it was the same candidate.
+    Of a net with one split the smallest candidate within a point on its validation part, read on
+    the test part. One that has no scores there takes the plain setting that the fewest bits keep
+    all nets with folds by (chosen_on: other nets), which is then read once; none if there is none,
+    and nothing is done to it. Where no net has folds, all others are chosen by the test part on
+    which they are read: read is NaN.
     """
     told = []
     with_folds = folds.notna().sum(axis=1) >= FEWEST
-    for _, part in points.groupby(["task", "net"], sort=False):
+    for (task, net), part in points.groupby(["task", "net"], sort=False):
         part = part.sort_values(["KiB", "loss"], kind="stable")
+        tried = _on_validation(part, validated, task, net)
         for rule in RULES:
             if with_folds[part.index].all():
                 line = _on_other_folds(part, folds.loc[part.index].dropna(axis=1), rule)
+            elif len(tried):
+                line = _read_on_test(part, tried, rule)
             elif with_folds.any():
                 line = _on_other_nets(part, points[with_folds], rule)
             else:
@@ -122,16 +130,44 @@ def _bound(part: pd.DataFrame, rule: str) -> pd.Series:
     return part.loss if rule == "mean" else part.high
 
 
+def _on_validation(part: pd.DataFrame, validated: pd.DataFrame | None, task: str, net: str
+                   ) -> pd.DataFrame:
+    """The lines of one net's candidates on its validation part, from small to large, with `place`:
+    the index of the same candidate's line in `part`; none where the net was not scored there."""
+    if validated is None or validated.empty:
+        return pd.DataFrame()
+    own = validated[(validated.task == task) & (validated.net == net)]
+    same = ["model", *FIELDS]
+    numbers = {name: float for name in FIELDS if pd.api.types.is_numeric_dtype(part[name])}
+    places = part[same].astype(numbers).assign(place=part.index)
+    return own.astype(numbers).merge(places, on=same).sort_values(["KiB", "loss"], kind="stable")
+
+
+def _read_on_test(part: pd.DataFrame, tried: pd.DataFrame, rule: str) -> dict:
+    """part: a net's candidates on the test part; tried: `_on_validation` of them."""
+    kept = tried[_bound(tried, rule) <= POINT]
+    line = part.loc[kept.place.iloc[0]] if len(kept) else _untouched(part)
+    return line.to_dict() | _read_once(line) | {"chosen_on": VALIDATION}
+
+
+def _untouched(part: pd.DataFrame) -> pd.Series:
+    return part[part.technique == UNTOUCHED].iloc[0]
+
+
+def _read_once(line: pd.Series) -> dict:
+    return {"read": line.loss, "read_low": line.low, "read_high": line.high}
+
+
 def _on_other_nets(part: pd.DataFrame, others: pd.DataFrame, rule: str) -> dict:
     """The plain setting that others chose, among those that were tried on this net."""
     here = plain(part)
     known = settings(others).merge(here[["quantizer", "bits_asked"]].drop_duplicates())
     kept = known[_bound(known, rule) <= POINT].sort_values(["bits_asked", "loss"])
     if kept.empty:
-        line = part[part.technique == UNTOUCHED].iloc[0]
+        line = _untouched(part)
     else:
         same = (here.quantizer == kept.quantizer.iloc[0]) & (
             here.bits_asked == kept.bits_asked.iloc[0])
         line = here[same].iloc[0]
-    return line.to_dict() | {"read": line.loss, "read_low": line.low, "read_high": line.high,
-                             "chosen_on": NOTHING if kept.empty else OTHER_NETS}
+    return line.to_dict() | _read_once(line) | {
+        "chosen_on": NOTHING if kept.empty else OTHER_NETS}

@@ -53,8 +53,10 @@ def losses(rows: pd.DataFrame, nets: Iterable[str], scores: Mapping[str, np.ndar
         own = tested[tested.task == task]
         whole = _as_trained(own, net, model, recipe)
         base = _better(own, whole)
+        paired = own.merge(base[[*REPEAT, "id", "score"]], on=REPEAT, suffixes=("", "_base"))
         for candidate in _candidates(own, whole):
-            line = _line(candidate, base, whole, scores)
+            pairs = paired[paired["id"].isin(candidate["id"])]
+            line = _line(candidate, pairs, base, whole, scores)
             if line is None:
                 left_out.append(f"{net}: {candidate.model.iloc[0]}, "
                                 f"{setting_of(candidate.iloc[0])}")
@@ -187,10 +189,9 @@ def _trained_further(rows: pd.DataFrame) -> pd.Series:
     return (rows.tuned != "") | ~rows.schedule.isin(["", "one-shot"])
 
 
-def _line(candidate: pd.DataFrame, base: pd.DataFrame, whole: pd.DataFrame,
+def _line(candidate: pd.DataFrame, pairs: pd.DataFrame, base: pd.DataFrame, whole: pd.DataFrame,
           scores: Mapping[str, np.ndarray]) -> dict | None:
-    """A candidate's line; None where pairs are missing."""
-    pairs = candidate.merge(base[[*REPEAT, "id", "score"]], on=REPEAT, suffixes=("", "_base"))
+    """A candidate's line from its pairs (its rows beside the base's); None where one is missing."""
     over = repeats(base) or "fold"
     lacking = set(base[over].dropna()) - set(pairs[over].dropna())
     if lacking or len(pairs) < len(candidate):

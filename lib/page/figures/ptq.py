@@ -18,7 +18,6 @@ from lib.tables.losses import DENSE, UNTOUCHED
 
 LABELS = 3                          # lines that a panel names without crowding
 LETTER = 0.02                       # of a panel's width, in a label
-KEPT = 1.0                          # points; a net that loses no more counts as kept
 
 
 def operator(w, sets: Mapping[str, object], errors: Mapping[str, float]) -> Figure:
@@ -86,13 +85,13 @@ def _name_lines(axis: Axes, named: dict[str, pd.DataFrame], colors: dict[str, st
                     transform=axis.transAxes, weight="bold", fontsize=9)
 
 
-def front(points: pd.DataFrame) -> Figure:
+def front(points: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
     """Loss against bytes, a panel a net: what nothing else beats is joined; the rest is grey.
 
     points: task, net, technique, KiB, loss, low, high (points), front (bool). Technique UNTOUCHED
     is the net as trained (hollow); DENSE are nets that were small from the start, squares whether
-    they are on the front or not. Named are these, and the smallest net on the front that loses no
-    more than KEPT.
+    they are on the front or not. Named are these, and of each net the smallest line of `chosen`
+    (task, net, technique, KiB, loss), so that no name stands at what test scores alone picked.
     """
     nets = list(points.groupby(["task", "net"], sort=False))
     figure, axes = style.panels(len(nets), height=2.6)
@@ -116,7 +115,10 @@ def front(points: pd.DataFrame) -> Figure:
         axis.set(title=f"{task} · {net}", xlabel="size, KiB")
         axis.margins(x=0.08)
         axis.grid(axis="x", visible=False)
-        _name_points(axis, whole, dense, best)
+        own = chosen[(chosen.task == task) & (chosen.net == net) & chosen.KiB.notna()]
+        smallest = own[~own.technique.isin([UNTOUCHED, DENSE])].sort_values("KiB").head(1)
+        axis.plot(smallest.KiB, smallest.loss, "o", color=style.ACCENT, markersize=6)
+        _name_points(axis, whole, dense, smallest)
     return figure
 
 
@@ -124,13 +126,13 @@ def _size(kib: float, _place: int) -> str:
     return f"{kib:,.0f}" if kib >= 10 else f"{kib:.3g}"
 
 
-def _name_points(axis: Axes, whole: pd.DataFrame, dense: pd.DataFrame, best: pd.DataFrame) -> None:
-    """The net as trained, the dense nets, and the smallest that technique keeps within a point."""
+def _name_points(axis: Axes, whole: pd.DataFrame, dense: pd.DataFrame, smallest: pd.DataFrame
+                 ) -> None:
+    """The net as trained, the dense nets, and the smallest chosen of those that technique made."""
     names = [(line.KiB, line.loss, "dense nets", style.SECOND)
              for line in dense[dense.loss <= style.MOST_POINTS].head(1).itertuples()]
-    kept = best[(best.loss <= KEPT) & ~best.technique.isin([UNTOUCHED, DENSE])]
     names += [(line.KiB, line.loss, _wrapped(f"{line.technique}, {line.KiB:.3g} KiB"), style.ACCENT)
-              for line in kept.head(1).itertuples()]
+              for line in smallest.itertuples()]
     most = max([1 + words.count("\n") for *_, words, _ in names], default=1)
     heights = style.spread([max(0, loss) + 0.45 + 0.25 * words.count("\n")
                             for _, loss, words, _ in names], 0.55 * most)
