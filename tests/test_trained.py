@@ -89,11 +89,32 @@ def test_a_teacher_that_helps_is_told_from_one_that_does_not():
                          row("distill", 950, teacher="resnet56", **student))
     won = tables.gains(rows, scores, "", "distill").assign(student="new")
     told, = findings.gains(won, "the teacher")
-    assert told.startswith("digits resnet8 width=2: 90.00 before, 95.00 after")
-    assert findings.helps(won).startswith("With a teacher 1 of 1 students gain")
+    assert told.startswith("digits resnet8 width=2 taught by resnet56: 90.00 before, 95.00 after")
     axis, = figures.distill.gains(won).axes
-    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["digits resnet8 width=2, new"]
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == [
+        "digits resnet8 width=2, new, by resnet56"]
     assert list(tables.techniques(rows)) == ["width=2", "width=2, distill, taught by resnet56"]
+
+
+def test_teachers_below_their_students_are_told_apart_from_those_above():
+    student = {"quantizer": "", "bits": None, "a_bits": None, "sizes": "width=2"}
+    whole = {**student, "sizes": ""}
+    rows, scores = table(
+        row("", **student), row("distill", 950, teacher="resnet56", **student),
+        row("distill", 850, teacher="resnet9", **student),
+        row("distill", 901, teacher="unknown", **student),
+        row("", 970, **whole | {"model": "resnet56"}), row("", 890, **whole | {"model": "resnet9"}),
+        row("", 999, **student | {"model": "resnet9"}), row("", 999, **whole | {"task": "other"}),
+        row("finetune", 999, **whole | {"model": "resnet9"}))
+    won = tables.with_teachers(tables.gains(rows, scores, "", "distill"), rows)
+    assert dict(zip(won.teacher, won.teacher_score.fillna(0), strict=True)) == {
+        "resnet56": 97.0, "resnet9": 89.0, "unknown": 0}
+    assert findings.helps(won) == (
+        "Of 1 training with a teacher that scores above the student alone, 1 gain by the paired "
+        "interval and 0 lose; of 1 training with one that does not, 0 gain by the paired interval "
+        "and 1 lose; of 1 training with one whose own score is not known here, 0 gain by the "
+        "paired interval and 0 lose")
+    assert findings.helps(won.head(0)) == "No student has a teacher"
 
 
 def test_widths_are_said_in_words():

@@ -139,8 +139,10 @@ def gains(table: pd.DataFrame, what: str) -> list[str]:
         text = METRICS[line.metric].text
         net = f"{line.net} {line.sizes}".strip()
         at = f" at {line.width} bits" if line.width != "32/32" else ""
-        change = (f"{line.task} {net}{at}: {text(line.before)} before, {text(line.score)} after, "
-                  f"{text(line.gain)} [{text(line.low)}, {text(line.high)}] over {line.over}")
+        by = f" taught by {line.teacher}" if line.teacher else ""
+        change = (f"{line.task} {net}{at}{by}: {text(line.before)} before, "
+                  f"{text(line.score)} after, {text(line.gain)} "
+                  f"[{text(line.low)}, {text(line.high)}] over {line.over}")
         verdict = f"{what} wins" if line.low > 0 else f"{what} loses" if line.high < 0 else (
             "the interval carries no difference")
         told.append(f"{change}; {verdict}")
@@ -175,12 +177,22 @@ def _gained(line) -> str:
 
 
 def helps(table: pd.DataFrame) -> str:
-    """How many students a teacher helps, by the paired interval.
+    """How many trainings gain by a teacher, by the paired interval, and how many lose: by teachers
+    that score above the student without them, and by those that do not.
 
-    table: as `tables.gains` gives it.
+    table: as `tables.with_teachers` gives it.
     """
-    return (f"With a teacher {(table.low > 0).sum()} of {len(table)} students gain by the paired "
-            f"interval, {(table.high < 0).sum()} lose; of the others no difference can be told")
+    above, known = table.teacher_score > table.before, table.teacher_score.notna()
+    told = []
+    for teacher, part in (("a teacher that scores above the student alone", table[above]),
+                          ("one that does not", table[known & ~above]),
+                          ("one whose own score is not known here", table[~known])):
+        if len(part):
+            told.append(f"of {count(len(part), 'training')} with {teacher}, "
+                        f"{(part.low > 0).sum()} gain by the paired interval and "
+                        f"{(part.high < 0).sum()} lose")
+    words = "; ".join(told) or "no student has a teacher"
+    return words[0].upper() + words[1:]
 
 
 def won(points: pd.DataFrame) -> str:

@@ -39,7 +39,7 @@ from lib.tables.store import (
 from lib.tables.subjects import by_subject, leads
 from lib.tables.taken import taken
 from lib.tables.together import CHAPTERS, answer, together
-from lib.tables.trained import gains, paid_back, techniques, width
+from lib.tables.trained import gains, paid_back, techniques, width, with_teachers
 from lib.tables.upgrade import upgrade
 
 __all__ = ["advice", "ahead", "answer", "answers", "as_saved", "best_epochs", "better",
@@ -51,4 +51,4 @@ __all__ = ["advice", "ahead", "answer", "answers", "as_saved", "best_epochs", "b
            "ordered", "packed", "paid_back", "prediction", "provenance", "replays", "Row",
            "runtimes", "save", "save_table", "seconds_back", "setting_of", "smallest", "summary",
            "t_interval", "taken", "techniques", "timings", "together", "uneven", "unpacked",
-           "untouched", "upgrade", "width"]
+           "untouched", "upgrade", "width", "with_teachers"]

@@ -5,13 +5,14 @@ import pandas as pd
 
 from lib.base.setting import FIELDS, OF_THE_NET
 from lib.tables.ahead import lead
+from lib.tables.losses import untouched
 from lib.tables.rows import setting_of
 
 FLOAT_BITS = 32
 COURSE = ["epochs", "lr", "batch_size"]                 # of a training
 OF_TRAINING = ("tuned", "teacher", *COURSE)
-GAINS = ("task", "net", "sizes", "width", "technique", "before", "score", "gain", "low", "high",
-         "over", "n", "metric")
+GAINS = ("task", "net", "sizes", "width", "technique", "teacher", "before", "score", "gain", "low",
+         "high", "over", "n", "metric")
 PAID = ("task", "model", "technique", "seconds", "training, 10⁹ MACs", "bit operations, 10⁶",
         "answers until paid back")
 
@@ -51,9 +52,23 @@ def gains(rows: pd.DataFrame, scores: dict[str, np.ndarray], before: str, after:
             lines.append({
                 "task": first.task, "net": first.model, "sizes": first.sizes,
                 "width": width(new).iloc[0], "technique": str(setting_of(first).technique),
-                "before": old.score.mean(), "score": new.score.mean(), "gain": gain, "low": low,
-                "high": high, "over": over, "n": first.n, "metric": first.metric})
+                "teacher": first.teacher, "before": old.score.mean(),
+                "score": new.score.mean(), "gain": gain, "low": low, "high": high, "over": over,
+                "n": first.n, "metric": first.metric})
     return pd.DataFrame(lines, columns=GAINS)
+
+
+def with_teachers(gains: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The same lines with teacher_score: what the teacher itself scores on the student's repeats,
+    as far as it stands untouched, at its usual sizes, among these rows; NaN where it does not.
+
+    gains: as `gains` gives it of a student's repeats; rows: of the test part, the teachers' among
+    them.
+    """
+    whole = rows[(rows.split == "test") & untouched(rows) & (rows.sizes == "")]
+    scores = whole.groupby(["task", "model"]).score.mean().rename("teacher_score").reset_index()
+    return gains.merge(scores.rename(columns={"model": "teacher"}), on=["task", "teacher"],
+                       how="left", validate="many_to_one")
 
 
 def paid_back(rows: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:

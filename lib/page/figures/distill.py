@@ -26,7 +26,7 @@ def operator(softened: Mapping[str, Sequence[float]], classes: Sequence[str]) ->
 def gains(table: pd.DataFrame) -> Figure:
     """What a teacher adds, a line a student, with its interval; grey where that holds zero.
 
-    table: task, net, sizes, student (how it learns), gain, low, high.
+    table: task, net, sizes, student (how it learns), teacher, gain, low, high.
     """
     lines = table.reset_index(drop=True)
     figure, (axis,) = style.panels(1, height=0.6 + 0.34 * max(1, len(lines)), columns=1)
@@ -36,7 +36,8 @@ def gains(table: pd.DataFrame) -> Figure:
         color = style.CONTEXT if not told else style.ACCENT if line.gain > 0 else style.SECOND
         axis.hlines(-place, line.low, line.high, color=color, linewidth=2.2, alpha=0.6)
         axis.plot(line.gain, -place, "o", color=color, markersize=5)
-    names = [f"{line.task} {line.net} {line.sizes}, {line.student}" for line in lines.itertuples()]
+    names = [" ".join([line.task, line.net, line.sizes]).strip() + f", {line.student}, by "
+             f"{line.teacher}" for line in lines.itertuples()]
     axis.set_yticks([-place for place in range(len(lines))], names, fontsize=8)
     axis.set(xlabel="gain by the teacher, in the metric's unit")
     axis.grid(axis="y", visible=False)
