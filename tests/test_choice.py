@@ -49,6 +49,21 @@ def test_the_loss_of_each_fold_is_that_of_its_pairs():
     assert folds.mean(axis=1).to_numpy() == pytest.approx(points.loss.to_numpy())
 
 
+def test_a_fold_is_paired_with_the_net_trained_on_not_with_a_smaller_one_trained_on():
+    """Both are called finetune; the smaller one, worse by 10 points, made losses 5 points less."""
+    small = {"sizes": "hidden=9", "size_bytes": 4096}
+    points, folds, _ = offered(
+        *net(), *lost([-1] * 5, tuned="finetune"), *lost([10] * 5, **small),
+        *lost([9] * 5, tuned="finetune", **small), *lost([2] * 5, **gptq(2)))
+    assert set(points.against) == {"finetune"}
+    assert folds.mean(axis=1).to_numpy() == pytest.approx(points.loss.to_numpy())
+    two = points[points.bits == 2]
+    assert folds.loc[two.index].to_numpy()[0] == pytest.approx([3] * 5)
+    rows = tables.frame([*net(), *lost([-1] * 5, tuned="finetune"), *lost([2] * 5, **gptq(2))])
+    alone = tables.by_fold(two, rows)               # without the line of what it is paired with
+    assert alone.to_numpy()[0] == pytest.approx([3] * 5)
+
+
 def test_r2_is_read_in_hundredths():
     r2 = {"task": "mv", "metric": "r2"}
     rows = [row(0.9, fold, **r2) for fold in FOLDS] + [

@@ -28,15 +28,18 @@ def by_fold(points: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
     points: `in_points(losses(rows, …))`, or some of its lines.
     """
+    if "against_id" not in points:          # a table of before: all against the net as trained
+        whole = points[points.technique == UNTOUCHED].groupby(["task", "net"])["id"].first()
+        points = points.join(whole.rename("against_id"), on=["task", "net"])
     names = ["task", "model", *FIELDS]
     numbers = {name: float for name in FIELDS if pd.api.types.is_numeric_dtype(rows[name])}
-    lines = points[["net", "technique", *names]].astype(numbers).assign(
-        line=points.index, against=points.get("against", UNTOUCHED))    # tables of before: none
+    lines = points[["against_id", *names]].astype(numbers).assign(line=points.index)
     tested = rows[(rows.split == "test") & rows.score.notna() & rows.fold.notna()]
     scored = lines.merge(tested[[*names, "seed", "fold", "n", "metric", "score"]], on=names)
-    pair = ["task", "net", "seed", "fold", "n"]
-    whole = scored[scored.technique == scored.against][[*pair, "score"]]
-    pairs = scored.merge(whole, on=pair, suffixes=("", "_whole"))
+    first = rows[rows["id"].isin(points.against_id)].drop_duplicates("id")
+    whole = first[["id", *names]].rename(columns={"id": "against_id"}).merge(tested, on=names)
+    pair = ["against_id", "seed", "fold", "n"]
+    pairs = scored.merge(whole[[*pair, "score"]], on=pair, suffixes=("", "_whole"))
     tolerance = pairs.metric.map(lambda name: METRICS[name].tolerance).astype(float)
     pairs["loss"] = (pairs.score_whole - pairs.score) / tolerance
     table = pairs.groupby(["line", "fold"]).loss.mean().unstack()

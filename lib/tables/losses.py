@@ -19,9 +19,9 @@ REPEAT = ["seed", "fold", "n"]                  # what two rows of a pair have i
 OF_TECHNIQUES = tuple(name for name in FIELDS if name not in OF_THE_NET)
 OF_DENSE = (*OF_THE_NET, "tuned", "teacher")    # what may be asked of a net that stays dense
 OF_RUNNING = ("deploy", "policy", "trace")      # what may be asked of any net
-COLUMNS = ("id", "task", "net", "model", *FIELDS, "technique", "against", "metric", "loss", "low",
-           "high", "over", "runs", "n", "score", "KiB", "base_KiB", "bits_asked", "sparsity",
-           "macs")
+COLUMNS = ("id", "task", "net", "model", *FIELDS, "technique", "against", "against_id", "metric",
+           "loss", "low", "high", "over", "runs", "n", "score", "KiB", "base_KiB", "bits_asked",
+           "sparsity", "macs")
 LONGER = "finetune"             # dense nets trained for longer: by this alone, at whatever rate
 EQUAL = 1e-9                                    # of a loss, beside the tolerance: rounding
 POINT = 1.0 + EQUAL                             # a net that loses no more counts as kept
@@ -43,7 +43,7 @@ def losses(rows: pd.DataFrame, nets: Iterable[str], scores: Mapping[str, np.ndar
     seeds, of a task with one split), or whose partner is missing, is left out, and named in
     `.attrs["left_out"]`.
     Columns: COLUMNS; id: of the candidate's first row; net: the model of the net as trained;
-    against: the technique of the net that loses nothing.
+    against: the technique of the net that loses nothing; against_id: the id of its first row.
     ValueError for a net without a row as trained.
     """
     lines, left_out = [], []
@@ -200,8 +200,9 @@ def _line(candidate: pd.DataFrame, pairs: pd.DataFrame, base: pd.DataFrame, whol
     loss, low, high, over = _interval(pairs, scores)
     return {"id": first["id"], "model": first.model, **{name: first[name] for name in FIELDS},
             "technique": _technique(first, whole), "against": _technique(base.iloc[0], whole),
-            "metric": first.metric, "loss": loss, "low": low, "high": high, "over": over,
-            "runs": len(pairs), "n": candidate.n.median(), "score": pairs.score.mean(),
+            "against_id": base["id"].iloc[0], "metric": first.metric, "loss": loss, "low": low,
+            "high": high, "over": over, "runs": len(pairs), "n": candidate.n.median(),
+            "score": pairs.score.mean(),
             "KiB": candidate.size_bytes.median() / 1024,
             "base_KiB": whole.size_bytes.median() / 1024,
             "bits_asked": bits_asked(candidate).iloc[0], "sparsity": candidate.sparsity.mean(),
