@@ -325,13 +325,15 @@ def test_the_pruned_matrix_has_a_line_a_recipe_and_a_column_a_share():
 
 
 def test_joules_of_two_processes_stand_side_by_side_with_fit_digits():
-    found = pd.DataFrame([("one", "net", "gptq, 4 bits", process, value, 25.0, answers)
+    found = pd.DataFrame([("one", "net", "net", "", "gptq, 4 bits", process, value, 25.0, answers)
                           for process, value, answers in (("45 nm", 0.00123, 777.6),
                                                           ("7 nm", 0.0004, np.nan))],
-                         columns=["task", "net", "technique", "process", "microjoules", "share",
-                                  "answers"])
-    table = figures.report.joules_table(found)
-    assert len(table) == 1 and table["net"][0] == "one net"
+                         columns=["task", "net", "model", "sizes", "technique", "process",
+                                  "microjoules", "share", "answers"])
+    smaller = found.assign(technique="dense", sizes="width=2")
+    table = figures.report.joules_table(pd.concat([found, smaller]))
+    assert table.technique.tolist() == ["gptq, 4 bits", "dense: width=2"]
+    assert table["net"][0] == "one net"
     assert table["µJ an answer, 45 nm"][0] == "0.00123"
     assert table["µJ an answer, 7 nm"][0] == "0.0004"
     assert table["of the net as trained, 45 nm"][0] == "25 %"

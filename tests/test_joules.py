@@ -197,6 +197,16 @@ def test_what_an_answer_saves_pays_a_training_back():
     assert whole.share.tolist() == [100, 100] and whole.answers.isna().all()
 
 
+def test_two_smaller_nets_that_are_offered_are_two_though_neither_has_a_technique():
+    nets = [row(80, recipe="ours", epochs=None, sizes=sizes)
+            for sizes in ("", "width=8", "width=4")]
+    rows, costs, _ = made(nets, [1.0, 0.25, 0.125])
+    offers = rows[rows.sizes != ""].assign(net=rows.model, technique="dense")
+    found = tables.of_answers(offers, rows, costs)
+    assert found.groupby("sizes").share.first().to_dict() == {
+        "width=8": pytest.approx(25.0), "width=4": pytest.approx(12.5)}
+
+
 def change(net, gain, low, high, least, most, **more):
     return {"factor": "width", "task": "digits", "against": "resnet8", "over": "examples",
             "net": net, "gain": gain, "low": low, "high": high, "training": least,

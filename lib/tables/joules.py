@@ -149,7 +149,8 @@ def of_answers(offers: pd.DataFrame, rows: pd.DataFrame, costs: pd.DataFrame) ->
     """What an answer of each offered net takes, against the net as it was trained, and after how
     many answers its own training has paid back, a line an offer and process.
 
-    offers: `tables.chosen`; rows, costs: of the chapters. Columns: task, net, technique, process,
+    offers: `tables.chosen`; rows, costs: of the chapters. Columns: task, net, the offer's model,
+    sizes and technique (two smaller nets have one technique: none), process,
     microjoules, share (percent of the net as trained), answers (until the last training has paid
     back; missing where nothing was trained, or an answer saves nothing).
     """
@@ -160,10 +161,10 @@ def of_answers(offers: pd.DataFrame, rows: pd.DataFrame, costs: pd.DataFrame) ->
     dense = energy[(energy[asked] == "").all(axis=1) & energy.lr.isna() & energy.epochs.isna()]
     sizes = dense.groupby(["task", "model", "process", "sizes"]).answer_j.mean()
     whole = sizes.groupby(["task", "model", "process"]).max().rename("whole_j")     # not a control
-    by = ["task", "net", "technique", "process"]
+    whole = whole.reset_index().rename(columns={"model": "net"})
+    by = ["task", "net", "model", "sizes", "technique", "process"]
     means = own.groupby(by, sort=False)[["answer_j", "training_j"]].mean().reset_index()
-    found = means.merge(whole.reset_index(), left_on=["task", "net", "process"],
-                        right_on=["task", "model", "process"])
+    found = means.merge(whole, on=["task", "net", "process"])
     saved = (found.whole_j - found.answer_j).where(lambda joules: joules > 0)
     return pd.DataFrame({
         **{name: found[name] for name in by}, "microjoules": 1e6 * found.answer_j,

@@ -108,19 +108,27 @@ def answer_table(chosen: pd.DataFrame) -> pd.DataFrame:
 
     chosen: `tables.chosen(points, folds)`.
     """
-    another = chosen.model.where(chosen.model != chosen.net, "")
-    smaller = (another + " " + chosen.sizes).str.strip().replace("", np.nan)
-    told = chosen.technique.where(smaller.isna(), chosen.technique + ": " + smaller.fillna(""))
     size = chosen.KiB.map(_kib) + " of " + chosen.base_KiB.map(_kib)
     alike = chosen.alike.map("{:.0f}".format) + " of " + chosen.folds.map("{:.0f} alike".format)
     on = chosen.chosen_on + (": " + alike).where(chosen.alike.notna(), "")
     table = pd.DataFrame({
-        "net": chosen.task + " " + chosen.net, "offered": told, "by": chosen.by, "KiB": size,
+        "net": chosen.task + " " + chosen.net, "offered": _offered(chosen), "by": chosen.by,
+        "KiB": size,
         "loss": _with_interval(chosen, "loss", "low", "high"),
         "over": _over(chosen) + ", n " + _counts(chosen.n), "chosen on": on,
         "read": _with_interval(chosen, "read", "read_low", "read_high")})
     same = table.duplicated([name for name in table if name != "by"], keep=False)
     return table.assign(by=table.by.where(~same, "both")).drop_duplicates(ignore_index=True)
+
+
+def _offered(chosen: pd.DataFrame) -> pd.Series:
+    """What is offered, in words: the technique, and the net where that is another than it is for.
+
+    chosen: net, model, sizes, technique.
+    """
+    another = chosen.model.where(chosen.model != chosen.net, "")
+    smaller = (another + " " + chosen.sizes).str.strip().replace("", np.nan)
+    return chosen.technique.where(smaller.isna(), chosen.technique + ": " + smaller.fillna(""))
 
 
 def _with_interval(frame: pd.DataFrame, *columns: str) -> pd.Series:
@@ -199,7 +207,7 @@ def joules_table(found: pd.DataFrame) -> pd.DataFrame:
         microjoules=found.microjoules.map("{:.3g}".format),
         share=found.share.map("{:.3g} %".format),
         answers=[np.nan if pd.isna(count) else f"{count:,.0f}" for count in found.answers])
-    table = pd.DataFrame({"net": told.task + " " + told.net, "technique": told.technique,
+    table = pd.DataFrame({"net": told.task + " " + told.net, "technique": _offered(told),
                           **{name: told[name] for name in ("process", *JOULES)}})
     wide = table.pivot(index=["net", "technique"], columns="process", values=list(JOULES))
     wide = wide.reindex(table.set_index(["net", "technique"]).index.unique())
