@@ -29,10 +29,10 @@ def test_a_gain_is_counted_pair_by_pair_between_rows_that_differ_in_their_traini
     line, = tables.gains(rows, scores, "", "lsq").itertuples()
     assert (line.width, line.before, line.score, line.over) == ("2/4", 90.0, 95.0, "examples")
     assert line.gain == pytest.approx(5) and 3.5 < line.low < line.high < 6.5
-    told, = findings.gains(tables.gains(rows, scores, "", "lsq"), "training through it")
-    assert told == ("digits resnet8 at 2/4 bits: 90.00 before, 95.00 after, "
-                    f"{line.gain:.2f} [{line.low:.2f}, {line.high:.2f}] over examples; "
-                    "training through it wins")
+    told, = findings.at_widths(tables.gains(rows, scores, "", "lsq"), "training through it")
+    assert told == ("At 2/4 bits, of 1 net, training through it wins on 1 (digits resnet8 "
+                    f"{line.gain:.2f} [{line.low:.2f}, {line.high:.2f}] points) and loses on 0; "
+                    "on 0 the paired interval carries no difference")
 
 
 def test_trainings_are_compared_if_they_take_as_long():
@@ -47,10 +47,10 @@ def test_trainings_are_compared_if_they_take_as_long():
 def test_what_the_interval_does_not_carry_is_no_gain():
     rows, scores = table(row(""), row("ste"), row("lsq", a_bits=None),
                          row("nested", 930, a_bits=None))
-    told, = findings.gains(tables.gains(rows, scores, "", "ste"), "training through it")
-    assert told.endswith("the interval carries no difference")
-    told, = findings.gains(tables.gains(rows, scores, "lsq", "nested"), "nesting")
-    assert told.endswith("nesting loses")
+    told, = findings.at_widths(tables.gains(rows, scores, "", "ste"), "training through it")
+    assert told.endswith("wins on 0 and loses on 0; on 1 the paired interval carries no difference")
+    told, = findings.at_widths(tables.gains(rows, scores, "lsq", "nested"), "nesting")
+    assert "nesting wins on 0 and loses on 1 (digits resnet8 -2.00 [" in told
     assert tables.gains(rows, scores, "finetune", "lsq").empty
 
 
@@ -88,12 +88,21 @@ def test_a_teacher_that_helps_is_told_from_one_that_does_not():
     rows, scores = table(row("", **student),
                          row("distill", 950, teacher="resnet56", **student))
     won = tables.gains(rows, scores, "", "distill").assign(student="new")
-    told, = findings.gains(won, "the teacher")
-    assert told.startswith("digits resnet8 width=2 taught by resnet56: 90.00 before, 95.00 after")
     axis, = figures.distill.gains(won).axes
     assert [tick.get_text() for tick in axis.get_yticklabels()] == [
         "digits resnet8 width=2, new, by resnet56"]
     assert list(tables.techniques(rows)) == ["width=2", "width=2, distill, taught by resnet56"]
+
+
+def test_students_are_told_by_how_they_learn():
+    student = {"quantizer": "", "bits": None, "a_bits": None, "sizes": "width=2"}
+    rows, scores = table(row("", **student), row("distill", 950, teacher="resnet56", **student),
+                         row("distill", 901, teacher="resnet9", **student))
+    won = tables.gains(rows, scores, "", "distill").assign(student=["new", "new"])
+    told, = findings.by_student(won)
+    assert told.startswith("Students that are new: of 2 trainings a teacher wins on 1 (digits "
+                           "resnet8 width=2 by resnet56 5.00 [")
+    assert told.endswith(" points) and loses on 0; on 1 the paired interval carries no difference")
 
 
 def test_teachers_below_their_students_are_told_apart_from_those_above():

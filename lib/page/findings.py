@@ -129,42 +129,34 @@ def smallest(table: pd.DataFrame, by: str) -> list[str]:
     return told
 
 
-def gains(table: pd.DataFrame, what: str) -> list[str]:
-    """A sentence a line: whether `what` ("training through it") pays, by the paired interval.
-
-    table: as `tables.gains` gives it.
-    """
-    told = []
-    for line in table.itertuples():
-        text = METRICS[line.metric].text
-        net = f"{line.net} {line.sizes}".strip()
-        at = f" at {line.width} bits" if line.width != "32/32" else ""
-        by = f" taught by {line.teacher}" if line.teacher else ""
-        change = (f"{line.task} {net}{at}{by}: {text(line.before)} before, "
-                  f"{text(line.score)} after, {text(line.gain)} "
-                  f"[{text(line.low)}, {text(line.high)}] over {line.over}")
-        verdict = f"{what} wins" if line.low > 0 else f"{what} loses" if line.high < 0 else (
-            "the interval carries no difference")
-        told.append(f"{change}; {verdict}")
-    return told
-
-
 def at_widths(table: pd.DataFrame, what: str) -> list[str]:
     """A sentence a width: on which nets `what` ("training through it") pays or costs, by the paired
     interval, in points, and on how many no difference can be told.
 
     table: as `tables.gains` gives it.
     """
-    told = []
-    for width, part in table.groupby("width", sort=False):
-        words = []
-        for verdict, lines in (("wins", part[part.low > 0]), ("loses", part[part.high < 0])):
-            gained = "; ".join(_gained(line) for line in lines.itertuples())
-            words.append(f"{verdict} on {len(lines)}" + (f" ({gained} points)" if gained else ""))
-        told.append(f"At {width} bits, of {count(len(part), 'net')}, {what} {' and '.join(words)}; "
-                    f"on {((part.low <= 0) & (part.high >= 0)).sum()} the paired interval carries "
-                    "no difference")
-    return told
+    return [f"At {width} bits, of {count(len(part), 'net')}, {what} {_won_and_lost(part)}"
+            for width, part in table.groupby("width", sort=False)]
+
+
+def by_student(table: pd.DataFrame) -> list[str]:
+    """A sentence for each way in which students learn: on which a teacher pays or costs, by the
+    paired interval, in points, and of how many no difference can be told.
+
+    table: as `tables.gains` gives it, with `student`.
+    """
+    return [f"Students that are {student}: of {count(len(part), 'training')} a teacher "
+            f"{_won_and_lost(part)}"
+            for student, part in table.groupby("student", sort=False)]
+
+
+def _won_and_lost(table: pd.DataFrame) -> str:
+    words = []
+    for verdict, lines in (("wins", table[table.low > 0]), ("loses", table[table.high < 0])):
+        gained = "; ".join(_gained(line) for line in lines.itertuples())
+        words.append(f"{verdict} on {len(lines)}" + (f" ({gained} points)" if gained else ""))
+    rest = ((table.low <= 0) & (table.high >= 0)).sum()
+    return f"{' and '.join(words)}; on {rest} the paired interval carries no difference"
 
 
 def _gained(line) -> str:
@@ -173,7 +165,8 @@ def _gained(line) -> str:
     tolerance = METRICS[line.metric].tolerance
     gain, low, high = (value / tolerance for value in (line.gain, line.low, line.high))
     net = f"{line.task} {line.net} {line.sizes}".strip()
-    return f"{net} {gain:z.2f} [{low:z.2f}, {high:z.2f}]"
+    by = f" by {line.teacher}" if line.teacher else ""
+    return f"{net}{by} {gain:z.2f} [{low:z.2f}, {high:z.2f}]"
 
 
 def helps(table: pd.DataFrame) -> str:
