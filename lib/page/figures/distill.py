@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from lib.page import style
 
+LONGEST = 12                # letters of a class's name
 
 def operator(softened: Mapping[str, Sequence[float]], classes: Sequence[str]) -> Figure:
     """A teacher's answer to one example at several temperatures, a panel each: bars over classes.
@@ -14,10 +15,11 @@ def operator(softened: Mapping[str, Sequence[float]], classes: Sequence[str]) ->
     softened: the temperature in words -> a probability for each class.
     """
     figure, axes = style.panels(len(softened), height=1.9, sharey=True)
+    names = [name if len(name) <= LONGEST else f"{name[:LONGEST - 1]}…"
+             for name in map(str, classes)]
     for axis, (name, shares) in zip(axes, softened.items(), strict=True):
         axis.bar(range(len(shares)), shares, color=style.ACCENT, width=0.7)
-        axis.set_xticks(range(len(shares)), [str(one)[:8] for one in classes], rotation=60,
-                        ha="right", fontsize=8)
+        axis.set_xticks(range(len(shares)), names, rotation=60, ha="right", fontsize=8)
         axis.set(title=name, ylabel="probability", ylim=(0, 1))
         axis.grid(axis="x", visible=False)
     return figure
