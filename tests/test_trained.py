@@ -90,7 +90,7 @@ def test_a_teacher_that_helps_is_told_from_one_that_does_not():
     won = tables.gains(rows, scores, "", "distill").assign(student="new")
     axis, = figures.distill.gains(won).axes
     assert [tick.get_text() for tick in axis.get_yticklabels()] == [
-        "digits resnet8 width=2, new, by resnet56"]
+        "digits resnet8 width=2\nnew, by resnet56"]
     assert list(tables.techniques(rows)) == ["width=2", "width=2, distill, taught by resnet56"]
 
 

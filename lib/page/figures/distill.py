@@ -9,6 +9,7 @@ from lib.page import style
 
 LONGEST = 12                # letters of a class's name
 
+
 def operator(softened: Mapping[str, Sequence[float]], classes: Sequence[str]) -> Figure:
     """A teacher's answer to one example at several temperatures, a panel each: bars over classes.
 
@@ -31,15 +32,15 @@ def gains(table: pd.DataFrame) -> Figure:
     table: task, net, sizes, student (how it learns), teacher, gain, low, high.
     """
     lines = table.reset_index(drop=True)
-    figure, (axis,) = style.panels(1, height=0.6 + 0.34 * max(1, len(lines)), columns=1)
+    figure, (axis,) = style.panels(1, height=0.6 + 0.42 * max(1, len(lines)), columns=1)
     axis.axvline(0, color=style.SOFT, linewidth=0.8)
     for place, line in enumerate(lines.itertuples()):
         told = line.low > 0 or line.high < 0
         color = style.CONTEXT if not told else style.ACCENT if line.gain > 0 else style.SECOND
         axis.hlines(-place, line.low, line.high, color=color, linewidth=2.2, alpha=0.6)
         axis.plot(line.gain, -place, "o", color=color, markersize=5)
-    names = [" ".join([line.task, line.net, line.sizes]).strip() + f", {line.student}, by "
-             f"{line.teacher}" for line in lines.itertuples()]
+    names = [" ".join([line.task, line.net, line.sizes]).strip()
+             + f"\n{line.student}, by {line.teacher}" for line in lines.itertuples()]
     axis.set_yticks([-place for place in range(len(lines))], names, fontsize=8)
     axis.set(xlabel="gain by the teacher, in the metric's unit")
     axis.grid(axis="y", visible=False)
