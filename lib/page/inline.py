@@ -20,7 +20,7 @@ OFTEN = 3                   # elements of one style, which then stands once
 SPACES = {"": "http://www.w3.org/2000/svg", "xlink": "http://www.w3.org/1999/xlink"}
 VARIABLES = {light: f"var(--{name}, {light})" for name, (light, _) in COLORS.items()}
 # On the page's ground; without a page (in JupyterLab) on white, for which the colours were chosen.
-ROOT_STYLE = ("background: var(--ground, #fff); max-width: 100%; height: auto; "
+ROOT_STYLE = ("background: var(--ground, #fff); max-width: 100%; height: auto; overflow: visible; "
               "stroke-linejoin: round; stroke-linecap: butt")
 
 
