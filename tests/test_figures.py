@@ -153,10 +153,14 @@ def shares(**losses: list[float]) -> pd.DataFrame:
 
 
 def test_rankings_that_lose_least_are_named_and_the_control_is_dashed():
-    axis, = figures.prune.by_amount(shares(
+    figure = figures.prune.by_amount(shares(
         magnitude_l1=[0.1, 0.4, 2.0], wanda=[0.2, 0.6, 3.0], taylor=[0.3, 0.7, 4.0],
-        magnitude_l1_layer=[1.0, 3.0, 20.0], random=[30.0, 60.0, 80.0]), "pruner").axes
-    assert texts(axis) == ["magnitude_l1", "wanda", "taylor", "random"]
+        magnitude_l1_layer=[1.0, 3.0, 20.0], random=[30.0, 60.0, 80.0]), "pruner")
+    axis, = figure.axes
+    legend, = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "magnitude_l1", "wanda", "taylor", "random"]
+    assert texts(axis) == []                        # no name stands on a line
     dashed = [line for line in axis.lines if line.get_linestyle() == "--"]
     assert list(dashed[0].get_ydata()) == [30, 60, 80]
     best = next(line for line in axis.lines if line.get_color() == style.SERIES[0])

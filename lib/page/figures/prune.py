@@ -47,20 +47,21 @@ def by_amount(points: pd.DataFrame, by: str) -> Figure:
     colors = dict(zip(best, style.SERIES, strict=False))
     nets = list(points.groupby(["task", "net"], sort=False))
     figure, axes = style.panels(len(nets))
+    named = {}
     for axis, ((task, net), part) in zip(axes, nets, strict=True):
         style.losses(axis)
         for name, line in part.sort_values("amount").groupby(by):
             color, x = colors.get(name, style.CONTEXT), 100 * line.amount
             dashes = "--" if name == CONTROL else "-"
-            axis.plot(x, line.loss, dashes, marker="o", color=color, linewidth=1.3,
-                      markersize=3.5 if name in colors else 2)
+            drawn, = axis.plot(x, line.loss, dashes, marker="o", color=color, linewidth=1.3,
+                               markersize=3.5 if name in colors else 2)
+            if name in colors or name == CONTROL:
+                named.setdefault(name, drawn)
             style.beyond(axis, x, line.loss, color)
             if name in colors:
                 style.intervals(axis, x, line, color)
-        shown = [name for name in (*best, CONTROL) if name in set(part[by])]
-        for i, name in enumerate(shown):
-            style.label(axis, 0.02, 0.93 - 0.1 * i, name, colors.get(name, style.SOFT),
-                        transform=axis.transAxes, weight="bold", fontsize=9)
         axis.set(title=f"{task} · {net}", xlabel="% of the weights asked to go")
         axis.grid(axis="x", visible=False)
+    shown = [name for name in (*best, CONTROL) if name in named]
+    figure.legend([named[name] for name in shown], shown, loc="outside upper center", ncols=4)
     return figure
