@@ -185,6 +185,9 @@ def test_a_teachers_answer_has_a_panel_a_temperature():
     assert [axis.get_title(loc="left") for axis in axes] == ["T = 1", "T = 4"]
     assert [bar.get_height() for bar in axes[1].patches] == [0.6, 0.4]
     assert ticks(axes[0].get_xticklabels()) == ["cat", "dog"]
+    classes = ("automobile", "StandingUpFromLaying")
+    axis, = figures.distill.operator({"T = 1": [0.9, 0.1]}, classes).axes
+    assert ticks(axis.get_xticklabels()) == ["automobile", "StandingUpF…"]
 
 
 def test_sensitivity_is_deepest_where_the_answers_move_most():

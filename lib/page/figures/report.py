@@ -113,8 +113,7 @@ def answer_table(chosen: pd.DataFrame) -> pd.DataFrame:
     on = chosen.chosen_on + (": " + alike).where(chosen.alike.notna(), "")
     table = pd.DataFrame({
         "net": chosen.task + " " + chosen.net, "offered": _offered(chosen), "by": chosen.by,
-        "KiB": size,
-        "loss": _with_interval(chosen, "loss", "low", "high"),
+        "KiB": size, "loss": _with_interval(chosen, "loss", "low", "high"),
         "over": _over(chosen) + ", n " + _counts(chosen.n), "chosen on": on,
         "read": _with_interval(chosen, "read", "read_low", "read_high")})
     same = table.duplicated([name for name in table if name != "by"], keep=False)
