@@ -83,10 +83,12 @@ def test_a_change_is_compared_with_the_net_it_is_most_like():
 
 
 def test_names_say_what_differs():
-    rows, _, _ = made([row(80), row(80, 1), row(80, lr=0.003), row(80, epochs=5), row(80, **LESS)])
+    rows, _, _ = made([row(80), row(80, 1), row(80, lr=0.003), row(80, epochs=5), row(80, **LESS),
+                      row(80, recipe="plan-bf16")])
     assert tables.names(rows).tolist() == [
         "resnet8 width=8", "resnet8 width=8", "resnet8 width=8, rate 0.003",
-        "resnet8 width=8, 5 epochs", "resnet8 width=8, 50% pruned"]
+        "resnet8 width=8, 5 epochs", "resnet8 width=8, 50% pruned",
+        "resnet8 width=8, bfloat16"]
 
 
 def test_what_is_cheapest_for_a_score_counts_if_both_processes_say_so():
@@ -118,6 +120,40 @@ def test_the_share_that_is_there_over_a_training():
     """20 epochs, a third of a half goes after the 5th, 10th and 15th."""
     assert plan.density(20, 5, 0.6) == pytest.approx(1 - (0 + 0.2 + 0.4 + 0.6) / 4)
     assert plan.density(4, 5, 0.6) == 1.0
+
+
+def test_pruning_stands_against_the_longest_dense_training_that_multiplies_no_more():
+    """70 % go in three parts over 20 epochs: 0.65 of the weights are there, 0.77 of the products
+    are made; 15 dense epochs make 0.75 of them."""
+    most = LESS | {"amount": 0.7}
+    rows = [row(80 + seed, seed, **most) for seed in range(3)]
+    rows += [row(70 + seed, seed, epochs=15) for seed in range(3)]
+    rows += [row(60, seed, epochs=10) for seed in range(3)]
+    rows += [row(99, seed, epochs=16) for seed in range(3)]
+    rows += [row(90, seed) for seed in range(4)]
+    frame, _, scores = made(rows)
+    trials = [Trial(one.task, one.model, one.setting, one.seed) for one in rows]
+    found = tables.against_shorter(frame, scores, trials[:3], trials[3:])
+    assert len(found) == 1 and found.against.iloc[0] == "resnet8 width=8, 15 epochs"
+    assert found.left.iloc[0] == pytest.approx(100 * (1 - 0.35 * 2 / 3))
+    assert found.left_against.iloc[0] == 75 and found.gain.iloc[0] == pytest.approx(10)
+    told = findings_of_joules.paid(found)
+    assert "1 of 1 comparisons and loses in 0" in told and "+10.00" in told and "75 %" in told
+    alone = tables.against_shorter(frame, scores, trials[:3], trials[9:12])
+    assert alone.empty and "no" in findings_of_joules.paid(alone).lower()
+
+
+def test_what_joules_buy_is_told_by_factor():
+    rows = [row(70 + seed, seed, sizes="width=4") for seed in range(3)]
+    rows += [row(90 + seed, seed) for seed in range(3)]
+    frame, costs, _ = made(rows, [1] * 3 + [4] * 3)
+    trials = [Trial(one.task, one.model, one.setting, one.seed) for one in rows]
+    points = tables.bought(frame, tables.energies(frame, costs), {"width": trials})
+    assert points.net.tolist() == ["resnet8 width=4", "resnet8 width=8"]
+    assert points.joules.tolist() == [2.0, 8.0] and points.score.tolist() == [71.0, 91.0]
+    assert (points.low < points.score).all() and (points.high > points.score).all()
+    assert findings_of_joules.bought(points) == (
+        "Width on cifar10@small: resnet8 width=4 71.0, resnet8 width=8 91.0 for 4 times the joules")
 
 
 def judged(rows, joules=None, ends=None) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import f1_score
 from torch import nn
 
-from lib import energy, measure, models, quant, train
+from lib import data, energy, measure, models, quant, train
 from lib.base import Setting
 from lib.measure import timing
 
@@ -35,6 +35,23 @@ def test_a_row_says_what_the_model_is_and_does():
     assert row.macs == row.macs_nonzero == 4 * 10 + 10 * 3 and row.left_float == ""
     assert (row.bits_per_weight, row.a_bits_mean, row.sparsity) == (32, 32, 0)
     assert row.arithmetic == "float" and row.scores.mean() * 100 == pytest.approx(row.score)
+
+
+def test_a_training_that_freezes_parts_spends_no_more_there_than_a_forward_pass():
+    task, course = data.load("digits"), {"examples": 10, "batch_size": 5, "optimizer": "adam", "bits": 32}
+    spent = {}
+    for frozen in (0, 1):
+        net = models.build("resnet8", task, width=4, frozen=frozen)
+        row, _ = measure.measure(net, task)
+        costs = measure.of_training(row, net, task, course | {"frozen": net.frozen})
+        spent[frozen] = {(cost.quantity, cost.source.split(",")[0]): cost.value for cost in costs}
+    table = energy.layers(net, task.test.x[:1])
+    resting = table.macs[table.layer.str.startswith(("conv1", "bn1", "layer1"))].sum()
+    macs = [value for (quantity, _), value in spent[0].items() if quantity == "spent_macs"]
+    less = [value for (quantity, _), value in spent[1].items() if quantity == "spent_macs"]
+    assert macs == [30 * row.macs] and less == [30 * row.macs - 20 * resting] and resting > 0
+    joules = [key for key in spent[0] if key[0] == "spent_energy_j"]
+    assert len(joules) == 2 and all(spent[1][key] < spent[0][key] for key in joules)
 
 
 def test_the_second_score_is_of_the_split_that_was_asked_for():

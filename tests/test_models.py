@@ -236,6 +236,19 @@ def test_frozen_parts_stand_still_in_training():
     assert all(torch.equal(kept[k], v) for k, v in model.state_dict().items())   # statistics too
 
 
+def test_the_first_stages_of_a_net_for_small_images_stay_as_they_were_drawn():
+    model = models.build("resnet8", IMAGES, width=4, frozen=1).train()
+    drawn = models.build("resnet8", IMAGES, width=4).state_dict()
+    model(torch.rand(4, 3, 32, 32)).sum().backward()
+    rest = {n.partition(".")[0] for n, p in model.named_parameters() if not p.requires_grad}
+    assert rest == {"conv1", "bn1", "layer1"}
+    still = [k for k in drawn if k.partition(".")[0] in rest]
+    assert still and all(torch.equal(drawn[k], model.state_dict()[k]) for k in still)
+    assert not torch.equal(drawn["layer2.0.bn1.running_mean"], model.layer2[0].bn1.running_mean)
+    with pytest.raises(ValueError, match="frozen=4: this net has 3 stages; choose 0, 1, 2 or 3"):
+        models.build("resnet8", IMAGES, frozen=4)
+
+
 def test_blocks_are_marked():
     counts = {"resnet20": 9, "resnet18": 8, "resnet50": 16, "resnet9": 2, "transformer_t1": 8}
     for name, count in counts.items():

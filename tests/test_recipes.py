@@ -151,6 +151,7 @@ def test_the_plan_of_resnet_energy_is_a_recipe_for_any_net():
         how = recipes.recipe(task, model, "plan")
         assert (how["optimizer"], how["lr"], how["batch_size"], how["epochs"]) == (
             "adam", 1e-3, 64, 50)
+        assert recipes.recipe(task, model, "plan-bf16") == how | {"autocast": True}
     assert "version" not in recipes.recipe("digits", "resnet8", "plan")     # takes seconds
     with pytest.raises(ValueError, match="ours, edge, plan"):
         recipes.recipe("digits", "resnet8", "mine")

@@ -3,7 +3,7 @@
 import re
 
 REPAIRS = ("folded", "equalized", "corrected", "reestimated", "smooth")
-RECIPES = ("", "ours", "edge", "plan")
+RECIPES = ("", "ours", "edge", "plan", "plan-bf16")
 FLOAT_STAGES = ("finetune", "rewind")   # what is done with a trained net: words of `tuned`
 NESTED, NESTED_WIDTHS = "nested", (8, 4, 2)     # one training for several widths
 WITHIN = ("ste", "lsq", NESTED)         # trainings through a quantizer
@@ -26,7 +26,7 @@ def problems(asked) -> list[str]:
     """Why a Setting cannot be; nothing where it can."""
     found = []
     if asked.recipe not in RECIPES:
-        found.append(f"recipe {asked.recipe!r}; choose one of: ours, edge, plan")
+        found.append(f"recipe {asked.recipe!r}; choose one of: {', '.join(RECIPES[1:])}")
     if not all(SIZE.fullmatch(size) for size in asked.sizes.split()):
         found.append(f"sizes {asked.sizes!r}; write them as in 'width=8', 'hidden=18,11' "
                      "or 'init=xavier'")

@@ -3,8 +3,8 @@
 from lib.energy.carbon import carbon, grids
 from lib.energy.counters import Counter, Measured, Used, joules, meter
 from lib.energy.counts import layers, macs, ptflops_macs
-from lib.energy.model import modelled, training
+from lib.energy.model import learns, modelled, training
 from lib.energy.processes import PROCESSES, Process
 
 __all__ = ["PROCESSES", "Counter", "Measured", "Process", "Used", "carbon", "grids", "joules",
-           "layers", "macs", "meter", "modelled", "ptflops_macs", "training"]
+           "layers", "learns", "macs", "meter", "modelled", "ptflops_macs", "training"]

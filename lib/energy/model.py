@@ -74,6 +74,12 @@ def _as_if(table: pd.DataFrame, w_bits: int | None, a_bits: int | None) -> pd.Da
     return table
 
 
+def learns(table: pd.DataFrame, frozen: Sequence[str]) -> pd.Series:
+    """Of each line of `table` (`energy.layers`): is it trained, if these parts of the net rest?"""
+    parts = tuple(f"{part}." for part in frozen)
+    return pd.Series([not f"{name}.".startswith(parts) for name in table.layer], table.index)
+
+
 def training(table: pd.DataFrame, process: str = "45nm", batch: int = 64,
              optimizer: str = "sgd", bits: int = 32, density: float = 1.0,
              frozen: Sequence[str] = ()) -> pd.DataFrame:
@@ -95,8 +101,7 @@ def training(table: pd.DataFrame, process: str = "45nm", batch: int = 64,
                          f"{', '.join(UPDATES)}")
     chip = figures_of(process)
     product = table.macs.astype(float) * chip.product(f"float{bits}") * PICO
-    learns = ~table.layer.map(lambda name: any(f"{name}.".startswith(f"{part}.")
-                                               for part in frozen))
+    learning = learns(table, frozen)
     values = FLOAT * table.elements                                 # bytes of the weights
     moved = table.activation_bytes * 32 / table.a_bits              # floats, while it is trained
     states = FLOAT * table.elements.sum() * UPDATES[optimizer]
@@ -106,8 +111,8 @@ def training(table: pd.DataFrame, process: str = "45nm", batch: int = 64,
         once = values / WORD * of_weights[i] * PICO / batch         # each weight's memory, once
         kept = moved / WORD * of_activations[i] * PICO
         found["forward_j"] = density * product + once + kept
-        found["backward_j"] = learns * ((1 + density) * product + 2 * once + 2 * kept)
-        found["update_j"] = learns * UPDATES[optimizer] * once
+        found["backward_j"] = learning * ((1 + density) * product + 2 * once + 2 * kept)
+        found["update_j"] = learning * UPDATES[optimizer] * once
         found[name] = found.forward_j + found.backward_j + found.update_j
     skips = ", assumes zero-skipping hardware" if density < 1 else ""
     found.attrs["source"] = (f"{chip.source}, {batch} at once, {optimizer}, floats of {bits} bits"

@@ -57,12 +57,15 @@ def of_training(row: Row, model: nn.Module, task, course: dict, widths: int = 1,
         return []
     passes, teacher = 3 * widths, ", its teacher's not counted" if taught else ""
     source = f"{passes} forward passes of this net for each example of its last training"
-    costs = [Cost(row.id, "spent_macs", "modelled", source + teacher,
-                  float(passes * row.macs * course["examples"]))]
     table = energy.layers(model, task.test.batch(slice(1)))
+    resting = table.macs[~energy.learns(table, course["frozen"])].sum()      # forward alone
+    products = passes * row.macs - 2 * widths * int(resting)
+    source += f", {widths} of its frozen parts" if course["frozen"] else ""
+    costs = [Cost(row.id, "spent_macs", "modelled", source + teacher,
+                  float(products * course["examples"]))]
     for process in energy.PROCESSES:
         spent = energy.training(table, process, course["batch_size"], course["optimizer"],
-                                course["bits"])
+                                course["bits"], frozen=course["frozen"])
         costs.append(modelled(row.id, "spent_energy_j", spent, widths * course["examples"],
                               teacher))
     return costs

@@ -88,12 +88,15 @@ class CifarResNet(Net):
     """depth = 6 n + 2 layers in three stages of `width`, 2 width, 4 width channels.
 
     The keys are those of github.com/akamaster/pytorch_resnet_cifar10, whose weights fit.
+    frozen: the first layer and so many stages stay as they were drawn, and are not trained.
     """
 
     def __init__(self, task, *, depth: int, width: int = 16, shortcut: bool = True,
-                 init: str = "kaiming") -> None:
+                 init: str = "kaiming", frozen: int = 0) -> None:
         super().__init__(task)
         positive(width=width)
+        if frozen not in range(4):
+            raise ValueError(f"frozen={frozen!r}: this net has 3 stages; choose 0, 1, 2 or 3")
         channels, n = image_channels(task), (depth - 2) // 6
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -102,6 +105,8 @@ class CifarResNet(Net):
         self.layer3 = _stage(Block, 2 * width, 4 * width, n, 2, shortcut, "A")
         self.linear = nn.Linear(4 * width, task.outputs)
         initialise(self, init)
+        if frozen:
+            self.freeze("conv1", "bn1", *(f"layer{stage}" for stage in range(1, frozen + 1)))
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(self.normalise(x))))

@@ -25,6 +25,21 @@ def learned(history: pd.DataFrame) -> str:
                                for task, net in first))
 
 
+def bought(points: pd.DataFrame) -> str:
+    """What the dearest net of each factor scores above the cheapest, for how many times the joules.
+    """
+    told = []
+    for (task, factor), part in points.groupby(["task", "factor"], sort=False):
+        if part.net.nunique() < 2:
+            continue
+        ordered = part.sort_values("joules", kind="stable")
+        least, most = ordered.iloc[0], ordered.iloc[-1]
+        told.append(f"{factor} on {task}: {least.net} {least.score:.1f}, {most.net} "
+                    f"{most.score:.1f} for {_two_digits(most.joules / least.joules)} times the "
+                    "joules")
+    return _sentence("; ".join(told)) or "Nothing varies"
+
+
 def traded(changed: pd.DataFrame) -> str:
     """How many changes gain, by the paired interval, and how many lose."""
     better, worse = (changed.low > 0).sum(), (changed.high < 0).sum()
@@ -46,6 +61,21 @@ def factors(changed: pd.DataFrame) -> list[str]:
         lines.append(f"{factor}, {task}, against {against}, paired over {over}: "
                      f"{'; '.join(told)}")
     return lines
+
+
+def paid(compared: pd.DataFrame) -> str:
+    """Whether pruning a net while it is trained gains on training it for fewer epochs."""
+    if compared.empty:
+        return "No net that is pruned while it is trained has a shorter training to stand against"
+    told = []
+    for line in compared.itertuples():
+        told.append(f"{line.net} on {line.task} {line.gain:+.2f} [{line.low:+.2f}, "
+                    f"{line.high:+.2f}] at {line.left:.0f} % of the products of the dense training "
+                    f"against {line.left_against:.0f} % ({line.against})")
+    wins, losses = (compared.low > 0).sum(), (compared.high < 0).sum()
+    return (f"Pruning while training, which spares products on hardware that skips zeros and none "
+            f"elsewhere, gains on fewer epochs of dense training, which spare them everywhere, in "
+            f"{wins} of {len(compared)} comparisons and loses in {losses}: {'; '.join(told)}")
 
 
 def cheapest(table: pd.DataFrame) -> str:

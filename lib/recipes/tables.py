@@ -22,6 +22,7 @@ EDGE_NETS = {"cnn_edge": EDGE_IMAGES | {"batch_size": 16, "epochs": 5, "lr": 8e-
 # augmentation. Its "decaying" is a cosine here; the last epoch counts, as masks grow to the end.
 PLAN = {"optimizer": "adam", "lr": 1e-3, "batch_size": 64, "epochs": 50, "schedule": "cosine",
         "keep": "last", "channels_last": True}
+PLANS = {"plan": PLAN, "plan-bf16": PLAN | {"autocast": True}}      # products in bfloat16
 
 # For images, as He et al. (1512.03385) but on one cycle, which needs a third of their epochs.
 # channels_last: 250 images a second and core against 170 (ResNet-20, batches of 64).

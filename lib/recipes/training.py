@@ -17,6 +17,7 @@ from lib.data import Task, catalogue
 from lib.data.catalogue import ONE_SPLIT
 from lib.data.sources import digest, fetch
 from lib.models import own
+from lib.models.net import Net
 from lib.recipes.given import as_given, given
 from lib.recipes.tables import (
     EDGE,
@@ -24,7 +25,7 @@ from lib.recipes.tables import (
     EDGE_NETS,
     FAMILIES,
     KINDS,
-    PLAN,
+    PLANS,
     RECIPES,
     TABULAR,
 )
@@ -34,11 +35,12 @@ MOST_IMAGES = 5000
 
 
 def recipe(task: str, model: str, name: str = "ours") -> dict:
-    """Arguments of the training of `model` on `task`; name: ours, edge for Edge's own, or plan for
-    that of ResNet-energy. Of a reader's own net also `source`, what its files hold."""
+    """Arguments of the training of `model` on `task`; name: ours, edge for Edge's own, plan for
+    that of ResNet-energy, or plan-bf16 for that in bfloat16. Of a reader's own net also `source`,
+    what its files hold."""
     if names.is_own(model):
-        names.choose(name, ("ours", "plan"), "recipe of a reader's own net")
-        how = dict(PLAN if name == "plan" else KINDS[catalogue.kind(task)])
+        names.choose(name, ("ours", *PLANS), "recipe of a reader's own net")
+        how = dict(PLANS.get(name) or KINDS[catalogue.kind(task)])
         for other in ("sizes", "start"):                # of the study's own nets
             how.pop(other, None)
         return how | {"source": own.content(model)}
@@ -50,9 +52,9 @@ def recipe(task: str, model: str, name: str = "ours") -> dict:
             raise ValueError(f"Edge has no recipe for {model} on {task!r}; it has one for: "
                              f"{', '.join([*EDGE_EPOCHS, *EDGE_NETS])}")
         return {**EDGE, "epochs": EDGE_EPOCHS[base]}
-    if name == "plan":
-        return PLAN | ({"version": 1} if base in ONE_SPLIT else {})     # which take minutes
-    names.choose(name, ("ours", "edge", "plan"), "recipe")
+    if name in PLANS:                                   # those with one split take minutes
+        return PLANS[name] | ({"version": 1} if base in ONE_SPLIT else {})
+    names.choose(name, ("ours", "edge", *PLANS), "recipe")
     if (base, variant) == ("california", "edge"):       # its six columns lack the coordinates
         return TABULAR | {"sizes": {"dropout": 0.0} if model == "mlp_complex" else {}}
     family = next((r for start, r in FAMILIES.items() if model.startswith(start)), TABULAR)
@@ -67,7 +69,8 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
     lr and batch_size are asked for; changes: further arguments of `fit` that replace the recipe's.
     The model carries `.history` (a frame, one line per epoch), `.trained_s` (seconds of training,
     without validation), `.trained_by` (on what these were spent) and `.course`: the examples that
-    the training took (each as often as it was seen), batch_size, optimizer and bits of its floats.
+    the training took (each as often as it was seen), batch_size, optimizer, bits of its floats and
+    names of its frozen parts.
     """
     task = task if isinstance(task, Task) else data.load(task, fold=fold)
     if not names.trained_here(model):
@@ -81,7 +84,7 @@ def trained(task: str | Task, model: str, seed: int = 0, fold: int | None = None
                          for k, v in entry.arrays.items()})
     net.history = pd.DataFrame(entry.record["history"])
     net.trained_s = float(net.history["seconds"].sum())
-    net.trained_by, net.course = spent_by(entry.record), course(entry.record, how, task)
+    net.trained_by, net.course = spent_by(entry.record), course(entry.record, how, task, net)
     return net.eval()
 
 
@@ -186,10 +189,11 @@ def seen(how: dict, task: Task) -> int:
     return how["epochs"] * max(1, len(task.train) // how["batch_size"]) * size
 
 
-def course(record: dict, how: dict, task: Task) -> dict:
+def course(record: dict, how: dict, task: Task, net: nn.Module) -> dict:
     """What a training's energy is counted from."""
     return {"examples": record.get("examples", seen(how, task)), "batch_size": how["batch_size"],
-            "optimizer": how.get("optimizer", "adam"), "bits": 16 if record.get("autocast") else 32}
+            "optimizer": how.get("optimizer", "adam"), "bits": 16 if record.get("autocast") else 32,
+            "frozen": net.frozen if isinstance(net, Net) else ()}
 
 
 def spent_by(record: dict) -> str:

@@ -77,7 +77,7 @@ def tuned(task: str | Task, model: str, seed: int = 0, fold: int | None = None,
                             arrays)
     net.history = pd.DataFrame(entry.record["history"])
     net.trained_s = float(net.history["seconds"].sum())
-    net.trained_by, net.course = spent_by(entry.record), course(entry.record, how, task)
+    net.trained_by, net.course = spent_by(entry.record), course(entry.record, how, task, net)
     return net.eval()
 
 

@@ -9,9 +9,11 @@ import pandas as pd
 
 from lib.base.setting import FIELDS, TEXT_FIELDS
 from lib.tables.ahead import lead
+from lib.tables.intervals import summary
 from lib.tables.rows import setting_of
 
 REPEAT = ("seed", "fold")
+HALF = "plan-bf16"          # a recipe whose products are in half precision
 NET = ("task", "model", *FIELDS)
 
 
@@ -42,13 +44,14 @@ def of_trials(rows: pd.DataFrame, trials: list) -> pd.DataFrame:
 
 def names(rows: pd.DataFrame) -> pd.Series:
     """Each row's net and training in words: "resnet8 width=4, rate 0.003, 30 % pruned"; epochs
-    where they are not what most have."""
+    where they are not what most have, bfloat16 where products were."""
     usual = rows.epochs.mode()
     found = []
     for row in rows.itertuples():
         words = [f"{row.model} {row.sizes}".strip()]
         words += [f"rate {row.lr:g}"] if pd.notna(row.lr) else []
         words += [f"{row.amount:.0%} pruned"] if row.pruner else []
+        words += ["bfloat16"] if row.recipe == HALF else []
         shown = pd.notna(row.epochs) and len(usual) and row.epochs != usual.iloc[0]
         found.append(", ".join(words + ([f"{row.epochs:.0f} epochs"] if shown else [])))
     return pd.Series(found, rows.index, dtype=str)
@@ -86,6 +89,23 @@ def changes(rows: pd.DataFrame, energy: pd.DataFrame, scores: dict[str, np.ndarr
     return pd.DataFrame(lines, columns=["task", "net", "against", "score", "gain", "low", "high",
                                         "over", "training", "training_most", "answer",
                                         "answer_most"])
+
+
+def bought(rows: pd.DataFrame, energy: pd.DataFrame, factors: dict[str, list]) -> pd.DataFrame:
+    """What the nets of some trials score for the joules of their training, a line a factor and net:
+    task, factor, net, process (the first of them), joules, score, low, high: means over seeds and
+    folds, and an interval as of `summary`."""
+    first = energy[energy.process == energy.process.iloc[0]] if len(energy) else energy
+    parts = []
+    for factor, trials in factors.items():
+        told = first[first.id.isin(of_trials(rows, trials).id)]
+        joules = told.groupby([*NET], dropna=False, as_index=False).training_j.mean()
+        parts.append(summary(told).merge(joules, on=[*NET]).assign(factor=factor))
+    found = pd.concat(parts, ignore_index=True)
+    found["net"] = names(pd.concat([found, rows], ignore_index=True)).iloc[:len(found)]
+    found["process"] = first.process.iloc[0] if len(first) else ""
+    return found.rename(columns={"training_j": "joules"})[
+        ["task", "factor", "net", "process", "joules", "score", "low", "high"]]
 
 
 def curves(history: pd.DataFrame, energy: pd.DataFrame) -> pd.DataFrame:

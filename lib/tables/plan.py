@@ -12,7 +12,7 @@ from lib.tables.ahead import lead
 from lib.tables.cells import UNTESTED
 from lib.tables.claims import COLUMNS, NUMBERS
 from lib.tables.intervals import t_interval
-from lib.tables.joules import NET, curves, energies, epochs_to
+from lib.tables.joules import NET, curves, energies, epochs_to, names, of_trials
 
 HOLDS, FAILS, UNDECIDED = "generalizes", "does not generalize", "undecided"
 OWN_GRADIENTS = 1 / 3           # of a training's products: the weights' own, which no zero spares
@@ -52,6 +52,41 @@ def density(epochs: int, every: int, amount: float) -> float:
     return 1 - float(np.mean(gone))
 
 
+def products(some: pd.DataFrame) -> float:
+    """The share of a dense training's products that is left, on hardware that skips zeros, of a
+    training that prunes; some: its rows, alike but for seed and fold."""
+    one = some.iloc[0]
+    there = density(int(one.epochs), Setting(schedule=one.schedule).every, one.amount)
+    return 1 - (1 - there) * (1 - OWN_GRADIENTS)
+
+
+def against_shorter(rows: pd.DataFrame, scores: dict[str, np.ndarray], pruned: list, brief: list
+                    ) -> pd.DataFrame:
+    """What a net that is pruned while it is trained gains over the same net, dense, trained for
+    fewer epochs: the most that multiply no more than the pruned training does where hardware skips
+    zeros. A line a pruned net that such trainings are of.
+
+    Columns: task, net, left (percent of the products of the dense training, of as many epochs as
+    the pruned one), against, left_against, gain, low, high, over.
+    """
+    lines = []
+    masked, dense = of_trials(rows, pruned), of_trials(rows, brief)
+    for (task, model, *_), some in masked.groupby(list(NET), dropna=False, sort=False):
+        left, epochs = products(some), some.epochs.iloc[0]
+        fair = dense[(dense.task == task) & (dense.model == model)
+                     & (dense.sizes == some.sizes.iloc[0]) & (dense.epochs <= left * epochs)]
+        if fair.empty:
+            continue
+        other = fair[fair.epochs == fair.epochs.max()]
+        gain, low, high, over = lead(some, other, scores)
+        lines.append({"task": task, "net": names(pd.concat([some, rows])).iloc[0],
+                      "left": 100 * left, "against": names(pd.concat([other, rows])).iloc[0],
+                      "left_against": 100 * other.epochs.iloc[0] / epochs, "gain": gain,
+                      "low": low, "high": high, "over": over})
+    return pd.DataFrame(lines, columns=["task", "net", "left", "against", "left_against", "gain",
+                                        "low", "high", "over"])
+
+
 def _savings(part, history, costs, scores, claim) -> list[dict]:
     """Products of a training that hardware which skips zeros would spare, while accuracy holds."""
     lines = []
@@ -62,8 +97,7 @@ def _savings(part, history, costs, scores, claim) -> list[dict]:
                      & _alike(part, some.iloc[0], ("epochs", "model", "lr"))]
         if dense.empty:
             continue
-        there = density(int(some.epochs.iloc[0]), int(every[some.index[0]]), amount)
-        spared = 100 * (1 - there) * (1 - OWN_GRADIENTS)
+        spared = 100 * (1 - products(some))
         gain, low, high, over = lead(some, dense, scores)
         kept = low >= -1.0
         verdict = HOLDS if kept and spared >= claim.low else FAILS if high < -1.0 or \
@@ -100,9 +134,9 @@ def _shortcuts(part, history, costs, scores, claim) -> list[dict]:
     for model in part[_size(part, "shortcut") == 0].model.unique():
         plain = history[(history.model == model) & (history.schedule == "")
                         & history.lr.isna() & (history.pruner == "")]
-        plain = plain.assign(shortcut=_size(plain, "shortcut", 1), width=_size(plain, "width"))
+        plain = plain.assign(shortcut=_size(plain, "shortcut", 1), rest=_rest(plain, "shortcut"))
         ends = plain[plain.shortcut == 0]
-        plain = plain[plain.width.isin(ends.width)]
+        plain = plain[plain.rest.isin(ends.rest)]
         if ends.empty or plain.shortcut.nunique() < 2:
             continue
         last = ends[ends.epoch == ends.epoch.max()].val_score.mean()
@@ -166,6 +200,13 @@ def _size(rows: pd.DataFrame, name: str, usual: object = "") -> pd.Series:
     """One of the sizes that rows ask for, or what it is where they ask for none."""
     said = {sizes: Setting(sizes=sizes).build_arguments.get(name, usual)
             for sizes in rows.sizes.unique()}
+    return rows.sizes.map(said)
+
+
+def _rest(rows: pd.DataFrame, name: str) -> pd.Series:
+    """All sizes that rows ask for but this one."""
+    said = {sizes: str({one: value for one, value in Setting(sizes=sizes).build_arguments.items()
+                        if one != name}) for sizes in rows.sizes.unique()}
     return rows.sizes.map(said)
 
 

@@ -81,6 +81,33 @@ def changes(changed: pd.DataFrame) -> Figure:
     return figure
 
 
+def bought(points: pd.DataFrame) -> Figure:
+    """Test score over the joules of the training, a line a factor that varies, a panel a task.
+
+    points: task, factor, net, joules, score, low, high: a net that two factors share comes twice.
+    """
+    tasks = list(dict.fromkeys(points.task))
+    figure, axes = style.panels(len(tasks), height=3.0)
+    factors = list(dict.fromkeys(points.factor))
+    for axis, task in zip(axes, tasks, strict=True):
+        part = points[points.task == task]
+        for factor, color in zip(factors, style.SERIES, strict=False):
+            line = part[part.factor == factor].sort_values("joules", kind="stable")
+            axis.plot(line.joules, line.score, "o-", color=color, markersize=4, linewidth=1.2,
+                      label=factor)
+            axis.vlines(line.joules, line.low, line.high, color=color, linewidth=1.8, alpha=0.5)
+        named = part.drop_duplicates("net").sort_values("score", kind="stable")
+        span = max(part.high.max() - part.low.min(), 1e-9)
+        places = style.spread(list(named.score), 0.06 * span)
+        for line, place in zip(named.itertuples(), places, strict=True):
+            style.label(axis, line.joules * 1.15, place, line.net, style.SOFT, fontsize=7)
+        style.decades(axis)
+        axis.set(title=task, xlabel="J of the training (modelled)", ylabel="test score",
+                 xlim=(part.joules.min() * 0.8, part.joules.max() * 8))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
 def to_accuracy(found: pd.DataFrame) -> Figure:
     """Validation score over the joules of a training so far, a curve a recipe, a panel a task: in
     color those that are the cheapest for some score.
