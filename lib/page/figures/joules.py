@@ -84,7 +84,8 @@ def changes(changed: pd.DataFrame) -> Figure:
 def bought(points: pd.DataFrame) -> Figure:
     """Test score over the joules of the training, a line a factor that varies, a panel a task.
 
-    points: task, factor, net, joules, score, low, high: a net that two factors share comes twice.
+    points: task, factor, net, joules, score, low, high: a net that factors share comes with each of
+    them, and of the others only what differs from it is written.
     """
     tasks = list(dict.fromkeys(points.task))
     figure, axes = style.panels(len(tasks), height=3.0)
@@ -96,11 +97,14 @@ def bought(points: pd.DataFrame) -> Figure:
             axis.plot(line.joules, line.score, "o-", color=color, markersize=4, linewidth=1.2,
                       label=factor)
             axis.vlines(line.joules, line.low, line.high, color=color, linewidth=1.8, alpha=0.5)
+        shared = part.groupby("net", sort=False).factor.nunique().idxmax()
         named = part.drop_duplicates("net").sort_values("score", kind="stable")
         span = max(part.high.max() - part.low.min(), 1e-9)
         places = style.spread(list(named.score), 0.06 * span)
         for line, place in zip(named.itertuples(), places, strict=True):
-            style.label(axis, line.joules * 1.15, place, line.net, style.SOFT, fontsize=7)
+            differs = [word for word in line.net.split() if word not in shared.split()]
+            style.label(axis, line.joules * 1.15, place, " ".join(differs) or line.net, style.SOFT,
+                        fontsize=7)
         style.decades(axis)
         axis.set(title=task, xlabel="J of the training (modelled)", ylabel="test score",
                  xlim=(part.joules.min() * 0.8, part.joules.max() * 8))
