@@ -38,7 +38,8 @@ def test_a_row_says_what_the_model_is_and_does():
 
 
 def test_a_training_that_freezes_parts_spends_no_more_there_than_a_forward_pass():
-    task, course = data.load("digits"), {"examples": 10, "batch_size": 5, "optimizer": "adam", "bits": 32}
+    task = data.load("digits")
+    course = {"examples": 10, "batch_size": 5, "optimizer": "adam", "bits": 32}
     spent = {}
     for frozen in (0, 1):
         net = models.build("resnet8", task, width=4, frozen=frozen)

@@ -3,10 +3,12 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from lib import realtime
+from lib.page import findings_of_replays
 from lib.realtime import Controller, Rung
 from lib.realtime.controller import DWELL_S, INTERVAL
 
@@ -207,6 +209,40 @@ def test_an_unsure_answer_is_asked_again_where_there_is_time():
                                 realtime.Escalation(0.5))
         assert (lines.escalated == asked_again).all()
         assert lines.correct.mean() == (1.0 if asked_again else 0.0)
+
+
+def test_asking_again_pays_below_a_margin_that_gains_on_other_requests():
+    """Of ten requests the faster rung is wrong in the three that it is least sure of, and right in
+    the rest; the best is wrong where the faster one is surest."""
+    targets = torch.zeros(10, dtype=torch.long)
+    sure = torch.linspace(0.1, 2.0, 10)
+    fast = torch.stack([sure, torch.zeros(10)], 1)
+    fast[:3] = fast[:3].flip(1)
+    best = torch.tensor([[3.0, 0.0]]).repeat(10, 1)
+    best[9] = best[9].flip(0)
+    found = realtime.that_pays(fast, best, targets, most=0.5)
+    margins = [float(logits.softmax(-1).diff().abs()) for logits in fast]
+    assert margins[2] < found.margin < margins[3]
+    few = realtime.that_pays(fast, best, targets, most=0.25)            # two of ten
+    assert margins[1] < few.margin < margins[2]
+    assert realtime.that_pays(best, fast, targets, most=0.05) is None   # none may be asked
+    assert realtime.that_pays(fast, fast, targets, most=1.0) is None    # nothing is gained
+    several = realtime.that_pays(fast.reshape(5, 2, 2), best.reshape(5, 2, 2),
+                                 targets.reshape(5, 2), most=0.5)
+    assert margins[2] < several.margin < margins[4]     # the least sure of each request counts
+
+
+def test_what_a_switch_costs_is_told_of_first_answers():
+    began = np.arange(6.0)
+    lines = pd.DataFrame({"began": began, "done": began + [0.1, 0.1, 0.3, 0.2, 0.2, 0.5],
+                          "rung": ["a", "a", "b", "b", "b", "a"], "escalated": False})
+    told = realtime.switching(lines).set_index("rung")
+    assert told.loc["b"].tolist() == [pytest.approx(0.2), pytest.approx(0.3), 1]
+    assert told.loc["a"].tolist() == [pytest.approx(0.1), pytest.approx(0.5), 1]
+    words = findings_of_replays.switched(told.reset_index(), 2e-6)
+    assert words.startswith("A choice takes 2.0 µs; ")
+    assert "by b after a switch takes 300,000 µs and others 200,000 µs (1 switches)" in words
+    assert realtime.switching(lines[lines.rung == "a"].head(2)).empty
 
 
 def test_unknown_policies_and_rungs_are_named():

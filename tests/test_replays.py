@@ -12,7 +12,8 @@ from lib.tables import Row
 from lib.tables.cells import UNTESTED
 
 PAIR = "breast_cancer/mlp_simple"
-ASKED = {"policies": ["slack", "literal", "fixed"], "traces": ["step"], "seeds": [0, 1],
+POLICIES = ["slack", "literal", "slack, unsure twice", "slack, half the joules"]
+ASKED = {"policies": [*POLICIES, "fixed"], "traces": ["step"], "seeds": [0, 1],
          "loads": [0.01], "objective": 1e6, "seconds": 0.05, "examples": 2}
 
 
@@ -26,13 +27,17 @@ def ran():
 def test_each_policy_trace_and_seed_is_a_row_with_what_it_came_to(ran):
     rows, costs = ran
     fixed = {policy for policy in rows.policy if policy[:6] == "fixed "}
-    assert set(rows.policy) == {"slack", "literal"} | fixed and len(fixed) == 2
+    assert set(rows.policy) == set(POLICIES) | fixed and len(fixed) == 2
     assert set(rows.trace) == {"step, load 0.01"} and set(rows.seed) == {0, 1}
     assert rows["id"].is_unique and set(rows.model) == {"mlp_simple"}
     assert set(rows.n) == {114}                     # test examples; how many came is a cost
     told = costs.pivot_table(index="id", columns="quantity", values="value")
     assert (told.requests > 0).all()
-    assert (told.attainment == 1).all() and (told.switches_per_minute == 0).all()
+    frugal = rows[rows.policy == POLICIES[-1]]["id"]        # its budget changes the rung
+    assert (told.attainment == 1).all()
+    assert (told.switches_per_minute.drop(frugal) == 0).all()
+    slack = rows[rows.policy == "slack"]["id"]
+    assert (told.joules_per_1000[frugal].to_numpy() <= told.joules_per_1000[slack].max()).all()
     assert ((rows.score_low <= rows.score) & (rows.score <= rows.score_high)).all()
     kinds = costs.groupby("quantity").kind.first()
     assert kinds["attainment"] == "measured" and kinds["joules_per_1000"] == "modelled"
@@ -58,6 +63,23 @@ def test_a_table_and_a_picture_of_policies_come_of_it(ran):
     better = tables.better(rows, costs, "slack")
     assert better.attainment_gained.tolist() == [0]
     assert "cannot be told from none" in findings_of_replays.gained(better, "slack")[0]
+
+
+def test_a_policy_beside_another_is_told_with_its_joules():
+    rows = pd.DataFrame({"id": list("abcd"), "task": "t", "model": "m", "trace": "step",
+                         "policy": ["slack", "slack", "frugal", "frugal"], "seed": [0, 1, 0, 1],
+                         "score": [90.0, 90.0, 88.0, 88.2]})
+    costs = pd.DataFrame({"id": list("abcd") * 2, "quantity": ["attainment"] * 4
+                          + ["joules_per_1000"] * 4,
+                          "value": [0.9, 0.9, 0.95, 0.96, 4.0, 4.0, 2.0, 1.0]})
+    table = tables.beside(rows, costs, "frugal", "slack")
+    line = table.iloc[0]
+    assert line.joules == pytest.approx(0.375) and line.score_gained == pytest.approx(-1.9)
+    assert line.attainment_gained == pytest.approx(0.055) and line.score_high > line.score_gained
+    sentence, = findings_of_replays.beside(table, "frugal", "slack")
+    assert sentence.startswith("t, step: frugal against slack: +5.50")
+    assert "at 0.38 times the joules (modelled)" in sentence
+    assert tables.beside(rows, costs, "random", "slack").empty
 
 
 def replayed(attainments, policy):

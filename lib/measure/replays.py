@@ -15,12 +15,14 @@ from lib.base.setting import Setting
 from lib.measure.row import Measured, measure, name_of
 from lib.measure.timing import WARM_UP, call
 from lib.realtime import Controller, Rung
-from lib.realtime.controller import DWELL_S
+from lib.realtime.controller import DWELL_S, FRUGAL, TWICE
 from lib.study import cache, trials
 from lib.tables.rows import Cost, Row
 
 PROFILED = 200                  # calls of each rung, in turn, of which the 95th percentile counts
 REQUESTS = 2000                 # examples that requests are drawn from, in their order
+JOULES = 0.5                    # of what the first rung would take for all requests: a budget
+SAVED = 0.1                     # of a trace, for which that budget may be saved up
 # What a replay comes to, beside its score: what of it is measured in which unit.
 QUANTITIES = ("requests", "attainment", "p50", "p95", "p99", "shed", "failed", "escalated",
               "utilization", "switches_per_minute", "bytes")
@@ -57,6 +59,7 @@ def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
         raise ValueError(f"{task.name} predicts a number; requests are judged right or wrong")
     known = profiled(models, settings, task, examples)
     rungs = realtime.ladder(known)
+    again = _asked_again(rungs, task, examples) if TWICE in policies else None
     first, net = rungs[0], name_of(getattr(models[0], "made_from", models[0]))
     requests = min(REQUESTS, len(task.test)) // examples
     x, y = task.test.batch(slice(requests * examples)), task.test.y[:requests * examples]
@@ -70,9 +73,12 @@ def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
             for seed in seeds:
                 times = realtime.arrivals(trace, load / first.seconds, seconds, seed)
                 for policy, choice in wanted.items():
+                    spends = policy == FRUGAL and first.joules > 0
+                    budget = JOULES * first.joules * load / first.seconds if spends else None
                     controller = Controller(choice, policy, objective * first.seconds, dwell,
-                                            seed=seed)
-                    lines = realtime.replay(times, x, y, controller)
+                                            budget, SAVED * seconds, seed)
+                    lines = realtime.replay(times, x, y, controller,
+                                            escalation=again if policy == TWICE else None)
                     found.append(_told(lines, controller, task, net, f"{trace}, load {load:g}",
                                        seed, seconds, len(y.flatten())))
     return found
@@ -100,6 +106,19 @@ def profiled(models: Sequence[nn.Module], settings: Sequence[Setting], task, exa
                           examples * joules[0] if joules else 0.0, row.size_bytes or 0,
                           float(usual[place])))
     return rungs
+
+
+def _asked_again(rungs: Sequence[Rung], task, examples: int) -> realtime.Escalation | None:
+    """How unsure the fastest rung must be for its answers to be asked of the first again, by the
+    validation part; None where that gains nothing."""
+    first, last = rungs[0], min(rungs, key=lambda rung: rung.typical)
+    requests = min(REQUESTS, len(task.val)) // examples
+    x, y = task.val.batch(slice(requests * examples)), task.val.y[:requests * examples]
+    x, y = x.unflatten(0, (requests, examples)), y.unflatten(0, (requests, examples))
+    with torch.no_grad():
+        answers = [torch.cat([rung.call(x[place:place + 1]) for place in range(requests)])
+                   for rung in (last, first)]
+    return realtime.that_pays(*answers, y, 1 - last.typical / first.typical)
 
 
 def _several(model: nn.Module, requests: torch.Tensor) -> torch.Tensor:

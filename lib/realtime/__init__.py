@@ -2,8 +2,9 @@
 
 from lib.realtime.arrivals import TRACES, arrivals
 from lib.realtime.controller import POLICIES, Controller, begin_by
-from lib.realtime.replay import Clock, Escalation, replay, summary
+from lib.realtime.escalation import Escalation, that_pays
+from lib.realtime.replay import Clock, replay, summary, switching
 from lib.realtime.rungs import Rung, ladder
 
 __all__ = ["Clock", "Controller", "Escalation", "POLICIES", "Rung", "TRACES", "arrivals",
-           "begin_by", "ladder", "replay", "summary"]
+           "begin_by", "ladder", "replay", "summary", "switching", "that_pays"]

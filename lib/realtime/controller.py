@@ -3,7 +3,9 @@
 A policy sees what waits and what time is left, and names a rung. The most accurate rung with which
 everyone who waits now is still answered in time is *slack* (after SlackFit of SuperServe, Khare et
 al. 2023, arXiv 2312.16733). The plan of the Real-time study is *literal*: it starts at 32 bits,
-decides every 1000 requests, and halves the bits, down to 8.
+decides every 1000 requests, and halves the bits, down to 8. Two more go by slack: one whose unsure
+answers are asked again (`lib.realtime.escalation`), and one that may spend no more than a budget of
+joules.
 """
 
 from collections import deque
@@ -190,7 +192,8 @@ def begin_by(times: np.ndarray, objective: float, seconds: float) -> np.ndarray:
     return found
 
 
+TWICE, FRUGAL = "slack, unsure twice", "slack, half the joules"
 POLICIES: dict[str, Callable[[Controller, Signals], int]] = {
-    "slack": _slack, "slack at once": _slack, "literal": _literal, "random": _random,
-    "clairvoyant": _clairvoyant}
-STEADY = ("slack",)         # policies that go up with hysteresis
+    "slack": _slack, "slack at once": _slack, TWICE: _slack, FRUGAL: _slack, "literal": _literal,
+    "random": _random, "clairvoyant": _clairvoyant}
+STEADY = ("slack", TWICE, FRUGAL)           # policies that go up with hysteresis

@@ -8,7 +8,6 @@ sentence in place of an answer.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lib.realtime.controller import Controller, begin_by
+from lib.realtime.escalation import Escalation, margin
 
 NOTHING = {"began": np.nan, "done": np.nan, "rung": "", "correct": np.nan, "margin": np.nan,
            "escalated": False, "error": ""}           # of a request that was not answered
@@ -37,14 +37,6 @@ class Clock:
         time.sleep(max(0.0, then - self.now() - AWAKE_S))
         while self.now() < then:
             pass
-
-
-@dataclass(frozen=True)
-class Escalation:
-    """An answer whose two largest outputs lie closer than `margin` (of their softmax) is asked of
-    the most accurate rung again, if there is still time."""
-
-    margin: float
 
 
 def replay(times: np.ndarray, inputs: Sequence[Tensor], targets: Tensor, controller: Controller,
@@ -140,13 +132,21 @@ def _answered(x: Tensor, chosen: int, controller: Controller, clock: Clock,
     return line
 
 
-def margin(logits: Tensor) -> float:
-    """Between the two likeliest classes, of their softmax; of several examples the least; 1 where
-    there is but one output."""
-    if logits.shape[-1] < 2:
-        return 1.0
-    likeliest = logits.softmax(-1).topk(2).values
-    return float((likeliest[..., 0] - likeliest[..., 1]).min())
+def switching(lines: pd.DataFrame) -> pd.DataFrame:
+    """What a switch costs: a line a rung that others gave way to: rung, usual (median seconds of an
+    answer, the choice included, where the one before was by this rung too), after (of its first
+    answers after a switch), switches. Answers that were asked twice do not count."""
+    answered = lines[lines.done.notna()]
+    took = answered.assign(seconds=answered.done - answered.began,
+                           changed=answered.rung != answered.rung.shift(fill_value=""))
+    took = took.iloc[1:][~took.iloc[1:].escalated.astype(bool)]
+    found = []
+    for rung, part in took.groupby("rung", sort=False):
+        first = part[part.changed]
+        if len(first):
+            found.append({"rung": rung, "usual": part[~part.changed].seconds.median(),
+                          "after": first.seconds.median(), "switches": len(first)})
+    return pd.DataFrame(found, columns=["rung", "usual", "after", "switches"])
 
 
 def summary(lines: pd.DataFrame, controller: Controller, seconds: float) -> dict[str, float]:

@@ -33,21 +33,45 @@ def better(rows: pd.DataFrame, costs: pd.DataFrame, policy: str) -> pd.DataFrame
     answer as many the one that is right most often), pair by pair over seeds: task, model, trace,
     fixed (its name), attainment and score gained with their 95 % intervals over seeds, missing
     where there is one seed."""
-    told = costs[costs.quantity == "attainment"].groupby("id").value.first()
-    wide = rows.assign(attainment=rows["id"].map(told))
+    wide = _with_costs(rows, costs)
     lines = []
     for (task, model, trace), part in wide.groupby(["task", "model", "trace"], sort=False):
         fixed = part[[name[:6] == "fixed " for name in part.policy]]
-        own = part[part.policy == policy].set_index("seed")
+        own = part[part.policy == policy]
         if fixed.empty or own.empty:
             continue
         means = fixed.groupby("policy", sort=False)[["attainment", "score"]].mean()
         best = means.sort_values(["attainment", "score"]).index[-1]
-        other = fixed[fixed.policy == best].set_index("seed")
-        line = {"task": task, "model": model, "trace": trace, "fixed": best}
-        for name in ("attainment", "score"):
-            gained = (own[name] - other[name]).dropna()
-            mean, low, high = t_interval(gained)
-            line |= {f"{name}_gained": mean, f"{name}_low": low, f"{name}_high": high}
-        lines.append(line)
+        lines.append({"task": task, "model": model, "trace": trace, "fixed": best,
+                      **_gained(own, fixed[fixed.policy == best])})
     return pd.DataFrame(lines)
+
+
+def beside(rows: pd.DataFrame, costs: pd.DataFrame, policy: str, other: str) -> pd.DataFrame:
+    """`policy` against another one on the same traces, as `better` tells it, with joules: the
+    joules of its answers as a multiple of the other's, a mean over seeds (missing where they are
+    not known)."""
+    wide = _with_costs(rows, costs)
+    lines = []
+    for (task, model, trace), part in wide.groupby(["task", "model", "trace"], sort=False):
+        own, others = part[part.policy == policy], part[part.policy == other]
+        if len(own) and len(others):
+            times = own.set_index("seed").joules_per_1000 / others.set_index("seed").joules_per_1000
+            lines.append({"task": task, "model": model, "trace": trace, "policy": policy,
+                          **_gained(own, others), "joules": times.mean()})
+    return pd.DataFrame(lines)
+
+
+def _with_costs(rows: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    told = costs.pivot_table(index="id", columns="quantity", values="value", aggfunc="first")
+    wanted = told.reindex(columns=["attainment", "joules_per_1000"]).reset_index()
+    return rows.merge(wanted, on="id")
+
+
+def _gained(own: pd.DataFrame, other: pd.DataFrame) -> dict[str, float]:
+    """What is gained in attainment and score, seed by seed, with 95 % intervals."""
+    one, two, line = own.set_index("seed"), other.set_index("seed"), {}
+    for name in ("attainment", "score"):
+        mean, low, high = t_interval((one[name] - two[name]).dropna())
+        line |= {f"{name}_gained": mean, f"{name}_low": low, f"{name}_high": high}
+    return line
