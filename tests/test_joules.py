@@ -103,6 +103,13 @@ def test_what_is_cheapest_for_a_score_counts_if_both_processes_say_so():
     assert near.times.tolist() == [pytest.approx(4.0)] * 2 and near.epoch.tolist() == [5, 5]
     far = table[table.level == 85]
     assert (far.recipe == "effnet width=8").all() and far.times.isna().all()
+    assert findings_of_joules.cheapest(table) == (
+        "Both processes name the same cheapest recipe for 2 of 2 scores: resnet8 width=8 to 40 on "
+        "cifar10@small; effnet width=8 to 85 on cifar10@small")
+    assert findings_of_joules.cheapest(tables.cheapest(found, [40, 50])).endswith(
+        "2 of 2 scores: resnet8 width=8 to 40, 50 on cifar10@small")
+    alone = found[found.recipe == "effnet width=8"]
+    assert tables.cheapest(alone, [40]).empty               # among one recipe none is cheapest
     turned = found.copy()
     turned.loc[(turned.process == "7 nm") & (turned.recipe == "effnet width=8"), "joules"] /= 100
     assert not tables.cheapest(turned, [40]).agrees.any()

@@ -84,8 +84,8 @@ def cheapest(table: pd.DataFrame) -> str:
         return "No recipe comes to any of the scores asked for"
     one = table.drop_duplicates(["task", "level"])
     agreed = one[one.agrees]
-    told = "; ".join(f"{line.recipe} to {line.level:g} on {line.task}"
-                     for line in agreed.itertuples())
+    told = "; ".join(f"{recipe} to {', '.join(f'{level:g}' for level in part.level)} on {task}"
+                     for (task, recipe), part in agreed.groupby(["task", "recipe"], sort=False))
     return (f"Both processes name the same cheapest recipe for {len(agreed)} of {len(one)} scores"
             f"{': ' + told if told else ''}")
 

@@ -128,10 +128,11 @@ def curves(history: pd.DataFrame, energy: pd.DataFrame) -> pd.DataFrame:
 def cheapest(found: pd.DataFrame, levels: list[float]) -> pd.DataFrame:
     """The recipe that comes to each score with the fewest joules, a line a task, level and process:
     task, level, process, recipe, joules, epoch, times (how much dearer the next recipe is), agrees
-    (whether the processes name the same). found: as of `curves`, with `recipe`, a name."""
+    (whether the processes name the same). found: as of `curves`, with `recipe`, a name; a task of
+    one recipe has no cheapest."""
     lines = []
     for (task, process), part in found.groupby(["task", "process"], sort=False):
-        for level in levels:
+        for level in levels if part.recipe.nunique() > 1 else ():
             there = part[part.score >= level].sort_values("joules", kind="stable")
             first = there.groupby("recipe", sort=False).first().sort_values("joules")
             if len(first):

@@ -53,32 +53,49 @@ def learning(history: pd.DataFrame) -> Figure:
 
 
 def changes(changed: pd.DataFrame) -> Figure:
-    """What each change adds to the score, with its interval, a line a change; beside it what it
-    multiplies the joules of the training by.
+    """What each change adds to the score, with its interval, a line a change, a panel a data set;
+    at its end what it multiplies the joules of the training by.
 
     changed: factor, task, net, gain, low, high, training, training_most.
     """
-    lines = changed.iloc[::-1].reset_index(drop=True)
-    figure, (gains, joules) = style.panels(2, height=0.8 + 0.21 * max(1, len(lines)))
-    sure = (lines.low > 0) | (lines.high < 0)
-    for known, color in ((True, style.ACCENT), (False, style.CONTEXT)):
-        part = lines[sure == known]
-        gains.hlines(part.index, part.low, part.high, color=color, linewidth=2.2, alpha=0.5)
-        gains.plot(part.gain, part.index, "o", color=color, markersize=4)
-    gains.axvline(0, color=style.SOFT, linewidth=0.8)
-    joules.hlines(lines.index, lines.training, lines.training_most, color=style.SECOND,
-                  linewidth=2.2)
-    joules.plot(lines.training, lines.index, "|", color=style.SECOND)
-    joules.axvline(1, color=style.SOFT, linewidth=0.8)
-    style.decades(joules)
-    several = lines.task.nunique() > 1
-    words = lines.net + (" · " + lines.task if several else "")
-    for axis, title, label in ((gains, "score", "points gained, paired"),
-                               (joules, "energy", "times the joules (modelled)")):
-        axis.set_yticks(lines.index, words, fontsize=7)
-        axis.set(title=title, xlabel=label, ylim=(-0.7, len(lines) - 0.3))
+    sets = [task.partition("@")[0] for task in changed.task]
+    lines = changed.assign(set=sets, words=_with_variant(changed))
+    most = max(1, lines.groupby("set").size().max())
+    figure, axes = style.panels(lines.set.nunique(), height=0.9 + 0.19 * most, columns=1)
+    for axis, (name, part) in zip(axes, lines.groupby("set", sort=False), strict=True):
+        part = part.iloc[::-1].reset_index(drop=True)
+        sure = (part.low > 0) | (part.high < 0)
+        for known, color in ((True, style.ACCENT), (False, style.CONTEXT)):
+            some = part[sure == known]
+            axis.hlines(some.index, some.low, some.high, color=color, linewidth=2.2, alpha=0.5)
+            axis.plot(some.gain, some.index, "o", color=color, markersize=4)
+        axis.axvline(0, color=style.SOFT, linewidth=0.8)
+        least, highest = min(0, part.low.min()), max(0, part.high.max())
+        end = highest + 0.4 * (highest - least + 1e-9)
+        for place, line in part.iterrows():
+            axis.text(end, place, _joules(line.training, line.training_most), ha="right",
+                      va="center", fontsize=7, color=style.SECOND)
+        axis.set_yticks(part.index, part.words, fontsize=7)
+        axis.set(title=name, xlabel="points gained, paired; at the end: times the joules, modelled",
+                 ylim=(-0.7, len(part) - 0.3), xlim=(least - 0.05 * (end - least), end))
         axis.grid(axis="y", visible=False)
     return figure
+
+
+def _with_variant(changed: pd.DataFrame) -> list[str]:
+    """Each net's name, with the variant of its data where most are of another."""
+    variants = [task.partition("@")[2] for task in changed.task]
+    usual = pd.Series(variants).mode().iloc[0] if variants else ""
+    return [net if variant == usual else f"{net} @{variant}"
+            for net, variant in zip(changed.net, variants, strict=True)]
+
+
+def _joules(least: float, most: float) -> str:
+    """Times the joules, in two digits: 0.25 ×, 2.2 to 2.4 ×."""
+    if pd.isna(least):
+        return ""
+    ends = list(dict.fromkeys(f"{value:.2g}" for value in (least, most)))
+    return f"{' to '.join(ends)} ×"
 
 
 def bought(points: pd.DataFrame) -> Figure:
@@ -119,7 +136,8 @@ def to_accuracy(found: pd.DataFrame) -> Figure:
     found: `tables.curves` of one process, with recipe (a name) and leads (whether it is cheapest
     somewhere).
     """
-    tasks = list(dict.fromkeys(found.task))
+    recipes = found.groupby("task", sort=False).recipe.nunique()
+    tasks = list(recipes.index[recipes > 1]) or list(recipes.index)     # of one none leads
     figure, axes = style.panels(len(tasks), height=3.0)
     for axis, task in zip(axes, tasks, strict=True):
         part = found[found.task == task]
