@@ -257,18 +257,22 @@ def change(net, gain, low, high, least, most, **more):
             "training_most": most} | more
 
 
-def test_each_factor_is_a_sentence_and_what_no_interval_carries_is_called_that():
+def test_changes_are_sorted_by_what_they_buy_and_by_what_no_interval_carries():
     changed = pd.DataFrame([change("wide", 3.0, 1.0, 5.0, 9.04, 123.4),
                             change("thin", -1.0, -2.5, 0.5, 0.0841, 0.0852),
                             change("init", 0.5, 0.1, 0.9, 1.0, 1.0, factor="initialisation"),
+                            change("flat", -3.0, -4.0, -2.0, 0.5, 0.5),
+                            change("deep", 0.2, -1.0, 1.4, 2.0, 2.0),
                             change("own", 0.5, 0.1, 0.9, np.nan, np.nan, against="other")])
-    width, init, other = findings_of_joules.factors(changed)
-    assert width == ("width, digits, against resnet8, paired over examples: wide +3.00 [+1.00, "
-                     "+5.00], 9 to 120 times the joules; thin -1.00 [-2.50, +0.50], no difference "
-                     "that it carries, 0.084 times the joules")
-    assert other.endswith("against other, paired over examples: own +0.50 [+0.10, +0.90], joules "
-                          "that are not known")
-    assert init.endswith("init +0.50 [+0.10, +0.90], the same joules")
+    free, bought, spared, lost, same = findings_of_joules.sorted_out(changed)
+    assert free == ("digits, more score at no more joules (paired over examples): init +0.50 "
+                    "[+0.10, +0.90] against resnet8, the same joules")
+    assert bought == ("digits, more score for joules (paired over examples): wide +3.00 [+1.00, "
+                      "+5.00] against resnet8, 9 to 120 times the joules; own +0.50 [+0.10, "
+                      "+0.90] against other, joules that are not known")
+    assert "no loss that can be told" in spared and "thin -1.00" in spared and "0.084" in spared
+    assert "less score" in lost and "flat -3.00 [-4.00, -2.00]" in lost
+    assert "no difference that can be told" in same and "deep +0.20" in same
 
 
 def test_who_ends_highest_is_told_by_task():

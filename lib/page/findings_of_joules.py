@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+AS_MANY = 1.05              # times the joules: less than that apart is as many
+
 
 def dearest(by_layer: pd.DataFrame) -> str:
     """The layer that takes most of a training, by process, and how much the backward pass takes."""
@@ -47,19 +49,29 @@ def traded(changed: pd.DataFrame) -> str:
             f"{worse} lower it")
 
 
-def factors(changed: pd.DataFrame) -> list[str]:
-    """A sentence a factor, task and net that changes are of: each change with its gain, its
-    interval and the joules of its training, as multiples."""
+def sorted_out(changed: pd.DataFrame) -> list[str]:
+    """What raises the score at no more joules of training, what buys it with joules, what spares
+    joules at no loss that can be told, what loses: a sentence each and task, by paired intervals.
+
+    changed: `tables.changes`.
+    """
+    raised, lost = changed.low > 0, changed.high < 0
+    more, fewer = ~(changed.training_most <= AS_MANY), changed.training_most < 1 / AS_MANY
+    kinds = {"more score at no more joules": raised & ~more, "more score for joules": raised & more,
+             "fewer joules, and no loss that can be told": ~raised & ~lost & fewer,
+             "less score": lost,
+             "no difference that can be told, at as many joules or more": ~raised & ~lost & ~fewer}
     lines = []
-    groups = changed.groupby(["factor", "task", "against", "over"], sort=False)
-    for (factor, task, against, over), part in groups:
-        told = []
-        for line in part.itertuples():
-            carried = "" if line.low > 0 or line.high < 0 else ", no difference that it carries"
-            told.append(f"{line.net} {line.gain:+.2f} [{line.low:+.2f}, {line.high:+.2f}]"
-                        f"{carried}, {_times(line.training, line.training_most)}")
-        lines.append(f"{factor}, {task}, against {against}, paired over {over}: "
-                     f"{'; '.join(told)}")
+    for task in changed.task.unique():
+        for words, which in kinds.items():
+            part = changed[which & (changed.task == task)]
+            if part.empty:
+                continue
+            told = [f"{line.net} {line.gain:+.2f} [{line.low:+.2f}, {line.high:+.2f}] against "
+                    f"{line.against}, {_times(line.training, line.training_most)}"
+                    for line in part.itertuples()]
+            over = " and ".join(part.over.unique())
+            lines.append(f"{task}, {words} (paired over {over}): {'; '.join(told)}")
     return lines
 
 
@@ -70,8 +82,8 @@ def paid(compared: pd.DataFrame) -> str:
     told = []
     for line in compared.itertuples():
         told.append(f"{line.net} on {line.task} {line.gain:+.2f} [{line.low:+.2f}, "
-                    f"{line.high:+.2f}] at {line.left:.0f} % of the products of the dense training "
-                    f"against {line.left_against:.0f} % ({line.against})")
+                    f"{line.high:+.2f}] at {line.left:.0f} % of a whole training's products, "
+                    f"against {line.against} at {line.left_against:.0f} %")
     wins, losses = (compared.low > 0).sum(), (compared.high < 0).sum()
     return (f"Pruning while training, which spares products on hardware that skips zeros and none "
             f"elsewhere, gains on fewer epochs of dense training, which spare them everywhere, in "
