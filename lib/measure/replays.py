@@ -73,10 +73,8 @@ def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
             for seed in seeds:
                 times = realtime.arrivals(trace, load / first.seconds, seconds, seed)
                 for policy, choice in wanted.items():
-                    spends = policy == FRUGAL and first.joules > 0
-                    budget = JOULES * first.joules * load / first.seconds if spends else None
                     controller = Controller(choice, policy, objective * first.seconds, dwell,
-                                            budget, SAVED * seconds, seed)
+                                            _budget(policy, first, load), SAVED * seconds, seed)
                     lines = realtime.replay(times, x, y, controller,
                                             escalation=again if policy == TWICE else None)
                     found.append(_told(lines, controller, task, net, f"{trace}, load {load:g}",
@@ -106,6 +104,12 @@ def profiled(models: Sequence[nn.Module], settings: Sequence[Setting], task, exa
                           examples * joules[0] if joules else 0.0, row.size_bytes or 0,
                           float(usual[place])))
     return rungs
+
+
+def _budget(policy: str, first: Rung, load: float) -> float | None:
+    """Joules a second that a policy may spend; None for what it likes, or where none are known."""
+    spends = policy == FRUGAL and first.joules > 0
+    return JOULES * first.joules * load / first.seconds if spends else None
 
 
 def _asked_again(rungs: Sequence[Rung], task, examples: int) -> realtime.Escalation | None:
