@@ -160,7 +160,8 @@ def test_what_joules_buy_is_told_by_factor():
     assert points.joules.tolist() == [2.0, 8.0] and points.score.tolist() == [71.0, 91.0]
     assert (points.low < points.score).all() and (points.high > points.score).all()
     assert findings_of_joules.bought(points) == (
-        "Width on cifar10@small: resnet8 width=4 71.0, resnet8 width=8 91.0 for 4 times the joules")
+        "Width on cifar10@small: resnet8 width=4 71.0 [68.5, 73.5], resnet8 width=8 91.0 [88.5, "
+        "93.5] for 4 times the joules")
 
 
 def judged(rows, joules=None, ends=None) -> pd.DataFrame:
@@ -273,6 +274,13 @@ def test_changes_are_sorted_by_what_they_buy_and_by_what_no_interval_carries():
     assert "no loss that can be told" in spared and "thin -1.00" in spared and "0.084" in spared
     assert "less score" in lost and "flat -3.00 [-4.00, -2.00]" in lost
     assert "no difference that can be told" in same and "deep +0.20" in same
+
+
+@pytest.mark.parametrize("least, most, words", [
+    (0.25, 0.25, "0.25"), (2.21, 2.4, "2.2 to 2.4"), (9.04, 123.4, "9 to 120"), (1.0, 1.0, "1"),
+    (np.nan, np.nan, "")])
+def test_multiples_are_written_out_in_two_digits(least, most, words):
+    assert findings_of_joules.multiples(least, most) == words
 
 
 def test_who_ends_highest_is_told_by_task():

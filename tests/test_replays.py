@@ -6,7 +6,9 @@ import pytest
 
 from lib import tables
 from lib.base import resampling
+from lib.measure import replays
 from lib.page import figures, findings_of_replays
+from lib.realtime import Controller, Rung
 from lib.study import run
 from lib.tables import Row
 from lib.tables.cells import UNTESTED
@@ -80,6 +82,11 @@ def test_a_policy_beside_another_is_told_with_its_joules():
     assert sentence.startswith("t, step: frugal against slack: +5.50")
     assert "at 0.38 times the joules (modelled)" in sentence
     assert tables.beside(rows, costs, "random", "slack").empty
+
+
+def test_a_choice_is_timed():
+    rungs = [Rung("slow", len, 0.010, 90.0), Rung("fast", len, 0.001, 80.0)]
+    assert 0 < replays.deciding(Controller(rungs, "slack", 0.05)) < 0.05
 
 
 def replayed(attainments, policy):

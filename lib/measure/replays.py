@@ -20,6 +20,7 @@ from lib.study import cache, trials
 from lib.tables.rows import Cost, Row
 
 PROFILED = 200                  # calls of each rung, in turn, of which the 95th percentile counts
+CHOICES = 1000                  # of a rung, of whose times the median counts
 REQUESTS = 2000                 # examples that requests are drawn from, in their order
 JOULES = 0.5                    # of what the first rung would take for all requests: a budget
 SAVED = 0.1                     # of a trace, for which that budget may be saved up
@@ -61,9 +62,7 @@ def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
     rungs = realtime.ladder(known)
     again = _asked_again(rungs, task, examples) if TWICE in policies else None
     first, net = rungs[0], name_of(getattr(models[0], "made_from", models[0]))
-    requests = min(REQUESTS, len(task.test)) // examples
-    x, y = task.test.batch(slice(requests * examples)), task.test.y[:requests * examples]
-    x, y = x.unflatten(0, (requests, examples)), y.unflatten(0, (requests, examples))
+    x, y = _requests(task.test, examples)
     wanted = {policy: rungs for policy in policies if policy != "fixed"}
     if "fixed" in policies:
         wanted |= {f"fixed {rung.name}": [rung] for rung in known}
@@ -106,6 +105,24 @@ def profiled(models: Sequence[nn.Module], settings: Sequence[Setting], task, exa
     return rungs
 
 
+def deciding(controller: Controller) -> float:
+    """Median seconds of a choice, where one request waits."""
+    took, now = np.zeros(CHOICES), 0.0
+    for place in range(CHOICES):
+        clock = realtime.Clock()
+        controller.choose(now, [now])
+        took[place] = clock.now()
+        now += controller.objective
+    return float(np.median(took))
+
+
+def _requests(part, examples: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first requests of a part, of so many examples each: (requests, examples, …)."""
+    count = min(REQUESTS, len(part)) // examples
+    x, y = part.batch(slice(count * examples)), part.y[:count * examples]
+    return x.unflatten(0, (count, examples)), y.unflatten(0, (count, examples))
+
+
 def _budget(policy: str, first: Rung, load: float) -> float | None:
     """Joules a second that a policy may spend; None for what it likes, or where none are known."""
     spends = policy == FRUGAL and first.joules > 0
@@ -116,11 +133,9 @@ def _asked_again(rungs: Sequence[Rung], task, examples: int) -> realtime.Escalat
     """How unsure the fastest rung must be for its answers to be asked of the first again, by the
     validation part; None where that gains nothing."""
     first, last = rungs[0], min(rungs, key=lambda rung: rung.typical)
-    requests = min(REQUESTS, len(task.val)) // examples
-    x, y = task.val.batch(slice(requests * examples)), task.val.y[:requests * examples]
-    x, y = x.unflatten(0, (requests, examples)), y.unflatten(0, (requests, examples))
+    x, y = _requests(task.val, examples)
     with torch.no_grad():
-        answers = [torch.cat([rung.call(x[place:place + 1]) for place in range(requests)])
+        answers = [torch.cat([rung.call(request[None]) for request in x])
                    for rung in (last, first)]
     return realtime.that_pays(*answers, y, 1 - last.typical / first.typical)
 

@@ -36,9 +36,10 @@ def bought(points: pd.DataFrame) -> str:
             continue
         ordered = part.sort_values("joules", kind="stable")
         least, most = ordered.iloc[0], ordered.iloc[-1]
-        told.append(f"{factor} on {task}: {least.net} {least.score:.1f}, {most.net} "
-                    f"{most.score:.1f} for {_two_digits(most.joules / least.joules)} times the "
-                    "joules")
+        scores = [f"{net.net} {net.score:.1f} [{net.low:.1f}, {net.high:.1f}]"
+                  for net in (least, most)]
+        told.append(f"{factor} on {task}: {', '.join(scores)} for "
+                    f"{_two_digits(most.joules / least.joules)} times the joules")
     return _sentence("; ".join(told)) or "Nothing varies"
 
 
@@ -105,11 +106,19 @@ def cheapest(table: pd.DataFrame) -> str:
 def _times(least: float, most: float) -> str:
     if pd.isna(least):
         return "joules that are not known"
-    if most / least >= 1.05:
-        return f"{_two_digits(least)} to {_two_digits(most)} times the joules"
-    if abs(least - 1) < 0.005:
+    if most / least < AS_MANY and abs(least - 1) < 0.005:
         return "the same joules"
-    return f"{_two_digits(least)} times the joules"
+    return f"{multiples(least, most)} times the joules"
+
+
+def multiples(least: float, most: float) -> str:
+    """How many times something is, in two digits, by what tells least and most: "0.25", "2.2 to
+    2.4"; "" where it is not known."""
+    if pd.isna(least):
+        return ""
+    if most / least >= AS_MANY:
+        return f"{_two_digits(least)} to {_two_digits(most)}"
+    return _two_digits(least)
 
 
 def _two_digits(value: float) -> str:

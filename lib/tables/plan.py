@@ -55,7 +55,7 @@ def density(epochs: int, every: int, amount: float) -> float:
     return 1 - float(np.mean(gone))
 
 
-def products(some: pd.DataFrame) -> float:
+def _products_left(some: pd.DataFrame) -> float:
     """The share of a dense training's products that is left, on hardware that skips zeros, of a
     training that prunes; some: its rows, alike but for seed and fold."""
     one = some.iloc[0]
@@ -75,7 +75,7 @@ def against_shorter(rows: pd.DataFrame, scores: dict[str, np.ndarray], pruned: l
     lines = []
     masked, dense = of_trials(rows, pruned), of_trials(rows, brief)
     for (task, model, *_), some in masked.groupby(list(NET), dropna=False, sort=False):
-        left, epochs = products(some), some.epochs.iloc[0]
+        left, epochs = _products_left(some), some.epochs.iloc[0]
         fair = dense[(dense.task == task) & (dense.model == model)
                      & (dense.sizes == some.sizes.iloc[0]) & (dense.epochs <= left * epochs)]
         if fair.empty:
@@ -100,7 +100,7 @@ def _savings(part, history, costs, scores, claim) -> list[dict]:
                      & _alike(part, some.iloc[0], ("epochs", "model", "lr"))]
         if dense.empty:
             continue
-        spared = 100 * (1 - products(some))
+        spared = 100 * (1 - _products_left(some))
         gain, low, high, over = lead(some, dense, scores)
         kept = low >= -1.0
         verdict = HOLDS if kept and spared >= claim.low else FAILS if high < -1.0 or \

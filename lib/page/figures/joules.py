@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.page import style
+from lib.page.findings_of_joules import multiples
 
 PARTS = (("forward_j", "forward", style.ACCENT), ("backward_j", "backward", style.SECOND),
          ("update_j", "update", style.THIRD))
@@ -56,7 +57,7 @@ def changes(changed: pd.DataFrame) -> Figure:
     """What each change adds to the score, with its interval, a line a change, a panel a data set;
     at its end what it multiplies the joules of the training by.
 
-    changed: factor, task, net, gain, low, high, training, training_most.
+    changed: task, net, gain, low, high, training, training_most.
     """
     sets = [task.partition("@")[0] for task in changed.task]
     lines = changed.assign(set=sets, words=_with_variant(changed))
@@ -73,8 +74,9 @@ def changes(changed: pd.DataFrame) -> Figure:
         least, highest = min(0, part.low.min()), max(0, part.high.max())
         end = highest + 0.4 * (highest - least + 1e-9)
         for place, line in part.iterrows():
-            axis.text(end, place, _joules(line.training, line.training_most), ha="right",
-                      va="center", fontsize=7, color=style.SECOND)
+            times = multiples(line.training, line.training_most)
+            axis.text(end, place, times and f"{times} ×", ha="right", va="center", fontsize=7,
+                      color=style.SECOND)
         axis.set_yticks(part.index, part.words, fontsize=7)
         axis.set(title=name, xlabel="points gained, paired; at the end: times the joules, modelled",
                  ylim=(-0.7, len(part) - 0.3), xlim=(least - 0.05 * (end - least), end))
@@ -88,14 +90,6 @@ def _with_variant(changed: pd.DataFrame) -> list[str]:
     usual = pd.Series(variants).mode().iloc[0] if variants else ""
     return [net if variant == usual else f"{net} @{variant}"
             for net, variant in zip(changed.net, variants, strict=True)]
-
-
-def _joules(least: float, most: float) -> str:
-    """Times the joules, in two digits: 0.25 ×, 2.2 to 2.4 ×."""
-    if pd.isna(least):
-        return ""
-    ends = list(dict.fromkeys(f"{value:.2g}" for value in (least, most)))
-    return f"{' to '.join(ends)} ×"
 
 
 def bought(points: pd.DataFrame) -> Figure:
@@ -120,8 +114,8 @@ def bought(points: pd.DataFrame) -> Figure:
         places = style.spread(list(named.score), 0.06 * span)
         for line, place in zip(named.itertuples(), places, strict=True):
             differs = [word for word in line.net.split() if word not in shared.split()]
-            style.label(axis, line.joules * 1.15, place, " ".join(differs) or line.net, style.SOFT,
-                        fontsize=7)
+            words = " ".join(differs) or "\n".join(line.net.split())
+            style.label(axis, line.joules * 1.15, place, words, style.SOFT, fontsize=7)
         style.decades(axis)
         axis.set(title=task, xlabel="J of the training (modelled)", ylabel="test score",
                  xlim=(part.joules.min() * 0.8, part.joules.max() * 8))
