@@ -110,10 +110,11 @@ def test_nets_beyond_residual_ones_are_what_they_are_called():
     assert read == [(2, 7, 2 * 4 * 7)]
 
 
-OF_TEXT = ("minilm", "bert_tiny")
+OF_TEXT = ("minilm", "bert", "distilbert", "bert_tiny")
 SMALL = {"resnet18": {"width": 4}, "resnet34": {"width": 4}, "resnet50": {"width": 4},
          "resnet9": {"width": 4}, "mobilenetv2": {"width": 25},
-         "cnn_edge": {"width": 4}, "transformer_t2": {"layers": 2}}
+         "cnn_edge": {"width": 4}, "transformer_t2": {"layers": 2},
+         "bert": {"layers": 1}, "distilbert": {"layers": 1}}
 
 
 @pytest.mark.parametrize("name", [n for n in names.MODELS
@@ -131,7 +132,7 @@ def test_every_net_gives_one_score_a_class(name):
 def test_every_net_of_text_gives_one_score_a_class(name):
     pieces = like((9,), 7)
     pieces.kind = "text"
-    model = models.build(name, pieces).eval()
+    model = models.build(name, pieces, **SMALL.get(name, {})).eval()
     for x in (torch.randint(1, 30000, (2, 9)), torch.zeros(2, 9, dtype=torch.long)):
         assert model(x).shape == (2, 7) and torch.isfinite(model(x)).all()
 

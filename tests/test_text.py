@@ -73,33 +73,76 @@ def test_products_of_a_sentence_are_counted_exactly(task):
     assert table.macs["words"] == 0 and table.macs["head"] == d * 2
 
 
-def published(model):
-    """The model's encoder by BERT's names."""
-    theirs = {ours: name for name, ours in models.MODELS.module_of("minilm").PUBLISHED.items()}
+BERT_NAMES = {
+    "words": "embeddings.word_embeddings", "positions": "embeddings.position_embeddings",
+    "kinds": "embeddings.token_type_embeddings", "norm": "embeddings.LayerNorm",
+    "attention.q": "attention.self.query", "attention.k": "attention.self.key",
+    "attention.v": "attention.self.value", "attention.out": "attention.output.dense",
+    "norm1": "attention.output.LayerNorm", "linear1": "intermediate.dense",
+    "linear2": "output.dense", "norm2": "output.LayerNorm"}
+DISTILBERT_NAMES = {
+    "words": "embeddings.word_embeddings", "positions": "embeddings.position_embeddings",
+    "norm": "embeddings.LayerNorm", "attention.q": "attention.q_lin",
+    "attention.k": "attention.k_lin", "attention.v": "attention.v_lin",
+    "attention.out": "attention.out_lin", "norm1": "sa_layer_norm", "linear1": "ffn.lin1",
+    "linear2": "ffn.lin2", "norm2": "output_layer_norm"}
+
+
+def published(model, theirs=BERT_NAMES, blocks="encoder.layer"):
+    """The model's encoder by published names, 1 added to each weight."""
     found = {}
     for name, value in model.state_dict().items():
-        if name.startswith("head."):
-            continue
         place, _, kind = name.rpartition(".")
         before, inner = "", place
         if place.startswith("blocks."):
             _, number, inner = place.split(".", 2)
-            before = f"encoder.layer.{number}."
-        found[f"{before}{theirs[inner]}.{kind}"] = value + 1
+            before = f"{blocks}.{number}."
+        if inner in theirs:
+            found[f"{before}{theirs[inner]}.{kind}"] = value + 1
+    return found
+
+
+def changed_by(given, task):
+    """How much `start_from(given)` changes each tensor of a new net: one number a tensor."""
+    model = tiny(task)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.start_from(given)
+    found = {}
+    for name, value in model.state_dict().items():
+        by = (value - before[name]).unique()
+        assert torch.allclose(by, by.mean(), atol=1e-6), name
+        found[name] = round(float(by.mean()), 5)
     return found
 
 
 def test_published_weights_are_taken_by_their_names_and_misfits_named(task):
     model = tiny(task)
-    given = published(model)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    model.start_from({f"bert.{name}": value for name, value in given.items()} | {
-        "pooler.dense.weight": torch.zeros(1)})
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, before[name] if name.startswith("head.") else before[name] + 1)
-    for wrong in ({}, given | {"embeddings.LayerNorm.weight": torch.zeros(3)}):
+    given = {f"bert.{name}": value for name, value in published(model).items()}
+    given["bert.pooler.dense.weight"] = torch.zeros(1)
+    older = {name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+        "LayerNorm.bias", "LayerNorm.beta"): value for name, value in given.items()}
+    for weights in (given, older, published(model)):
+        for name, by in changed_by(weights, task).items():
+            assert by == (0 if name.startswith("head.") else 1), name
+    for wrong in ({}, given | {"bert.embeddings.LayerNorm.weight": torch.zeros(3)}):
         with pytest.raises(ValueError, match="missing or of another shape"):
             model.start_from(wrong)
+
+
+def test_distilberts_weights_are_taken_too_and_it_tells_no_kinds_of_text(task):
+    model = tiny(task)
+    theirs = published(model, DISTILBERT_NAMES, "transformer.layer")
+    given = {f"distilbert.{name}": value for name, value in theirs.items()}
+    model.start_from(given | {"vocab_projector.bias": torch.zeros(1)})
+    again = tiny(task)
+    for name, value in model.state_dict().items():
+        if name == "kinds.weight":
+            assert not value.any()
+        else:
+            by = 0 if name.startswith("head.") else 1
+            assert torch.allclose(value, again.state_dict()[name] + by, atol=1e-6), name
+    with pytest.raises(ValueError, match="kinds.weight is missing"):
+        model.start_from(theirs)                    # named as nobody's
 
 
 def test_text_is_for_nets_of_text_alone(task):

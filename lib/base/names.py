@@ -34,14 +34,15 @@ MODELS = (
     "resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56",
     "resnet18", "resnet34", "resnet50", "vgg16", "mobilenetv2", "effnet", "cnn_rnn",
     "transformer_base", "transformer_t1", "transformer_t2", "transformer_small",
-    "minilm", "bert_tiny",
+    "minilm", "bert", "distilbert", "bert_tiny",
     *CLASSICAL,
 )
 
 # Nets that take images, series or text alone, by the beginnings of their names; the others take
 # any task but text.
 NEEDS = {"resnet": "images", "vgg": "images", "cnn": "images", "effnet": "images",
-         "mobilenet": "images", "transformer": "series", "minilm": "text", "bert": "text"}
+         "mobilenet": "images", "transformer": "series", "minilm": "text", "bert": "text",
+         "distilbert": "text"}
 
 
 def is_own(model: str) -> bool:

@@ -1,6 +1,7 @@
 """Encoders of text: word pieces in, an answer a sentence, or where it stands, out (Devlin et al.
 2018, 1810.04805)."""
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -11,19 +12,24 @@ from lib.models.dropout import Dropout
 from lib.models.net import positive
 from lib.models.transformer import Attention
 
-NAMES = ("minilm", "bert_tiny")
+NAMES = ("minilm", "bert", "distilbert", "bert_tiny")
 EPSILON = 1e-12                         # of BERT's layer norms
 VOCABULARY, POSITIONS, KINDS = 30522, 512, 2
 FAR = -1e4                              # a score that no softmax sees, in half precision too
 SEPARATOR = 102                         # the word piece that ends a text
-# What parts are called in BERT's published weights, and here.
+# What parts are called in the published weights of BERT and of DistilBERT, and here. The oldest
+# of these call a layer norm's weights gamma and beta.
 PUBLISHED = {
     "embeddings.word_embeddings": "words", "embeddings.position_embeddings": "positions",
     "embeddings.token_type_embeddings": "kinds", "embeddings.LayerNorm": "norm",
     "attention.self.query": "attention.q", "attention.self.key": "attention.k",
     "attention.self.value": "attention.v", "attention.output.dense": "attention.out",
     "attention.output.LayerNorm": "norm1", "intermediate.dense": "linear1",
-    "output.dense": "linear2", "output.LayerNorm": "norm2"}
+    "output.dense": "linear2", "output.LayerNorm": "norm2",
+    "attention.q_lin": "attention.q", "attention.k_lin": "attention.k",
+    "attention.v_lin": "attention.v", "attention.out_lin": "attention.out",
+    "sa_layer_norm": "norm1", "ffn.lin1": "linear1", "ffn.lin2": "linear2",
+    "output_layer_norm": "norm2", "gamma": "weight", "beta": "bias"}
 
 
 class TextAttention(Attention):
@@ -111,9 +117,12 @@ class TextTransformer(nn.Module):
         return self.head(self.dropout(mean))
 
     def start_from(self, published: Mapping[str, Tensor]) -> None:
-        """Take the weights of a published encoder of this size, by BERT's names; the head stays as
-        it is. ValueError where one is missing or of another shape."""
-        given = {_own_name(name): value for name, value in published.items()}
+        """Take the weights of a published encoder of this size, by BERT's or DistilBERT's names;
+        the head stays as it is. DistilBERT tells no first text from a second one, which is a table
+        of zeros here. ValueError where one is missing or of another shape."""
+        given = {own_name(name): value for name, value in published.items()}
+        if any(name.startswith("distilbert.") for name in published):
+            given.setdefault("kinds.weight", torch.zeros_like(self.kinds.weight))
         own = {name: value for name, value in self.state_dict().items()
                if not name.startswith("head.")}
         wrong = [name for name, value in own.items()
@@ -124,13 +133,18 @@ class TextTransformer(nn.Module):
         self.load_state_dict({name: given[name] for name in own}, strict=False)
 
 
-def _own_name(published: str) -> str:
-    """What a published tensor is called here."""
-    name = published.removeprefix("bert.").replace("encoder.layer.", "blocks.")
-    for theirs, ours in PUBLISHED.items():
-        name = name.replace(f"{theirs}.", f"{ours}.")
-    return name
+def own_name(published: str) -> str:
+    """What a published tensor is called here: "bert.encoder.layer.0.output.dense.weight" is
+    "blocks.0.linear2.weight"."""
+    parts = re.sub(r"^(distil)?bert\.", "", published)
+    parts = re.sub(r"^(encoder|transformer)\.layer\.", "blocks.", parts)
+    block = re.match(r"blocks\.\d+\.", parts)
+    before = block[0] if block else ""
+    inner, _, kind = parts.removeprefix(before).rpartition(".")
+    return f"{before}{PUBLISHED.get(inner, inner)}.{PUBLISHED.get(kind, kind)}"
 
 
 MODELS = {"minilm": (TextTransformer, {}),
+          "bert": (TextTransformer, {"d": 768, "layers": 12, "ff": 3072}),
+          "distilbert": (TextTransformer, {"d": 768, "ff": 3072}),
           "bert_tiny": (TextTransformer, {"d": 128, "heads": 2, "layers": 2, "ff": 512})}
