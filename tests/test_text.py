@@ -73,6 +73,19 @@ def test_products_of_a_sentence_are_counted_exactly(task):
     assert table.macs["words"] == 0 and table.macs["head"] == d * 2
 
 
+def test_while_it_trains_the_encoder_computes_what_it_will_answer(task):
+    model = tiny(task, dropout=0.0)
+    x = task.test.batch(slice(8)).clone()
+    x[3, 2:] = 0                                    # a short one behind longer ones
+    assert torch.allclose(model.train()(x), model.eval()(x), atol=1e-5)
+    model.train()(x).square().sum().backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    model.eval()(x).square().sum().backward()
+    for name, p in model.named_parameters():
+        assert torch.allclose(gradients[name], p.grad, atol=1e-4), name
+
+
 BERT_NAMES = {
     "words": "embeddings.word_embeddings", "positions": "embeddings.position_embeddings",
     "kinds": "embeddings.token_type_embeddings", "norm": "embeddings.LayerNorm",
