@@ -41,9 +41,11 @@ DEEP = SERIES | {"autocast": "faster"}      # T1: 977 windows a second and core 
 WIDE = SERIES | {"lr": 3e-3, "weight_decay": 0.3, "label_smoothing": 0.2}
 WIDE_SIZES = SERIES["sizes"] | {"d": 64, "ff": 128}
 
-# For text. An encoder that others trained on other text is trained on gently: a rate of 1e-4 for
-# two epochs gave 89.6 % of SST-2's dev part; the recipes of cola and squad were not tried yet.
-# From nothing bert_tiny comes to 78.9 %.
+# For text. An encoder that others trained on other text is trained on gently, at a rate of 1e-4. On
+# SST-2's validation part its third epoch was right more often than its second (94.9 and 94.1 %),
+# though its loss was higher, so the last weights count there. On CoLA's rates of 5e-5 to 1e-4 came
+# to .37 to .40, of 2e-4 and 3e-4 to no more than .36 and .32. From nothing bert_tiny comes to
+# 78.9 % of SST-2's dev part.
 TEXT = {"optimizer": "adamw", "lr": 1e-3, "epochs": 3, "batch_size": 32, "weight_decay": 0.01,
         "clip": 1.0, "schedule": "onecycle", "autocast": "faster", "version": 2}
 MINILM = TEXT | {"start": "all-MiniLM-L6-v2.safetensors", "lr": 1e-4}
@@ -55,7 +57,7 @@ DISTILBERT = BERT | {"start": "distilbert-base-uncased.safetensors"}
 # (task, model) -> arguments of `fit`; "sizes" go to `models.build`. A recipe with a `version`
 # keeps its trained weights when code changes, because they take hours: raise it when they must go.
 RECIPES: dict[tuple[str, str], dict] = {
-    ("sst2", "minilm"): MINILM,
+    ("sst2", "minilm"): MINILM | {"keep": "last"},
     ("cola", "minilm"): MINILM | {"epochs": 5},
     ("squad", "minilm"): MINILM | {"lr": 2e-4, "epochs": 4},
     ("digits", "resnet8"): {"sizes": {"width": 8}, "epochs": 12, "lr": 0.01, "batch_size": 64,
