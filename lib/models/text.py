@@ -17,8 +17,7 @@ EPSILON = 1e-12                         # of BERT's layer norms
 VOCABULARY, POSITIONS, KINDS = 30522, 512, 2
 FAR = -1e4                              # a score that no softmax sees, in half precision too
 SEPARATOR = 102                         # the word piece that ends a text
-# What parts are called in the published weights of BERT and of DistilBERT, and here. The oldest
-# of these call a layer norm's weights gamma and beta.
+# What parts are called in the published weights of BERT and of DistilBERT, and here.
 PUBLISHED = {
     "embeddings.word_embeddings": "words", "embeddings.position_embeddings": "positions",
     "embeddings.token_type_embeddings": "kinds", "embeddings.LayerNorm": "norm",
@@ -29,7 +28,8 @@ PUBLISHED = {
     "attention.q_lin": "attention.q", "attention.k_lin": "attention.k",
     "attention.v_lin": "attention.v", "attention.out_lin": "attention.out",
     "sa_layer_norm": "norm1", "ffn.lin1": "linear1", "ffn.lin2": "linear2",
-    "output_layer_norm": "norm2", "gamma": "weight", "beta": "bias"}
+    "output_layer_norm": "norm2"}
+LAYER_NORM = {"gamma": "weight", "beta": "bias"}        # as the oldest of these files call them
 
 
 class TextAttention(Attention):
@@ -49,7 +49,7 @@ class TextAttention(Attention):
                 q.transpose(2, 3), k.transpose(2, 3), v.transpose(2, 3), mask)
             return self.out(mixed.transpose(1, 2).flatten(2))
         scores = k.transpose(2, 3) @ (q * q.shape[2] ** -0.5)   # (batch, heads, pieces, askers)
-        mixed = v @ self.dropout((scores + hidden).softmax(2))
+        mixed = v @ (scores + hidden).softmax(2)
         return self.out(mixed.flatten(1, 2).transpose(1, 2))
 
     def matmuls(self, x: Tensor, hidden: Tensor) -> list[tuple[int, int, int, int]]:
@@ -64,7 +64,7 @@ class TextBlock(nn.Module):
 
     def __init__(self, d: int, heads: int, ff: int, dropout: float) -> None:
         super().__init__()
-        self.attention = TextAttention(d, heads, dropout)
+        self.attention = TextAttention(d, heads, dropout=0.0)
         self.norm1, self.norm2 = (nn.LayerNorm(d, eps=EPSILON) for _ in range(2))
         self.linear1, self.linear2 = nn.Linear(d, ff), nn.Linear(ff, d)
         self.dropout = Dropout(dropout)
@@ -127,7 +127,7 @@ class TextTransformer(nn.Module):
         """Take the weights of a published encoder of this size, by BERT's or DistilBERT's names;
         the head stays as it is. DistilBERT tells no first text from a second one, which is a table
         of zeros here. ValueError where one is missing or of another shape."""
-        given = {own_name(name): value for name, value in published.items()}
+        given = {_own_name(name): value for name, value in published.items()}
         if any(name.startswith("distilbert.") for name in published):
             given.setdefault("kinds.weight", torch.zeros_like(self.kinds.weight))
         own = {name: value for name, value in self.state_dict().items()
@@ -140,7 +140,7 @@ class TextTransformer(nn.Module):
         self.load_state_dict({name: given[name] for name in own}, strict=False)
 
 
-def own_name(published: str) -> str:
+def _own_name(published: str) -> str:
     """What a published tensor is called here: "bert.encoder.layer.0.output.dense.weight" is
     "blocks.0.linear2.weight"."""
     parts = re.sub(r"^(distil)?bert\.", "", published)
@@ -148,7 +148,7 @@ def own_name(published: str) -> str:
     block = re.match(r"blocks\.\d+\.", parts)
     before = block[0] if block else ""
     inner, _, kind = parts.removeprefix(before).rpartition(".")
-    return f"{before}{PUBLISHED.get(inner, inner)}.{PUBLISHED.get(kind, kind)}"
+    return f"{before}{PUBLISHED.get(inner, inner)}.{LAYER_NORM.get(kind, kind)}"
 
 
 MODELS = {"minilm": (TextTransformer, {}),
