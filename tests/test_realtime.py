@@ -93,6 +93,13 @@ def test_what_is_no_trace_is_refused(trace, rate, seconds, said):
         realtime.arrivals(trace, rate, seconds, 0)
 
 
+def test_a_trace_is_written_with_its_load():
+    assert realtime.loaded("bursty, load 1.2") == ("bursty", 1.2)
+    for wrong in ("bursty", "bursty, load 0", "weekly, load 1", "bursty, load much"):
+        with pytest.raises(ValueError, match="write it as in 'bursty, load 1.2', with one of: poi"):
+            realtime.loaded(wrong)
+
+
 def test_a_rung_that_saves_neither_time_nor_energy_is_none():
     slow = rung("four bits", 0.011, 91.5, joules=5.0)
     frugal = rung("frugal", 0.011, 91.4, joules=0.5)
@@ -239,8 +246,8 @@ def test_what_a_switch_costs_is_told_of_first_answers():
     told = realtime.switching(lines).set_index("rung")
     assert told.loc["b"].tolist() == [pytest.approx(0.2), pytest.approx(0.3), 1]
     assert told.loc["a"].tolist() == [pytest.approx(0.1), pytest.approx(0.5), 1]
-    words = findings_of_replays.switched(told.reset_index(), 2e-6)
-    assert words.startswith("A choice takes 2.0 µs; ")
+    words = findings_of_replays.switched(told.reset_index(), 2e-6, {"a": 0.01})
+    assert words.startswith("A choice takes 2.0 µs, 0.02% of an answer by a; ")
     assert "by b after a switch takes 300,000 µs and others 200,000 µs (1 switches)" in words
     assert realtime.switching(lines[lines.rung == "a"].head(2)).empty
 

@@ -1,10 +1,12 @@
 """Policies that choose a precision, replayed in real time: a Row a policy, trace and seed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -25,8 +27,8 @@ REQUESTS = 2000                 # examples that requests are drawn from, in thei
 JOULES = 0.5                    # of what the first rung would take for all requests: a budget
 SAVED = 0.1                     # of a trace, for which that budget may be saved up
 # What a replay comes to, beside its score: what of it is measured in which unit.
-QUANTITIES = ("requests", "attainment", "p50", "p95", "p99", "shed", "failed", "escalated",
-              "utilization", "switches_per_minute", "bytes")
+QUANTITIES = ("attainment", "right_in_time", "p50", "p95", "p99", "shed", "failed", "escalated",
+              "utilization", "switches_per_minute", "floats_score")
 
 
 def recorded(said: dict[str, Any]) -> cache.Built:
@@ -43,48 +45,51 @@ def recorded(said: dict[str, Any]) -> cache.Built:
 
 def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
              policies: Sequence[str], traces: Sequence[str], seeds: Sequence[int],
-             loads: Sequence[float], objective: float, seconds: float, examples: int = 1,
-             dwell: float = DWELL_S) -> list[Measured]:
-    """Every policy on every trace, load and seed, against real rungs on this machine.
+             objective: float, seconds: float, examples: int = 1, dwell: float = DWELL_S
+             ) -> list[Measured]:
+    """Every policy on every trace and seed, against real rungs on this machine.
 
-    models, settings: in any order, the most accurate on the validation part of which is what others
-    are measured by; policies: of `realtime.POLICIES`, which choose among the rungs that are worth
-    having, or "fixed" for each model alone, whether worth it or not; loads: arrivals, as multiples
-    of what that rung can answer; objective: from arrival to answer, as a multiple of what it takes
-    (95th percentile); seconds: of a trace; examples: that a request holds; dwell: as of
+    models, settings: those of the net that all are measured by, as floats, first; policies: of
+    `realtime.POLICIES`, which choose among the rungs that are worth having, or "fixed" for each of
+    these, and for the floats, alone; traces: as of `realtime.loaded`, with their load as a multiple
+    of what the floats can answer; objective: from arrival to answer, as a multiple of what they
+    take (95th percentile); seconds: of a trace; examples: that a request holds; dwell: as of
     `realtime.Controller`. Policies take turns on the same arrivals. A row's n is of the examples
-    that requests are drawn from; how many came is among its costs.
+    that requests are drawn from, its size that of all its rungs' files; floats_score is what the
+    floats would have scored on the requests that were answered.
     ValueError: a task without classes.
     """
     if not task.classes:
         raise ValueError(f"{task.name} predicts a number; requests are judged right or wrong")
+    loads = {trace: realtime.loaded(trace) for trace in traces}
     known = profiled(models, settings, task, examples)
-    rungs = realtime.ladder(known)
+    floats, rungs = known[0], realtime.ladder(known)
     again = _asked_again(rungs, task, examples) if TWICE in policies else None
-    first, net = rungs[0], name_of(getattr(models[0], "made_from", models[0]))
-    x, y = _requests(task.test, examples)
+    net, (x, y) = _net(models[0]), _requests(task.test, examples)
+    right = _right(floats, x, y)
     wanted = {policy: rungs for policy in policies if policy != "fixed"}
     if "fixed" in policies:
-        wanted |= {f"fixed {rung.name}": [rung] for rung in known}
+        wanted |= {f"fixed {rung.name}": [rung] for rung in [floats, *rungs]}
     found = []
-    for trace in traces:
-        for load in loads:
-            for seed in seeds:
-                times = realtime.arrivals(trace, load / first.seconds, seconds, seed)
-                for policy, choice in wanted.items():
-                    controller = Controller(choice, policy, objective * first.seconds, dwell,
-                                            _budget(policy, first, load), SAVED * seconds, seed)
-                    lines = realtime.replay(times, x, y, controller,
-                                            escalation=again if policy == TWICE else None)
-                    found.append(_told(lines, controller, task, net, f"{trace}, load {load:g}",
-                                       seed, seconds, len(y.flatten())))
+    for trace, (name, load) in loads.items():
+        for seed in seeds:
+            times = realtime.arrivals(name, load / floats.seconds, seconds, seed)
+            for policy, choice in wanted.items():
+                controller = Controller(choice, policy, objective * floats.seconds, dwell,
+                                        _budget(policy, floats, load), SAVED * seconds, seed)
+                lines = realtime.replay(times, x, y, controller,
+                                        escalation=again if policy == TWICE else None)
+                row = Row(task=task.name, model=net, seed=seed, fold=task.fold,
+                          n=len(y.flatten()), policy=policy, trace=trace)
+                found.append(_told(row, lines, controller, seconds, right))
     return found
 
 
 def profiled(models: Sequence[nn.Module], settings: Sequence[Setting], task, examples: int = 1
              ) -> list[Rung]:
-    """The rungs of some models: their 95th percentile of an answer to so many examples, timed in
-    turn, their score on the validation part, bits and bytes, and modelled joules."""
+    """The rungs of some models, in their order: their 95th percentile of an answer to so many
+    examples, timed in turn, their score on the validation part, bits and bytes, and modelled
+    joules; each of the name that `called` gives it."""
     calls = [call(model, task, examples) for model in models]
     took = np.zeros((PROFILED, len(models)))
     for i in range(-WARM_UP, PROFILED):
@@ -98,11 +103,16 @@ def profiled(models: Sequence[nn.Module], settings: Sequence[Setting], task, exa
         row, costs = measure(model, task, setting=setting, split="val")
         joules = [cost.value for cost in costs if cost.quantity == "energy_j"]
         codes = getattr(model, "codes", None)
-        rungs.append(Rung(str(setting), partial(_several, model), float(slow[place]), row.score,
-                          (codes and codes.w_bits) or 32,
+        rungs.append(Rung(called(_net(model), setting, _net(models[0])), partial(_several, model),
+                          float(slow[place]), row.score, (codes and codes.w_bits) or 32,
                           examples * joules[0] if joules else 0.0, row.size_bytes or 0,
                           float(usual[place])))
     return rungs
+
+
+def called(net: str, setting: Setting, first: str) -> str:
+    """What a rung is called: its setting, after the net where that is not the first one."""
+    return str(setting) if net == first else f"{net} {setting}"
 
 
 def deciding(controller: Controller) -> float:
@@ -123,10 +133,23 @@ def _requests(part, examples: int) -> tuple[torch.Tensor, torch.Tensor]:
     return x.unflatten(0, (count, examples)), y.unflatten(0, (count, examples))
 
 
-def _budget(policy: str, first: Rung, load: float) -> float | None:
+def _net(model: nn.Module) -> str:
+    """The name of a model, or of that which a file is of."""
+    return name_of(getattr(model, "made_from", model))
+
+
+def _right(rung: Rung, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
+    """Which requests a rung answers right, or the share of each one's examples: (requests,)."""
+    with torch.no_grad():
+        found = [(rung.call(one[None])[0].argmax(-1) == target).double().mean()
+                 for one, target in zip(x, y, strict=True)]
+    return torch.stack(found).numpy()
+
+
+def _budget(policy: str, floats: Rung, load: float) -> float | None:
     """Joules a second that a policy may spend; None for what it likes, or where none are known."""
-    spends = policy == FRUGAL and first.joules > 0
-    return JOULES * first.joules * load / first.seconds if spends else None
+    spends = policy == FRUGAL and floats.joules > 0
+    return JOULES * floats.joules * load / floats.seconds if spends else None
 
 
 def _asked_again(rungs: Sequence[Rung], task, examples: int) -> realtime.Escalation | None:
@@ -146,19 +169,22 @@ def _several(model: nn.Module, requests: torch.Tensor) -> torch.Tensor:
     return answers.unflatten(0, requests.shape[:2])
 
 
-def _told(lines, controller: Controller, task, net: str, trace: str, seed: int, seconds: float,
-          n: int) -> Measured:
-    """The row and costs of one replay; n: examples that requests are drawn from."""
-    answered = lines.correct.dropna().to_numpy(float, copy=True)
-    told = realtime.summary(lines, controller, seconds) | {"requests": len(lines)}
-    low, high = 100 * np.array(of_mean(answered)) if len(answered) else (None, None)
-    row = Row(task=task.name, model=net, seed=seed, fold=task.fold, n=n,
-              runtime="onnxruntime", batch=1, policy=controller.policy, trace=trace,
-              metric=task.metric.name, score=told["score"] if len(answered) else None,
-              score_low=low, score_high=high)
-    source = f"{seconds:g} s of arrivals against files on {machine.processor()}, 1 thread"
+def _told(row: Row, lines: pd.DataFrame, controller: Controller, seconds: float,
+          right: np.ndarray) -> Measured:
+    """The row of one replay, filled in, and its costs; right: of each request, by the floats."""
+    answered = lines[lines.correct.notna()]
+    told = realtime.summary(lines, controller, seconds)
+    if controller.policy != TWICE:
+        told.pop("escalated")               # nobody else asks twice
+    if len(answered):
+        correct = answered.correct.to_numpy(float)
+        low, high = 100 * np.array(of_mean(correct))
+        told["floats_score"] = 100 * right[answered.index.to_numpy() % len(right)].mean()
+        row = replace(row, metric="accuracy", score=told["score"], score_low=low, score_high=high)
+    row = replace(row, runtime="onnxruntime", batch=1, size_bytes=told["bytes"])
+    source = f"arrivals of {seconds:g} s on {machine.processor()}, 1 thread"
     costs = [Cost(row.id, name, "measured", source, float(told[name])) for name in QUANTITIES
-             if np.isfinite(told[name])]
+             if np.isfinite(told.get(name, np.nan))]
     if np.isfinite(told["joules_per_1000"]):
         costs.append(Cost(row.id, "joules_per_1000", "modelled",
                           "45 nm, by the rungs that answered", told["joules_per_1000"]))

@@ -6,7 +6,7 @@ import numpy as np
 
 BURSTS = (0.25, 4.0)        # of the mean rate: quiet, and in a burst
 BURST_SHARE = 0.2           # of the time that bursts take, so that the mean rate is the mean
-BURST_S = 2.0               # mean length of a burst
+BURST_S = 0.5               # mean length of a burst: of a trace of seconds, several
 SWING = 0.8                 # of the mean rate, up and down, over a day
 STEPS = (0.5, 2.0, 0.5)     # of the mean rate, a third of the time each
 
@@ -32,6 +32,18 @@ def arrivals(trace: str, rate: float, seconds: float, seed: int) -> np.ndarray:
     count = draw.poisson(most * seconds)
     times = np.sort(draw.uniform(0, seconds, count))
     return times[draw.uniform(size=count) * most < rate * share(times)]
+
+
+def loaded(trace: str) -> tuple[str, float]:
+    """A trace and its load, of "bursty, load 1.2". ValueError: what is not written so."""
+    name, comma, load = trace.partition(", load ")
+    try:
+        if comma and name in TRACES and float(load) > 0:
+            return name, float(load)
+    except ValueError:
+        pass
+    raise ValueError(f"{trace!r} is no trace with its load; write it as in 'bursty, load 1.2', "
+                     f"with one of: {', '.join(TRACES)}")
 
 
 def _steady(draw: np.random.Generator, seconds: float) -> Callable[[np.ndarray], np.ndarray]:

@@ -152,21 +152,24 @@ def switching(lines: pd.DataFrame) -> pd.DataFrame:
 def summary(lines: pd.DataFrame, controller: Controller, seconds: float) -> dict[str, float]:
     """What a replay comes to.
 
-    attainment: the share of all requests that were answered in time; score: percent right of those
-    that were answered; p50, p95, p99: seconds from arrival to answer, of those; shed, failed:
-    shares; utilization: the share of the trace that a rung was at work; switches_per_minute;
-    joules_per_1000: modelled, of 1000 answers; bytes: of all rungs together.
+    attainment: the share of all requests that were answered in time; right_in_time: that of those
+    that were answered right as well; score: percent right of those that were answered; p50, p95,
+    p99: seconds from arrival to answer, of those; shed, failed: shares; utilization: the share of
+    the trace that a rung was at work; switches_per_minute; joules_per_1000: modelled, of 1000
+    answers; bytes: of all rungs together.
     """
     answered = lines[lines.done.notna()]
     took = answered.done - answered.arrived
+    in_time = took <= controller.objective
     quantiles = took.quantile([0.5, 0.95, 0.99]) if len(took) else pd.Series([np.nan] * 3)
     by_name = {rung.name: rung for rung in controller.rungs}
     joules = answered.rung.map(lambda name: by_name[name].joules).astype(float)
     joules = joules + answered.escalated * controller.rungs[0].joules
     shed = lines.error.map(lambda words: words[:5] == "shed:")
     return {
-        "requests": len(lines), "attainment": float((took <= controller.objective).sum())
-        / max(1, len(lines)), "score": 100 * float(answered.correct.mean()),
+        "requests": len(lines), "attainment": float(in_time.sum()) / max(1, len(lines)),
+        "right_in_time": float(answered.correct[in_time].sum()) / max(1, len(lines)),
+        "score": 100 * float(answered.correct.mean()),
         "p50": float(quantiles.iloc[0]), "p95": float(quantiles.iloc[1]),
         "p99": float(quantiles.iloc[2]), "shed": float(shed.mean()),
         "failed": float(((lines.error != "") & ~shed).mean()),

@@ -4,8 +4,10 @@ import pandas as pd
 
 from lib.tables.intervals import t_interval
 
-TOLD = ("attainment", "p50", "p95", "p99", "shed", "failed", "utilization", "switches_per_minute",
-        "joules_per_1000")
+TOLD = ("right_in_time", "attainment", "p50", "p95", "p99", "shed", "failed", "utilization",
+        "switches_per_minute", "floats_score", "joules_per_1000")
+GAINS = ("right_in_time", "attainment", "score")
+ORACLE = "clairvoyant"          # the policy that knows all arrivals to come
 
 
 def replays(rows: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
@@ -15,9 +17,7 @@ def replays(rows: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
 
     rows, costs: of `run.replayed`.
     """
-    told = costs.pivot_table(index="id", columns="quantity", values="value", aggfunc="first")
-    wide = rows.merge(told.reindex(columns=list(TOLD)).reset_index(), on="id")
-    lines = []
+    wide, lines = _with_costs(rows, costs), []
     for (task, model, trace, policy), part in wide.groupby(["task", "model", "trace", "policy"],
                                                            sort=False):
         _, low, high = t_interval(part.attainment)
@@ -29,19 +29,16 @@ def replays(rows: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def better(rows: pd.DataFrame, costs: pd.DataFrame, policy: str) -> pd.DataFrame:
-    """`policy` against the one model that answers most in time on the same traces (of several that
-    answer as many the one that is right most often), pair by pair over seeds: task, model, trace,
-    fixed (its name), attainment and score gained with their 95 % intervals over seeds, missing
-    where there is one seed."""
-    wide = _with_costs(rows, costs)
+    """`policy` against the one model that answers most requests right and in time on the same
+    traces, pair by pair over seeds: task, model, trace, fixed (its name), and of each of GAINS what
+    is gained with its 95 % interval over seeds, missing where there is one seed."""
     lines = []
-    for (task, model, trace), part in wide.groupby(["task", "model", "trace"], sort=False):
+    for (task, model, trace), part in _traces(rows, costs):
         fixed = part[[name[:6] == "fixed " for name in part.policy]]
         own = part[part.policy == policy]
         if fixed.empty or own.empty:
             continue
-        means = fixed.groupby("policy", sort=False)[["attainment", "score"]].mean()
-        best = means.sort_values(["attainment", "score"]).index[-1]
+        best = fixed.groupby("policy", sort=False).right_in_time.mean().idxmax()
         lines.append({"task": task, "model": model, "trace": trace, "fixed": best,
                       **_gained(own, fixed[fixed.policy == best])})
     return pd.DataFrame(lines)
@@ -51,9 +48,8 @@ def beside(rows: pd.DataFrame, costs: pd.DataFrame, policy: str, other: str) -> 
     """`policy` against another one on the same traces, as `better` tells it, with joules: the
     joules of its answers as a multiple of the other's, a mean over seeds (missing where they are
     not known)."""
-    wide = _with_costs(rows, costs)
     lines = []
-    for (task, model, trace), part in wide.groupby(["task", "model", "trace"], sort=False):
+    for (task, model, trace), part in _traces(rows, costs):
         own, others = part[part.policy == policy], part[part.policy == other]
         if len(own) and len(others):
             times = own.set_index("seed").joules_per_1000 / others.set_index("seed").joules_per_1000
@@ -62,16 +58,49 @@ def beside(rows: pd.DataFrame, costs: pd.DataFrame, policy: str, other: str) -> 
     return pd.DataFrame(lines)
 
 
+def against_floats(rows: pd.DataFrame, costs: pd.DataFrame, policy: str, floats: str
+                   ) -> pd.DataFrame:
+    """What `policy` keeps where the floats are too slow, a line a trace: task, model, trace,
+    floats_in_time and in_time (shares, means over seeds), lost (points of score that the floats
+    would have had more on the requests it answered) and behind (share that a clairvoyant answers in
+    time more), both with their 95 % intervals over seeds, pair by pair.
+
+    floats: the name of the policy that answers by them alone.
+    """
+    lines = []
+    for (task, model, trace), part in _traces(rows, costs):
+        of = {name: part[part.policy == name].set_index("seed")
+              for name in (policy, floats, ORACLE)}
+        own = of[policy]
+        if any(one.empty for one in of.values()):
+            continue
+        lines.append({"task": task, "model": model, "trace": trace,
+                      "floats_in_time": of[floats].attainment.mean(),
+                      "in_time": own.attainment.mean(),
+                      **_ends("lost", own.floats_score - own.score),
+                      **_ends("behind", of[ORACLE].attainment - own.attainment)})
+    return pd.DataFrame(lines)
+
+
+def _traces(rows: pd.DataFrame, costs: pd.DataFrame):
+    """The rows of each task, model and trace, with what they came to."""
+    return _with_costs(rows, costs).groupby(["task", "model", "trace"], sort=False)
+
+
 def _with_costs(rows: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     told = costs.pivot_table(index="id", columns="quantity", values="value", aggfunc="first")
-    wanted = told.reindex(columns=["attainment", "joules_per_1000"]).reset_index()
-    return rows.merge(wanted, on="id")
+    return rows.merge(told.reindex(columns=list(TOLD)).reset_index(), on="id")
 
 
 def _gained(own: pd.DataFrame, other: pd.DataFrame) -> dict[str, float]:
-    """What is gained in attainment and score, seed by seed, with 95 % intervals."""
+    """What is gained of each of GAINS, seed by seed, with 95 % intervals."""
     one, two, line = own.set_index("seed"), other.set_index("seed"), {}
-    for name in ("attainment", "score"):
-        mean, low, high = t_interval((one[name] - two[name]).dropna())
-        line |= {f"{name}_gained": mean, f"{name}_low": low, f"{name}_high": high}
+    for name in GAINS:
+        line |= _ends(f"{name}_gained", one[name] - two[name])
     return line
+
+
+def _ends(name: str, values: pd.Series) -> dict[str, float]:
+    """A mean over seeds and its 95 % interval, as three columns."""
+    mean, low, high = t_interval(values.dropna())
+    return {name: mean, f"{name}_low": low, f"{name}_high": high}
