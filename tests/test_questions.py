@@ -193,3 +193,14 @@ def test_squad_is_the_authors():
     assert np.mean(asked.spans[:, 0] == questions.NOWHERE) < 0.02
     scores = task.score(perfect(task, task.test), task.test)
     assert 100 * float(scores.mean()) > 98
+
+
+def test_of_long_texts_few_are_answered_at_once(raw, monkeypatch):
+    """What attention holds grows with the square of a text's pieces, 24 here."""
+    task, sizes = data.load("squad@dev"), []
+    net = models.build("bert_tiny", task)
+    net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    whole = train.evaluate(net, task).outputs
+    monkeypatch.setattr(train.evaluation, "MOST_PAIRS", 2 * 24**2)
+    assert torch.allclose(train.evaluate(net, task).outputs, whole, atol=1e-6)
+    assert sizes == [len(task.test), *[2] * (len(task.test) // 2)] and len(task.test) % 2 == 0
