@@ -70,7 +70,8 @@ def test_a_table_and_a_picture_of_policies_come_of_it(ran):
     assert "goes up at most 120 times" in findings_of_replays.steady(told, 0.5)
     better = tables.better(rows, costs, "slack")
     assert better.attainment_gained.tolist() == [0]
-    assert "cannot be told from none" in findings_of_replays.gained(better, "slack")[0]
+    sentence, = findings_of_replays.gained(better, "slack")
+    assert "surely more on 0 of 1 trace, surely fewer on 0; from +0.00 to +0.00 points" in sentence
 
 
 def test_a_policy_beside_another_is_told_with_its_joules():
@@ -87,10 +88,12 @@ def test_a_policy_beside_another_is_told_with_its_joules():
     assert line.joules == pytest.approx(0.375) and line.score_gained == pytest.approx(-1.9)
     assert line.attainment_gained == pytest.approx(0.055)
     assert line.score_gained_high > line.score_gained
-    sentence, = findings_of_replays.beside(table, "frugal", "slack")
-    assert sentence.startswith("t, step: frugal against slack: +5.50")
-    assert "at 0.38 times the joules (modelled)" in sentence
-    assert tables.beside(rows, costs, "random", "slack").empty
+    sentence = findings_of_replays.beside(table, "frugal", "slack")
+    assert sentence == ("frugal against slack: surely more on 0 of 1 trace, surely fewer on 0; "
+                        "from +5.50 to +5.50 points of all requests, at 0.38 to 0.38 times the "
+                        "joules (modelled)")
+    none = tables.beside(rows, costs, "random", "slack")
+    assert findings_of_replays.beside(none, "random", "slack").endswith("met on no trace")
 
 
 def test_a_choice_is_timed():
@@ -110,7 +113,10 @@ def costs_of(rows):
                       for name, values in told.items()])
 
 
-@pytest.mark.parametrize("own, told", [((0.9, 0.92, 0.91), False), ((0.9, 0.7, 0.8), True)])
+@pytest.mark.parametrize("own, told", [
+    ((0.9, 0.92, 0.91), "surely more on 1 of 1 trace, surely fewer on 0"),
+    ((0.9, 0.7, 0.8), "surely more on 0 of 1 trace, surely fewer on 0"),
+    ((0.5, 0.52, 0.51), "surely more on 0 of 1 trace, surely fewer on 1")])
 def test_a_gain_is_claimed_only_where_seeds_carry_it(own, told):
     """Fixed rungs answer 0.8, 0.81, 0.79 in time; pairs are of one seed."""
     lines = replayed(own, "slack") + replayed((0.8, 0.81, 0.79), "fixed a")
@@ -123,7 +129,7 @@ def test_a_gain_is_claimed_only_where_seeds_carry_it(own, told):
     gained = np.array(own) - [0.8, 0.81, 0.79]
     assert better.attainment_gained == pytest.approx(gained.mean())
     sentence, = findings_of_replays.gained(pd.DataFrame([better]), "slack")
-    assert ("answered in time, which cannot be told" in sentence) == told
+    assert told in sentence and "most on bursty, against a alone: " in sentence
 
 
 def test_what_is_kept_of_the_floats_is_told_with_what_they_answer_in_time():
@@ -138,8 +144,8 @@ def test_what_is_kept_of_the_floats_is_told_with_what_they_answer_in_time():
     assert line["in_time"] == pytest.approx(0.995) and line["behind"] == pytest.approx(0.005)
     assert line["lost"] == pytest.approx(1.5)           # 91.5 by the floats, 90 by what answered
     sentence, = findings_of_replays.kept(table, "slack")
-    assert "the floats alone answer 40.0 % in time, slack 99.50 %" in sentence
-    assert "loses 1.50 [1.50, 1.50] points" in sentence
+    assert "least in time on bursty, 40.0 %, where slack answers 99.50 %" in sentence
+    assert "loses most score to the floats on bursty, 1.50 [1.50, 1.50] points" in sentence
     assert tables.against_floats(plain, costs, "slack", "fixed static").empty
 
 

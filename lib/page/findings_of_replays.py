@@ -2,48 +2,57 @@
 
 import pandas as pd
 
+from lib.base.said import count
+
 
 def gained(table: pd.DataFrame, policy: str) -> list[str]:
-    """A sentence a trace: what the policy gains on the best fixed rung, where several seeds carry
-    it.
+    """A sentence a task: on how many traces the policy surely answers more requests right and in
+    time than the best single model of each, on how many surely fewer, and where it gains most.
 
     table: `tables.better(…, policy)`.
     """
-    return [f"{line['task']}, {line['trace']}: {policy} against "
-            f"{line['fixed'].removeprefix('fixed ')} alone, the one model that answers most "
-            f"requests right and in time: {_gains(line)}" for line in table.to_dict("records")]
-
-
-def beside(table: pd.DataFrame, policy: str, other: str) -> list[str]:
-    """A sentence a trace: what a policy gains on another one, and at how many joules.
-
-    table: `tables.beside(…, policy, other)`.
-    """
     told = []
-    for line in table.to_dict("records"):
-        joules = f", at {line['joules']:.2f} times the joules (modelled)" if pd.notna(
-            line["joules"]) else ""
-        told.append(f"{line['task']}, {line['trace']}: {policy} against {other}: "
-                    f"{_gains(line)}{joules}")
+    for task, part in table.groupby("task", sort=False):
+        most = part.loc[part.right_in_time_gained.idxmax()].to_dict()
+        single = most["fixed"].removeprefix("fixed ")
+        told.append(f"{task}: {policy} against the one model that answers most requests right and "
+                    f"in time on each trace: {_sides(part)}; most on {most['trace']}, against "
+                    f"{single} alone: {_gain(most)}")
     return told
 
 
 def kept(table: pd.DataFrame, policy: str) -> list[str]:
-    """A sentence a trace: what the floats alone answer in time, what the policy does, and at what
-    loss.
+    """A sentence a task: what the floats alone answer in time and what the policy does, where each
+    does worst, the most score that it loses to them, and how far it is behind at most.
 
     table: `tables.against_floats(…, policy, …)`.
     """
     told = []
-    for line in table.to_dict("records"):
-        lost = _with_spread(line, "lost")
-        behind = _with_spread(line, "behind", 100)
-        told.append(f"{line['task']}, {line['trace']}: the floats alone answer "
-                    f"{100 * line['floats_in_time']:.1f} % in time, {policy} "
-                    f"{100 * line['in_time']:.2f} %, and loses {lost} points of score to them on "
-                    f"what it answers; one that knows all arrivals answers {behind} points more in "
-                    "time")
+    for task, part in table.groupby("task", sort=False):
+        lines = part.set_index("trace")
+        floats, own, lost, behind = (lines.floats_in_time.idxmin(), lines.in_time.idxmin(),
+                                     lines.lost.idxmax(), lines.behind.idxmax())
+        told.append(
+            f"{task}: the floats alone answer least in time on {floats}, "
+            f"{100 * lines.floats_in_time[floats]:.1f} %, where {policy} answers "
+            f"{100 * lines.in_time[floats]:.2f} %, its own least being "
+            f"{100 * lines.in_time[own]:.2f} % on {own}; on what it answers it loses most score to "
+            f"the floats on {lost}, {_with_spread(lines.loc[lost].to_dict(), 'lost')} points; one "
+            f"that knows all arrivals answers at most "
+            f"{_with_spread(lines.loc[behind].to_dict(), 'behind', 100)} points more in time")
     return told
+
+
+def beside(table: pd.DataFrame, policy: str, other: str) -> str:
+    """What a policy gains on another one over all traces, and at how many joules.
+
+    table: `tables.beside(…, policy, other)`.
+    """
+    if table.empty:
+        return f"{policy} and {other} met on no trace"
+    joules = "" if table.joules.isna().all() else (
+        f", at {table.joules.min():.2f} to {table.joules.max():.2f} times the joules (modelled)")
+    return f"{policy} against {other}: {_sides(table)}{joules}"
 
 
 def switched(table: pd.DataFrame, decision: float, rungs: dict[str, float]) -> str:
@@ -61,18 +70,22 @@ def switched(table: pd.DataFrame, decision: float, rungs: dict[str, float]) -> s
     return "; ".join([f"A choice takes {1e6 * decision:,.1f} µs, {shares}", *told])
 
 
-def _gains(line: dict) -> str:
-    """Points gained of what is answered right and in time, or in time, and of score."""
-    known, words = pd.notna(line["attainment_gained_low"]), []
-    for name, scale, unit in (("right_in_time", 100, "of what is answered right and in time"),
-                              ("attainment", 100, "of what is answered in time"),
-                              ("score", 1, "of score")):
-        low, high = line[f"{name}_gained_low"], line[f"{name}_gained_high"]
-        surely = "" if not known or low > 0 or high < 0 else ", which cannot be told from none"
-        words.append(f"{_with_spread(line, f'{name}_gained', scale, '+')} points "
-                     f"{unit}{surely}")
-    carried = "over seeds" if known else "of one seed, which carries nothing"
-    return f"{'; '.join(words)}; {carried}"
+def _sides(table: pd.DataFrame) -> str:
+    """On how many traces more requests are surely right and in time, and on how many fewer."""
+    value = table.right_in_time_gained
+    span = f"from {100 * value.min():+z.2f} to {100 * value.max():+z.2f} points of all requests"
+    if table.right_in_time_gained_low.isna().any():
+        return f"{span}, of one seed, which carries nothing"
+    more = int((table.right_in_time_gained_low > 0).sum())
+    fewer = int((table.right_in_time_gained_high < 0).sum())
+    return f"surely more on {more} of {count(len(table), 'trace')}, surely fewer on {fewer}; {span}"
+
+
+def _gain(line: dict) -> str:
+    """Points gained of what is answered right and in time, in time, and of score."""
+    return (f"{_with_spread(line, 'right_in_time_gained', 100, '+')} points, "
+            f"{_with_spread(line, 'attainment_gained', 100, '+')} of what is in time and "
+            f"{_with_spread(line, 'score_gained', 1, '+')} of score")
 
 
 def _with_spread(line: dict, name: str, scale: float = 1, sign: str = "") -> str:
