@@ -155,6 +155,48 @@ def test_static_int8_multiplies_whole_numbers_and_is_close(tmp_path):
     assert 0 < error < 0.02
 
 
+class Masked(nn.Module):
+    """Columns of very different size, normalised here; a softmax that a mask keeps from some; and
+    a sum of what was before, as transformers have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.0, 1000.0] * 4))
+        self.register_buffer("std", torch.tensor([0.01, 500.0] * 4))
+        self.one, self.two, self.head = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 3)
+
+    def forward(self, x):
+        x = (x + -self.mean) / self.std
+        inner = self.one(x)
+        mixed = (inner + (x[:, :1] < 0) * -1e4).softmax(1) + 0.1 * inner
+        return self.head(torch.relu(self.two(mixed)) + mixed)
+
+
+def test_what_lies_between_no_two_products_stays_in_floats(tmp_path):
+    """In one range of 8 bits for all, the small columns are gone, and so is what a mask leaves."""
+    torch.manual_seed(0)
+    model = Masked().eval()
+    x = rows(256, 8) * model.std + model.mean
+    session = deploy.deployed(model, "static", x, tmp_path)
+    with torch.no_grad():
+        expected = model(x)
+    assert session.arithmetic == "integer" and session.kernels["QGemm"] == 3
+    assert (session(x) - expected).square().mean() < 1e-3 * expected.var()
+
+
+@pytest.mark.parametrize("pair", ["breast_cancer/mlp_simple", "telescope/mlp_complex"])
+def test_int8_keeps_what_a_table_of_unequal_columns_says(tmp_path, pair):
+    name, net = pair.split("/")
+    if name == "telescope" and not os.environ.get("GREENBITS_MIRROR"):
+        pytest.skip("GREENBITS_MIRROR is not set; set it to a folder that holds the data files")
+    task = data.load(name, fold=0)
+    model = recipes.trained(task, net, 0)
+    floats = measure.measure(model, task)[0].score
+    for way in ("static", "dynamic"):
+        session = deploy.deployed(model, way, task.calibration, tmp_path / way)
+        assert measure.measure(session, task)[0].score == pytest.approx(floats, abs=1)
+
+
 def test_dynamic_int8_is_of_matrix_products_alone(tmp_path, task):
     model = mlp(task)
     session = deploy.deployed(model, "dynamic", task.calibration, tmp_path)

@@ -26,8 +26,9 @@ from lib.layers.inputs import PIECE, Inputs, pieces
 
 MATRIX = ("Gemm", "MatMul")
 PRODUCTS = ("Conv", *MATRIX, "ConvTranspose")
-# Beside these: what may stay in whole numbers between two of them.
-BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPool", "Pad", "Relu",
+# Beside these: what may stay in whole numbers between two of them; those that join several inputs.
+JOINING = ("Add", "Concat")
+BETWEEN = (*JOINING, "AveragePool", "Clip", "GlobalAveragePool", "MaxPool", "Pad", "Relu",
            "Reshape", "Slice", "Transpose")
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -50,17 +51,18 @@ def static(source: str | Path, calibration: Inputs, path: str | Path,
     to quantize.
     """
     graph = _plain(source)
-    chosen = [node.name for node in _products(graph)]
+    chosen = {node.name for node in _products(graph)}
     if not chosen:
         raise ValueError(f"{Path(source).name} has no layer that 8 bits could serve: none of "
                          f"{', '.join(PRODUCTS)} multiplies with weights")
-    others = [node.name for node in graph.graph.node if node.op_type in BETWEEN]
     with _quiet():
         quantize_static(
             graph, str(path), _Reader(graph, calibration), quant_format=QuantFormat.QDQ,
             per_channel=True, reduce_range=not vnni() if reduced is None else reduced,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-            nodes_to_quantize=chosen + others)
+            nodes_to_quantize=sorted(chosen | _between(graph.graph, chosen)),
+            # What leaves a MatMul in floats costs nothing: there is a kernel that adds its scales.
+            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]})
     return Path(path)
 
 
@@ -93,6 +95,32 @@ def _products(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     constant = {one.name for one in model.graph.initializer}
     return [node for node in model.graph.node
             if node.op_type in PRODUCTS and node.input[1] in constant]
+
+
+def _between(graph: onnx.GraphProto, products: set[str]) -> set[str]:
+    """The nodes of BETWEEN that lie between two products: what enters comes from a product or from
+    another of these, and one of them takes what leaves. Others gain no speed by whole numbers and
+    lose by them: inputs not yet normalised, of which one range for all columns left nothing of the
+    small ones (telescope fell from 91.6 % to 52.7), a mask's -10,000 in attention's scores (SST-2
+    from 89.9 to 78.3)."""
+    constant = {one.name for one in graph.initializer}
+    constant |= {node.output[0] for node in graph.node if node.op_type == "Constant"}
+    made_by = {name: node.name for node in graph.node for name in node.output}
+    taken_by: dict[str, set[str]] = {}
+    enters: dict[str, set[str]] = {}
+    for node in graph.node:
+        inputs = node.input if node.op_type in JOINING else node.input[:1]
+        enters[node.name] = {made_by.get(name, "") for name in inputs if name not in constant}
+        for name in node.input:
+            taken_by.setdefault(made_by.get(name, ""), set()).add(node.name)
+    found = {node.name for node in graph.node if node.op_type in BETWEEN}
+    while True:
+        whole = products | found
+        stays = {name for name in found
+                 if enters[name] <= whole and taken_by.get(name, set()) & whole}
+        if stays == found:
+            return found
+        found = stays
 
 
 class _Reader(CalibrationDataReader):
