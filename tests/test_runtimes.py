@@ -99,3 +99,16 @@ def test_litert_answers_as_the_model(task, way):
     assert abs(row.score - whole.score) <= (0.0 if way == "litert" else 1.0)
     with pytest.raises(ValueError, match="litert.* is no ONNX file"):
         deploy.bundle(session, task.calibration, session.path.parent / "bundle")
+
+
+@pytest.mark.drill
+@needs_litert
+def test_in_litert_attention_stays_in_floats_and_the_layers_do_not():
+    """Its scores hold what a mask takes away, and one range of 8 bits for both is none."""
+    task = data.load("har_synthetic", fold=0)
+    net = recipes.trained(task, "transformer_small", 0)
+    session = deploy.deployed(net, "litert-static", task.calibration)
+    whole, products = session.products
+    assert 0 < products - whole == session.kernels["BATCH_MATMUL of float32"]
+    row, _ = measure.measure(session, task)
+    assert abs(row.score - measure.measure(net, task)[0].score) <= 1.5
