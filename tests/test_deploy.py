@@ -156,8 +156,8 @@ def test_static_int8_multiplies_whole_numbers_and_is_close(tmp_path):
 
 
 class Masked(nn.Module):
-    """Columns of very different size, normalised here; a softmax that a mask keeps from some; and
-    a sum of what was before, as transformers have it."""
+    """Columns of very different size, normalised here; scores that a mask takes down together,
+    which changes nothing in floats; and a sum of what was before, as transformers have it."""
 
     def __init__(self):
         super().__init__()

@@ -146,7 +146,12 @@ def test_what_is_kept_of_the_floats_is_told_with_what_they_answer_in_time():
     sentence, = findings_of_replays.kept(table, "slack")
     assert "least in time on bursty, 40.0 %, where slack answers 99.50 %" in sentence
     assert "loses most score to the floats on bursty, 1.50 [1.50, 1.50] points" in sentence
-    assert tables.against_floats(plain, costs, "slack", "fixed static").empty
+    none = tables.against_floats(plain, costs, "slack", "fixed static")
+    assert none.empty and findings_of_replays.kept(none, "slack") == []
+    nobody = tables.better(plain, costs, "random")      # not among the policies
+    assert nobody.empty and findings_of_replays.gained(nobody, "random") == []
+    assert list(nobody.columns) == list(tables.better(plain, costs, "slack").columns)
+    assert findings_of_replays.kept(table.assign(lost=np.nan), "slack") == []
 
 
 def test_one_seed_carries_nothing():

@@ -24,7 +24,7 @@ from lib.tables.rows import Cost, Row
 PROFILED = 200                  # calls of each rung, in turn, of which the 95th percentile counts
 CHOICES = 1000                  # of a rung, of whose times the median counts
 REQUESTS = 2000                 # examples that requests are drawn from, in their order
-JOULES = 0.5                    # of what the first rung would take for all requests: a budget
+JOULES = 0.5                    # of what the floats would take for all requests: a budget
 SAVED = 0.1                     # of a trace, for which that budget may be saved up
 # What a replay comes to, beside its score: what of it is measured in which unit.
 QUANTITIES = ("attainment", "right_in_time", "p50", "p95", "p99", "shed", "failed", "escalated",

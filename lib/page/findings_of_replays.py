@@ -25,10 +25,10 @@ def kept(table: pd.DataFrame, policy: str) -> list[str]:
     """A sentence a task: what the floats alone answer in time and what the policy does, where each
     does worst, the most score that it loses to them, and how far it is behind at most.
 
-    table: `tables.against_floats(…, policy, …)`.
+    table: `tables.against_floats(…, policy, …)`. Traces of which it answered nothing are left out.
     """
     told = []
-    for task, part in table.groupby("task", sort=False):
+    for task, part in table.dropna(subset="lost").groupby("task", sort=False):
         lines = part.set_index("trace")
         floats, own, lost, behind = (lines.floats_in_time.idxmin(), lines.in_time.idxmin(),
                                      lines.lost.idxmax(), lines.behind.idxmax())

@@ -7,6 +7,9 @@ from lib.tables.intervals import t_interval
 TOLD = ("right_in_time", "attainment", "p50", "p95", "p99", "shed", "failed", "utilization",
         "switches_per_minute", "floats_score", "joules_per_1000")
 GAINS = ("right_in_time", "attainment", "score")
+ENDS = ("", "_low", "_high")    # a mean and its 95 % interval
+GAINED = tuple(f"{name}_gained{end}" for name in GAINS for end in ENDS)
+KEPT = ("floats_in_time", "in_time", *(name + end for name in ("lost", "behind") for end in ENDS))
 ORACLE = "clairvoyant"          # the policy that knows all arrivals to come
 
 
@@ -41,7 +44,7 @@ def better(rows: pd.DataFrame, costs: pd.DataFrame, policy: str) -> pd.DataFrame
         best = fixed.groupby("policy", sort=False).right_in_time.mean().idxmax()
         lines.append({"task": task, "model": model, "trace": trace, "fixed": best,
                       **_gained(own, fixed[fixed.policy == best])})
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=["task", "model", "trace", "fixed", *GAINED])
 
 
 def beside(rows: pd.DataFrame, costs: pd.DataFrame, policy: str, other: str) -> pd.DataFrame:
@@ -55,7 +58,7 @@ def beside(rows: pd.DataFrame, costs: pd.DataFrame, policy: str, other: str) -> 
             times = own.set_index("seed").joules_per_1000 / others.set_index("seed").joules_per_1000
             lines.append({"task": task, "model": model, "trace": trace, "policy": policy,
                           **_gained(own, others), "joules": times.mean()})
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=["task", "model", "trace", "policy", *GAINED, "joules"])
 
 
 def against_floats(rows: pd.DataFrame, costs: pd.DataFrame, policy: str, floats: str
@@ -69,17 +72,16 @@ def against_floats(rows: pd.DataFrame, costs: pd.DataFrame, policy: str, floats:
     """
     lines = []
     for (task, model, trace), part in _traces(rows, costs):
-        of = {name: part[part.policy == name].set_index("seed")
-              for name in (policy, floats, ORACLE)}
-        own = of[policy]
-        if any(one.empty for one in of.values()):
+        own, alone, oracle = (part[part.policy == name].set_index("seed")
+                              for name in (policy, floats, ORACLE))
+        if own.empty or alone.empty or oracle.empty:
             continue
         lines.append({"task": task, "model": model, "trace": trace,
-                      "floats_in_time": of[floats].attainment.mean(),
+                      "floats_in_time": alone.attainment.mean(),
                       "in_time": own.attainment.mean(),
                       **_ends("lost", own.floats_score - own.score),
-                      **_ends("behind", of[ORACLE].attainment - own.attainment)})
-    return pd.DataFrame(lines)
+                      **_ends("behind", oracle.attainment - own.attainment)})
+    return pd.DataFrame(lines, columns=["task", "model", "trace", *KEPT])
 
 
 def _traces(rows: pd.DataFrame, costs: pd.DataFrame):
@@ -102,5 +104,5 @@ def _gained(own: pd.DataFrame, other: pd.DataFrame) -> dict[str, float]:
 
 def _ends(name: str, values: pd.Series) -> dict[str, float]:
     """A mean over seeds and its 95 % interval, as three columns."""
-    mean, low, high = t_interval(values.dropna())
-    return {name: mean, f"{name}_low": low, f"{name}_high": high}
+    return {name + end: value
+            for end, value in zip(ENDS, t_interval(values.dropna()), strict=True)}
