@@ -38,6 +38,9 @@ def test_each_policy_trace_and_seed_is_a_row_with_what_it_came_to(ran):
     floats = rows[rows.policy == "fixed fp32"]          # answer as floats, whatever the trace
     assert told.floats_score[floats["id"]].to_numpy() == pytest.approx(floats.score.to_numpy())
     assert (rows.metric == "accuracy").all() and (rows.size_bytes > 0).all()
+    choosing = rows[~rows["id"].isin(rows["id"][rows.policy.isin(fixed)])]
+    alone = rows[rows.policy.isin(fixed)].drop_duplicates("policy")
+    assert set(choosing.size_bytes) == {alone.size_bytes.sum()}     # all that it may choose from
     assert set(costs[costs.quantity == "escalated"]["id"]) == set(
         rows[rows.policy == "slack, unsure twice"]["id"])
     frugal = rows[rows.policy == POLICIES[-1]]["id"]        # its budget changes the rung
@@ -51,6 +54,20 @@ def test_each_policy_trace_and_seed_is_a_row_with_what_it_came_to(ran):
     assert costs[costs.quantity == "p95"].source.str.contains("arrivals of 0.05 s").all()
     run.save()
     assert len(tables.load("09_realtime")) >= len(rows)
+
+
+def test_which_rows_there_are_does_not_depend_on_what_a_clock_says_of_the_rungs(monkeypatch):
+    run.start("09_realtime", {"profile": "test", "workers": 1}, show=False)
+    asked = run.grid([PAIR], deploy=["fp32", "static"])
+    files = [run.made(trial)[1] for trial in asked]
+    settings = [trial.setting for trial in asked]
+    task = run.made(asked[0])[0]
+    found = []
+    for kept in (slice(0, 1), slice(1, 2), slice(0, 2)):
+        monkeypatch.setattr(replays.realtime, "ladder", lambda known, kept=kept: known[kept])
+        told = replays.replayed(files, settings, task, **ASKED | {"policies": ["slack", "fixed"]})
+        found.append([(row.policy, row.seed, row.size_bytes) for row, _ in told])
+    assert found[0] == found[1] == found[2] and len(found[0]) == 6
 
 
 def test_what_was_replayed_is_not_replayed_again(ran):

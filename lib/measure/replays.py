@@ -50,13 +50,14 @@ def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
     """Every policy on every trace and seed, against real rungs on this machine.
 
     models, settings: those of the net that all are measured by, as floats, first; policies: of
-    `realtime.POLICIES`, which choose among the rungs that are worth having, or "fixed" for each of
-    these, and for the floats, alone; traces: as of `realtime.loaded`, with their load as a multiple
-    of what the floats can answer; objective: from arrival to answer, as a multiple of what they
-    take (95th percentile); seconds: of a trace; examples: that a request holds; dwell: as of
+    `realtime.POLICIES`, which choose among the rungs that are worth having here, or "fixed" for
+    each model alone; traces: as of `realtime.loaded`, with their load as a multiple of what the
+    floats can answer; objective: from arrival to answer, as a multiple of what they take (95th
+    percentile); seconds: of a trace; examples: that a request holds; dwell: as of
     `realtime.Controller`. Policies take turns on the same arrivals. A row's n is of the examples
-    that requests are drawn from, its size that of all its rungs' files; floats_score is what the
-    floats would have scored on the requests that were answered.
+    that requests are drawn from, its size that of all files that the policy could choose from:
+    neither depends on a clock. floats_score is what the floats would have scored on the requests
+    that were answered.
     ValueError: a task without classes.
     """
     if not task.classes:
@@ -67,20 +68,19 @@ def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
     again = _asked_again(rungs, task, examples) if TWICE in policies else None
     net, (x, y) = _net(models[0]), _requests(task.test, examples)
     right = _right(floats, x, y)
-    wanted = {policy: rungs for policy in policies if policy != "fixed"}
-    if "fixed" in policies:
-        wanted |= {f"fixed {rung.name}": [rung] for rung in [floats, *rungs]}
+    offered = sum(rung.bytes for rung in known)
     found = []
     for trace, (name, load) in loads.items():
         for seed in seeds:
             times = realtime.arrivals(name, load / floats.seconds, seconds, seed)
-            for policy, choice in wanted.items():
+            for policy, choice in _choices(policies, known, rungs).items():
                 controller = Controller(choice, policy, objective * floats.seconds, dwell,
                                         _budget(policy, floats, load), SAVED * seconds, seed)
                 lines = realtime.replay(times, x, y, controller,
                                         escalation=again if policy == TWICE else None)
                 row = Row(task=task.name, model=net, seed=seed, fold=task.fold,
-                          n=len(y.flatten()), policy=policy, trace=trace)
+                          n=len(y.flatten()), policy=policy, trace=trace,
+                          size_bytes=offered if policy in policies else choice[0].bytes)
                 found.append(_told(row, lines, controller, seconds, right))
     return found
 
@@ -124,6 +124,15 @@ def deciding(controller: Controller) -> float:
         took[place] = clock.now()
         now += controller.objective
     return float(np.median(took))
+
+
+def _choices(policies: Sequence[str], known: Sequence[Rung], rungs: Sequence[Rung]
+             ) -> dict[str, Sequence[Rung]]:
+    """What each policy chooses from: the rungs, or of "fixed" one file alone, whatever it is."""
+    choices = {policy: rungs for policy in policies if policy != "fixed"}
+    if "fixed" in policies:
+        choices |= {f"fixed {rung.name}": [rung] for rung in known}
+    return choices
 
 
 def _requests(part, examples: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -181,7 +190,7 @@ def _told(row: Row, lines: pd.DataFrame, controller: Controller, seconds: float,
         low, high = 100 * np.array(of_mean(correct))
         told["floats_score"] = 100 * right[answered.index.to_numpy() % len(right)].mean()
         row = replace(row, metric="accuracy", score=told["score"], score_low=low, score_high=high)
-    row = replace(row, runtime="onnxruntime", batch=1, size_bytes=told["bytes"])
+    row = replace(row, runtime="onnxruntime", batch=1)
     source = f"arrivals of {seconds:g} s on {machine.processor()}, 1 thread"
     costs = [Cost(row.id, name, "measured", source, float(told[name])) for name in QUANTITIES
              if np.isfinite(told.get(name, np.nan))]

@@ -156,7 +156,7 @@ def summary(lines: pd.DataFrame, controller: Controller, seconds: float) -> dict
     that were answered right as well; score: percent right of those that were answered; p50, p95,
     p99: seconds from arrival to answer, of those; shed, failed: shares; utilization: the share of
     the trace that a rung was at work; switches_per_minute; joules_per_1000: modelled, of 1000
-    answers; bytes: of all rungs together.
+    answers.
     """
     answered = lines[lines.done.notna()]
     took = answered.done - answered.arrived
@@ -176,5 +176,4 @@ def summary(lines: pd.DataFrame, controller: Controller, seconds: float) -> dict
         "escalated": float(answered.escalated.mean()),
         "utilization": float((answered.done - answered.began).sum()) / seconds,
         "switches_per_minute": 60 * controller.switches / seconds,
-        "joules_per_1000": 1000 * float(joules.mean()),
-        "bytes": sum(rung.bytes for rung in controller.rungs)}
+        "joules_per_1000": 1000 * float(joules.mean())}
