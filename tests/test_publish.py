@@ -5,6 +5,7 @@ import json
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors import safe_open
 
@@ -25,6 +26,9 @@ def toy(tmp_path, monkeypatch):
     return tmp_path
 
 
+COSTS = "id,quantity,kind,source,value,low,high\na,spent_s,measured,clock,2.5,,\n"
+
+
 def file(path, text="x"):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -40,10 +44,25 @@ def scores(path):
 def full_study(git="abc"):
     rows = paths.RUNS / "full"
     made = [file(rows / "02_train.csv", "task\nchurn\n"), scores(rows / "02_train.npz"),
+            file(rows / "02_train_costs.csv", COSTS),
             file(rows / "02_train.json", json.dumps({"git": git})), file(rows / "02_history.csv")]
     read = stamps.fingerprints([file(paths.RAW / "churn.csv", "x" * 3000)])
     stamps.write(rows / "02_train.stamp.json", {}, read, made, 3700.0)
     stamps.write(rows / "02_train.stamp.json", {}, read, made, 10.0)
+
+
+def test_costs_are_committed_compressed_and_read_as_they_were():
+    full_study()
+    old = file(paths.RESULTS / "02_train_costs.csv", "of an earlier study")
+    assert publish.publish() == 0 and not old.exists()
+    first = (paths.RESULTS / "02_train_costs.csv.gz").read_bytes()
+    assert publish.publish() == 0               # the same bytes whenever it is done
+    assert (paths.RESULTS / "02_train_costs.csv.gz").read_bytes() == first
+    paths.profile("full")
+    own = tables.load_costs("02_train")
+    paths.profile("published")
+    pd.testing.assert_frame_equal(tables.load_costs("02_train"), own)
+    assert own.value.tolist() == [2.5]
 
 
 def trained(name, seconds, key, size=3):
@@ -57,7 +76,8 @@ def test_publish_copies_rows_and_tables_and_says_what_they_cost():
     full_study()
     assert publish.publish() == 0
     assert sorted(p.name for p in paths.RESULTS.iterdir()) == [
-        "02_history.csv", "02_train.csv", "02_train.json", "02_train.npz", "cost.json"]
+        "02_history.csv", "02_train.csv", "02_train.json", "02_train.npz", "02_train_costs.csv.gz",
+        "cost.json"]
     assert list(tables.unpacked(paths.RESULTS / "02_train.npz")) == ["right"]   # errors are large
     told = publish.cost(["02_train"])
     assert "about 1 h 01 min on" in told            # the first run, not the one from caches

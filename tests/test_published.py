@@ -172,7 +172,7 @@ def test_a_training_on_two_threads_says_two():
     assert several >= 1
 
 
-@pytest.mark.parametrize("path", sorted(paths.RESULTS.glob("*.csv")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(paths.RESULTS.glob("*.csv*")), ids=lambda path: path.stem)
 def test_numbers_have_at_most_six_digits(path):
     written = pd.read_csv(path, dtype=str, keep_default_na=False)
     for column in written:
@@ -229,7 +229,7 @@ def test_every_file_of_weights_is_a_net_of_these_rows():
 
 
 def test_models_are_named_without_their_sizes():
-    for path in sorted(paths.RESULTS.glob("*.csv")):
+    for path in sorted(paths.RESULTS.glob("*.csv*")):
         header = pd.read_csv(path, nrows=0)
         if "model" in header:
             models = pd.read_csv(path, usecols=["model"], dtype=str).model

@@ -66,8 +66,9 @@ def publish() -> int:
     provenance = {path: json.loads(path.read_text()) for path in sorted(rows.glob("*.json"))
                   if not path.name.endswith(".stamp.json")}
     for path in made:
-        content = _hits(path) if path.suffix == ".npz" else path.read_bytes()
-        paths.write_atomic(paths.RESULTS / path.name, content)
+        name, content = tables.as_published(path)
+        (paths.RESULTS / path.name).unlink(missing_ok=True)
+        paths.write_atomic(paths.RESULTS / name, content)
     for path, told in provenance.items():
         paths.write_atomic(paths.RESULTS / path.name, _portable(told))
     _publish_weights([step for told in provenance.values() for step in told.get("steps", [])])
@@ -78,13 +79,6 @@ def publish() -> int:
     for sentence in _doubts(provenance):
         print(f"Mind: {sentence}")
     return 0
-
-
-def _hits(scores: Path) -> bytes:
-    """Scores per example of what is right or wrong. Squared errors stay out: four bytes an example
-    that hardly shrink; `compare` knows of such rows what their score and interval tell."""
-    found = tables.unpacked(scores)
-    return tables.packed({name: one for name, one in found.items() if one.dtype.kind != "f"})
 
 
 def _portable(told: dict[str, Any]) -> str:

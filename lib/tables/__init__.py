@@ -25,6 +25,7 @@ from lib.tables.rows import COLUMNS, KEY, Cost, Row, bits_asked, frame, identify
 from lib.tables.served import judge_serving
 from lib.tables.smallest import by_kind, smallest
 from lib.tables.store import (
+    as_published,
     as_saved,
     load,
     load_costs,
@@ -43,13 +44,14 @@ from lib.tables.together import CHAPTERS, answer, together
 from lib.tables.trained import gains, paid_back, techniques, width, with_teachers
 from lib.tables.upgrade import upgrade
 
-__all__ = ["advice", "against_floats", "against_shorter", "ahead", "answer", "answers", "as_saved",
-           "beside", "best_epochs", "better", "bits_asked", "bought", "by_fold", "by_kind",
-           "by_subject", "changes", "CHAPTERS", "cheapest", "chosen", "climb", "COLUMNS",
-           "confusion", "Cost", "curves", "density", "energies", "fastest", "files", "frame",
-           "gains", "identify", "in_points", "judge_plan", "judge_serving", "KEY", "kinds", "leads",
-           "load", "load_costs", "load_scores", "load_table", "losses", "matrix", "METRICS",
-           "names", "of_answers", "offered", "ordered", "packed", "paid_back", "prediction",
-           "provenance", "replays", "Row", "runtimes", "save", "save_table", "seconds_back",
-           "setting_of", "smallest", "summary", "t_interval", "taken", "techniques", "timings",
-           "together", "uneven", "unpacked", "untouched", "upgrade", "width", "with_teachers"]
+__all__ = ["advice", "against_floats", "against_shorter", "ahead", "answer", "answers",
+           "as_published", "as_saved", "beside", "best_epochs", "better", "bits_asked", "bought",
+           "by_fold", "by_kind", "by_subject", "changes", "CHAPTERS", "cheapest", "chosen",
+           "climb", "COLUMNS", "confusion", "Cost", "curves", "density", "energies", "fastest",
+           "files", "frame", "gains", "identify", "in_points", "judge_plan", "judge_serving",
+           "KEY", "kinds", "leads", "load", "load_costs", "load_scores", "load_table", "losses",
+           "matrix", "METRICS", "names", "of_answers", "offered", "ordered", "packed", "paid_back",
+           "prediction", "provenance", "replays", "Row", "runtimes", "save", "save_table",
+           "seconds_back", "setting_of", "smallest", "summary", "t_interval", "taken",
+           "techniques", "timings", "together", "uneven", "unpacked", "untouched", "upgrade",
+           "width", "with_teachers"]

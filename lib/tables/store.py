@@ -1,5 +1,6 @@
 """Rows and other tables on disk: in a run's folder, each file whole, numbers to six digits."""
 
+import gzip
 import io
 import json
 from collections.abc import Mapping
@@ -152,6 +153,23 @@ def load_table(name: str, folder: Path | None = None) -> pd.DataFrame:
     in a row is text here, "" where there is none."""
     path = (folder or paths.run_folder()) / f"{name}.csv"
     if not path.exists():
+        path = path.with_name(f"{name}.csv.gz")         # as costs are published
+    if not path.exists():
         return pd.DataFrame()
     table = pd.read_csv(paths.reads(path), dtype=dict.fromkeys(TEXT, str))
     return table.fillna(dict.fromkeys(TEXT.intersection(table.columns), ""))
+
+
+def as_published(path: Path) -> tuple[str, bytes]:
+    """The name and content under which a file of a run is committed.
+
+    Costs, whose lines repeat their source, are compressed to a fifth. Of scores per example
+    those of what is right or wrong are kept: squared errors, four bytes an example, hardly shrink;
+    `compare` knows of such rows what their score and interval tell.
+    """
+    if path.suffix == ".npz":
+        hits = {name: one for name, one in unpacked(path).items() if one.dtype.kind != "f"}
+        return path.name, packed(hits)
+    if path.stem.endswith("_costs"):
+        return f"{path.name}.gz", gzip.compress(path.read_bytes(), mtime=0)
+    return path.name, path.read_bytes()
