@@ -146,6 +146,16 @@ def test_a_killed_worker_costs_its_trial_s_time_alone(folder, times, outcome):
     assert multiprocessing.active_children() == []
 
 
+@linux
+def test_a_step_whose_process_was_killed_runs_again_with_nothing_beside_it(folder):
+    dies = {"by": "killed", "times": 1, "asks": os.getpid(), "seconds": 0.1, "tell": True}
+    todo = [step(1, marks=str(folder / "one"), **dies), step(2, marks=str(folder / "two"), **dies)]
+    todo += [step(n, seconds=0.1, tell=True) for n in (3, 4, 5)]
+    outcomes = list(engines.results(todo, "fork"))
+    assert told(outcomes) == [EXPECTED[n] for n in range(1, 6)]
+    assert overlap(outcomes) and not {0, 1} & {i for pair in overlap(outcomes) for i in pair}
+
+
 @pytest.mark.parametrize("engine", ["here", pytest.param("fork", marks=linux)])
 def test_a_trial_that_raises_is_an_error_and_the_others_go_on(engine, capsys):
     found = told(engines.results([step(1), step(2, "unlucky"), step(3)], engine))

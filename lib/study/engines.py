@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,9 +39,10 @@ def results(todo: list[Step], engine: str = "fork", workers: int = 2,
             threads: int = 1) -> Iterator[Outcome]:
     """Run the steps; yield the outcome of each in turn, as soon as it is there.
 
-    A step whose entry exists is not run. One that raises is an outcome with an error, and so is one
-    whose process is killed twice; the others go on. workers: processes of `fork`; threads: torch's,
-    a step. Steps that are `alone` run after all others, one at a time.
+    A step whose entry exists is not run. One that raises is an outcome with an error. One whose
+    process is killed, as happens where memory runs out, runs again when the others have, with
+    nothing beside it; killed again, it is an outcome with an error. workers: processes of `fork`;
+    threads: torch's, a step. Steps that are `alone` run after all others, one at a time.
     """
     if "://" not in engine:
         names.choose(engine, ENGINES, "engine")
@@ -116,12 +116,16 @@ class _Worker:
     pipe: Connection
 
 
-def _forked(todo: list[Step], sent: list[int], workers: int, threads: int) -> Answers:
-    """Have forked processes run the steps at the positions `sent`; their answers as they come."""
+def _forked(todo: list[Step], sent: list[int], workers: int, threads: int,
+            again: bool = False) -> Answers:
+    """Have forked processes run the steps at the positions `sent`; their answers as they come.
+
+    again: what is killed now was killed before.
+    """
     waiting = sent[::-1]
     idle: list[_Worker] = []
     running: dict[_Worker, int] = {}
-    deaths: Counter[int] = Counter()
+    killed: list[int] = []
     arrived: list[tuple[int, Answer]] = []
     try:
         while waiting or running or arrived:
@@ -138,15 +142,16 @@ def _forked(todo: list[Step], sent: list[int], workers: int, threads: int) -> An
                     idle.append(worker)
                     arrived.append((i, answer))
                     continue
-                deaths[i] += 1
                 code = _end(worker)
-                if deaths[i] < 2:
-                    waiting.append(i)
-                else:
+                if again:
                     arrived.append((i, Answer(error=KILLED.format(code))))
+                else:
+                    killed.append(i)
     finally:
-        for worker in [*idle, *running]:
+        for worker in [*idle, *running]:                    # which gives back their memory
             _end(worker)
+    for i in killed:
+        yield from _forked(todo, [i], 1, threads, again=True)
 
 
 KILLED = ("its process was killed twice (exit code {}), as happens where memory runs out; "
