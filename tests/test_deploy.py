@@ -96,6 +96,20 @@ def test_a_file_tells_nothing_of_the_machine_that_made_it(tmp_path, task):
     assert len(content) < 1.25 * 4 * sum(p.numel() for p in mlp(task).parameters())
 
 
+def test_ranges_are_the_same_however_few_inputs_are_taken_at_a_time(tmp_path, monkeypatch):
+    """All tensors of a piece are held at once: 128 paragraphs of text took 20 GB."""
+    floats = deploy.exported(convolutional(), images(), tmp_path / "net.onnx")
+    reader = int8._Reader(onnx.load(floats), images(20))
+    sizes = []
+    while (batch := reader.get_next()) is not None:
+        sizes.append(len(*batch.values()))
+    assert sizes == [8, 8, 4]
+    few = deploy.Session(int8.static(floats, images(20), tmp_path / "few.onnx"))
+    monkeypatch.setattr(int8, "AT_ONCE", 20)
+    many = deploy.Session(int8.static(floats, images(20), tmp_path / "many.onnx"))
+    assert torch.equal(few(images(50, seed=1)), many(images(50, seed=1)))
+
+
 def test_a_thinner_net_is_a_smaller_file(tmp_path):
     model = convolutional()
     thin = prune.prune(model, "magnitude_l1", 0.5, structure="channel", calibration=images())

@@ -38,7 +38,7 @@ def test_each_policy_trace_and_seed_is_a_row_with_what_it_came_to(ran):
     floats = rows[rows.policy == "fixed fp32"]          # answer as floats, whatever the trace
     assert told.floats_score[floats["id"]].to_numpy() == pytest.approx(floats.score.to_numpy())
     assert (rows.metric == "accuracy").all() and (rows.size_bytes > 0).all()
-    choosing = rows[~rows["id"].isin(rows["id"][rows.policy.isin(fixed)])]
+    choosing = rows[~rows.policy.isin(fixed)]
     alone = rows[rows.policy.isin(fixed)].drop_duplicates("policy")
     assert set(choosing.size_bytes) == {alone.size_bytes.sum()}     # all that it may choose from
     assert set(costs[costs.quantity == "escalated"]["id"]) == set(

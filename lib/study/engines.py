@@ -154,8 +154,8 @@ def _forked(todo: list[Step], sent: list[int], workers: int, threads: int,
         yield from _forked(todo, [i], 1, threads, again=True)
 
 
-KILLED = ("its process was killed twice (exit code {}), as happens where memory runs out; "
-          "fewer workers at a time leave it more")
+KILLED = ("its process was killed twice (exit code {}), the second time with nothing beside it, as "
+          "happens where memory runs out; a machine that has more may run it")
 
 
 def _start(todo: list[Step], threads: int) -> _Worker:

@@ -67,8 +67,9 @@ def publish() -> int:
                   if not path.name.endswith(".stamp.json")}
     for path in made:
         name, content = tables.as_published(path)
-        (paths.RESULTS / path.name).unlink(missing_ok=True)
         paths.write_atomic(paths.RESULTS / name, content)
+        if name != path.name:
+            (paths.RESULTS / path.name).unlink(missing_ok=True)
     for path, told in provenance.items():
         paths.write_atomic(paths.RESULTS / path.name, _portable(told))
     _publish_weights([step for told in provenance.values() for step in told.get("steps", [])])

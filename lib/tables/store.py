@@ -163,9 +163,9 @@ def load_table(name: str, folder: Path | None = None) -> pd.DataFrame:
 def as_published(path: Path) -> tuple[str, bytes]:
     """The name and content under which a file of a run is committed.
 
-    Costs, whose lines repeat their source, are compressed to a fifth. Of scores per example
-    those of what is right or wrong are kept: squared errors, four bytes an example, hardly shrink;
-    `compare` knows of such rows what their score and interval tell.
+    Costs, whose lines repeat their source, are compressed, to an eighth or so. Of scores per
+    example those of what is right or wrong are kept: squared errors, four bytes an example, hardly
+    shrink; `compare` knows of such rows what their score and interval tell.
     """
     if path.suffix == ".npz":
         hits = {name: one for name, one in unpacked(path).items() if one.dtype.kind != "f"}
