@@ -123,6 +123,20 @@ def test_a_deployed_net_is_the_very_net_as_a_file_and_told_by_a_row_of_its_own()
     assert list(times["id"]) == list(rows["id"])
 
 
+def test_what_may_fail_is_left_out_of_rows_and_times_and_told_in_a_line(capsys):
+    trials = run.grid([PAIR], deploy=["fp32", "static"])
+    broken = Trial("breast_cancer", "transformer_small", Setting(recipe="ours"))
+    table = run.each([trials[0], broken, trials[1]], optional=True)
+    assert len(table) == 2 and "FAILED" in capsys.readouterr().out
+    [line] = run.left_out()
+    assert line.startswith("breast_cancer transformer_small") and "Error: " in line
+    times = run.timed([trials[0], broken, trials[1]], windows=1)
+    assert list(times["id"]) == list(table["id"])
+    assert len(run.save()) == 2 and tables.provenance("03_ptq")["failures"] == []
+    with pytest.raises(RuntimeError, match="could not time"):
+        run.timed([broken, *trials], windows=1)
+
+
 def test_provenance_lies_beside_the_rows():
     run.each(run.grid([PAIR]))
     run.save()

@@ -1,6 +1,5 @@
 """One run of one notebook: its provenance, its independent trials, its rows."""
 
-import dataclasses
 import platform
 import subprocess
 import sys
@@ -23,15 +22,16 @@ from lib.study import cache, engines, keys, progress, work
 from lib.study.trials import Trial, code_of, grid, made, measured, of_nets, on_validation, recipe_of
 from lib.tables import Cost, Row
 
-__all__ = ["Trial", "add_costs", "costs", "each", "grid", "made", "nets_of", "of_kind", "of_nets",
-           "on_tasks", "on_validation", "parsed", "replayed", "save", "scores", "start", "timed",
-           "with_classes"]
+__all__ = ["Trial", "add_costs", "costs", "each", "grid", "left_out", "made", "nets_of", "of_kind",
+           "of_nets", "on_tasks", "on_validation", "parsed", "replayed", "save", "scores", "start",
+           "timed", "with_classes"]
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
 PLAIN = (bool, int, float, str, list, type(None))
 
 _run: dict = {}
-_failures: list[str] = []
+_failures: dict[Trial, str] = {}
+_left_out: dict[Trial, str] = {}
 _rows: dict[str, Row] = {}
 _costs: dict[tuple[str, str, str], Cost] = {}
 
@@ -50,7 +50,7 @@ def start(notebook: str, names: dict, show: bool = True) -> None:
         torch.set_num_threads(parameters.get("threads", 1))
     paths.profile(parameters.get("profile", "lab"))
     cache.fresh(bool(parameters.get("fresh", False)))
-    for kept in (cache.used, _failures, _rows, _costs, _run):
+    for kept in (cache.used, _failures, _left_out, _rows, _costs, _run):
         kept.clear()
     _run.update(notebook=notebook, parameters=parameters, started=_now(), git=_git(),
                 python=platform.python_version(), versions={p: version(p) for p in PACKAGES},
@@ -63,13 +63,13 @@ def start(notebook: str, names: dict, show: bool = True) -> None:
         display(HTML(f'<div class="provenance">{html}</div>'))
 
 
-def each(trials: list[Trial], by: Callable = measured) -> pd.DataFrame:
+def each(trials: list[Trial], by: Callable = measured, optional: bool = False) -> pd.DataFrame:
     """Run independent trials, print a line for each finished row, and return all their rows.
 
     by: the public function of lib that makes a trial a row (and its costs), or a list of them. What
     a trial leaves is one cache entry under its values, the content of its data, its recipe and the
     code that it can reach; only what is missing is run, by the run's `engine`. A trial that raises
-    is reported, the others go on, and `save` ends non-zero.
+    is reported, the others go on, and `save` ends non-zero; an optional one is `left_out` instead.
     """
     parameters = _run["parameters"]
     threads = parameters.get("threads", 1)
@@ -82,7 +82,8 @@ def each(trials: list[Trial], by: Callable = measured) -> pd.DataFrame:
     with closing(outcomes):             # an interrupt leaves no worker behind
         for trial, outcome in zip(trials, outcomes, strict=True):
             if outcome.error:
-                _failures.append(f"{trial.task} {trial.model} {trial.setting}: {outcome.error}")
+                said = f"{trial.task} {trial.model} {trial.setting}: {outcome.error}"
+                (_left_out if optional else _failures)[trial] = said
                 lines.failed(trial, outcome.error)
                 continue
             rows = _read(outcome.entry)
@@ -90,6 +91,11 @@ def each(trials: list[Trial], by: Callable = measured) -> pd.DataFrame:
             cached = all(step["cached"] for step in outcome.used[-1:])
             lines.finished(trial, rows, outcome.entry.seconds, cached)
     return tables.frame(list({row.id: row for row in found}.values()))
+
+
+def left_out() -> list[str]:
+    """The optional trials that raised in this run, each with why, in a line."""
+    return [said.splitlines()[0] for said in _left_out.values()]
 
 
 def scores() -> dict[str, np.ndarray]:
@@ -101,17 +107,15 @@ def timed(trials: list[Trial], windows: int, batch: int = 1) -> pd.DataFrame:
     """Time the trials' nets side by side, `batch` examples at a time, with nothing beside them.
 
     Returns what `measure.latency` gives, a line a trial, with the ids of the rows that `each` makes
-    of them; each latency becomes a cost of its row.
+    of them; each latency becomes a cost of its row. A trial that raised before has no line, unless
+    it is the first, against which the others are timed.
     """
+    raised = _failures | _left_out
+    trials = trials[:1] + [trial for trial in trials[1:] if trial not in raised]
     entry = _alone("time", trials, "lib.measure.timed:recorded", windows=windows, batch=batch)
     table = pd.DataFrame(entry.record["table"])
     table.insert(0, "id", each(trials).id.to_numpy())
-    examples = "one example" if batch == 1 else f"{batch} examples"
-    for line in table.itertuples():
-        source = (f"{windows} windows of {examples}, {entry.record['processor']}, "
-                  f"{count(line.threads, 'thread')}{', noisy' if line.noisy else ''}")
-        add_costs([Cost(line.id, "latency_s", "measured", source, line.latency_s,
-                        line.latency_low, line.latency_high)])
+    add_costs(tables.costs_of_times(table, windows, batch, entry.record["processor"]))
     return table
 
 
@@ -138,8 +142,7 @@ def _alone(verb: str, trials: list[Trial], by: str, **said: Any) -> cache.Entry:
 
 def costs() -> pd.DataFrame:
     """The costs of this run's rows so far: id, quantity, kind, source, value, low, high."""
-    return pd.DataFrame([dataclasses.asdict(cost) for cost in _costs.values()],
-                        columns=[field.name for field in dataclasses.fields(Cost)])
+    return tables.cost_frame(list(_costs.values()))
 
 
 def add_costs(costs: list[Cost]) -> None:
@@ -155,13 +158,13 @@ def save() -> pd.DataFrame:
                    "steps": [step for step in steps if not step["step"].startswith("trial ")],
                    "trials": sum(s["step"].startswith("trial ") for s in cache.used),
                    "work_seconds": sum(step["seconds"] for step in steps),
-                   "failures": _failures}
+                   "failures": list(_failures.values())}
     if paths.profile() == "published":      # only the report runs on committed rows; it has none
         return tables.frame([])
     table = tables.save(_run["notebook"], list(_rows.values()), list(_costs.values()), done)
     if _failures:
         raise RuntimeError(f"{len(_failures)} of this notebook's trials failed, its other rows "
-                           "are saved: " + "; ".join(_failures))
+                           "are saved: " + "; ".join(done["failures"]))
     return table
 
 

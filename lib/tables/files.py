@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from lib.base.said import count
 from lib.base.setting import FIELDS
 from lib.tables.joules import energies
 from lib.tables.losses import POINT, UNTOUCHED, untouched
+from lib.tables.rows import Cost
 from lib.tables.trained import techniques
 
 COLUMNS = ("id", "task", "net", "model", *FIELDS, "technique", "score", "loss", "low",
@@ -57,6 +59,21 @@ def timings(latency: pd.DataFrame, batch: int = 1) -> pd.DataFrame:
     found = latency[[*named, "speedup", "speedup_low", "speedup_high", "windows"]]
     found = found.rename(columns=named)
     found[list(named.values())] *= 1000 / batch
+    return found
+
+
+def costs_of_times(latency: pd.DataFrame, windows: int, batch: int, processor: str) -> list[Cost]:
+    """The milliseconds of nets timed side by side as costs of their rows, measured.
+
+    latency: what `measure.latency` gave of `batch` examples at once, with the rows' `id`.
+    """
+    examples = "one example" if batch == 1 else f"{batch} examples"
+    found = []
+    for line in latency.itertuples():
+        source = (f"{windows} windows of {examples}, {processor}, "
+                  f"{count(line.threads, 'thread')}{', noisy' if line.noisy else ''}")
+        found.append(Cost(line.id, "latency_s", "measured", source, line.latency_s,
+                          line.latency_low, line.latency_high))
     return found
 
 
