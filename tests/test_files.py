@@ -106,6 +106,16 @@ def test_a_speed_is_claimed_only_where_its_range_carries_it(low, high, told):
     assert f"slower on {2 * int(high < 1)};" in spoken
 
 
+def test_a_smaller_net_that_is_surely_better_gains_points():
+    better = {"loss": -4.0, "low": -5.0, "high": -3.0}
+    smaller, = findings_of_files.fastest(pd.DataFrame([line(itself=False, **better)]))
+    assert "and gains 4.00 [3.00, 5.00] points on test on the net as trained" in smaller
+    itself, = findings_of_files.fastest(pd.DataFrame([line(**better)]))
+    assert "and loses -4.00 [-5.00, -3.00] points on test;" in itself
+    unsure, = findings_of_files.fastest(pd.DataFrame([line(itself=False, loss=-1.0, low=-3.0)]))
+    assert "and loses -1.00 [-3.00, 0.50] points on test;" in unsure
+
+
 def test_few_windows_carry_no_speed():
     """Three of three are on one side once in four times."""
     one = pd.DataFrame([line(**{"windows at 1": 3})])
