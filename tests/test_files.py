@@ -62,6 +62,24 @@ def test_a_net_that_a_pair_gives_its_sizes_is_itself_and_a_thinner_one_never_the
     assert spared.tolist() == pytest.approx([0.001] * 2)            # a line a process
 
 
+def test_a_smaller_net_beside_several_has_the_times_of_each_one_s_own_windows():
+    pairs = [PAIR, "breast_cancer/mlp_complex"]
+    run.start("08_deploy", {"profile": "test", "workers": 1}, show=False)
+    rows = run.each(run.grid([*pairs, SMALL], deploy="fp32") + run.grid([*pairs, SMALL]))
+    points = tables.in_points(tables.losses(rows, run.nets_of(pairs), run.scores()))
+    one = {"latency_low": 0.0, "latency_high": 0.0, "windows": 9}
+    one |= dict.fromkeys(("speedup_low", "speedup_high"), 1.0)
+    small = rows[(rows.sizes != "") & (rows.deploy != "")]["id"].item()
+    times = pd.DataFrame([{"id": small, "net": "mlp_simple", "latency_s": 0.002, "speedup": 2.0},
+                          {"id": small, "net": "mlp_complex", "latency_s": 0.003, "speedup": 3.0}])
+    found = tables.files(points, run.costs(), {1: times.assign(**one)})
+    assert not found.duplicated(["id", "net"]).any() and len(found) == len(points)
+    told = found[found["id"] == small].set_index("net")
+    assert told["speedup at 1"].to_dict() == {"mlp_simple": 2.0, "mlp_complex": 3.0}
+    with pytest.raises(pd.errors.MergeError):       # whose windows they are must be told
+        tables.files(points, run.costs(), {1: times.assign(**one).drop(columns="net")})
+
+
 def test_the_fastest_is_chosen_by_validation_among_files_alone(ran):
     _, found, val_points = ran
     chosen = tables.fastest(found, val_points)
@@ -104,6 +122,16 @@ def test_a_speed_is_claimed_only_where_its_range_carries_it(low, high, told):
     spoken, = findings_of_files.speeds(pd.concat([chosen, chosen.assign(net="other")]), 1)
     assert f"faster than the file of floats on {2 * int(low > 1)} of 2 nets" in spoken
     assert f"slower on {2 * int(high < 1)};" in spoken
+
+
+def test_a_smaller_net_that_is_surely_better_gains_points():
+    better = {"loss": -4.0, "low": -5.0, "high": -3.0}
+    smaller, = findings_of_files.fastest(pd.DataFrame([line(itself=False, **better)]))
+    assert "and gains 4.00 [3.00, 5.00] points on test on the net as trained" in smaller
+    itself, = findings_of_files.fastest(pd.DataFrame([line(**better)]))
+    assert "and loses -4.00 [-5.00, -3.00] points on test;" in itself
+    unsure, = findings_of_files.fastest(pd.DataFrame([line(itself=False, loss=-1.0, low=-3.0)]))
+    assert "and loses -1.00 [-3.00, 0.50] points on test;" in unsure
 
 
 def test_few_windows_carry_no_speed():

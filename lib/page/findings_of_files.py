@@ -54,16 +54,21 @@ def _of_few(line: dict, batch: int) -> str:
 
 def fastest(chosen: pd.DataFrame) -> list[str]:
     """A sentence a net: the file that answers fastest among those that stay within a point, and
-    whether it is surely faster than the file of floats of the net as trained.
+    whether it is surely faster than the file of floats of the net as trained. A smaller net that is
+    surely right more often gains points, and does not lose fewer than none.
 
     chosen: `tables.fastest(…)`.
     """
     told = []
     for line in chosen.to_dict("records"):
+        loss, low, high = line["loss"], line["low"], line["high"]
+        points = f"loses {loss:z.2f} [{low:z.2f}, {high:z.2f}] points on test"
+        if high < 0 and not line["itself"]:
+            points = (f"gains {-loss:.2f} [{-high:.2f}, {-low:.2f}] points on test on the net as "
+                      "trained here")
         told.append(f"{line['task']} {line['net']}: {line['model']} {line['technique']} answers in "
                     f"{line['ms at 1']:.3g} ms, {_ratio(line, 1)} the net's file of floats"
-                    f"{_doubt(line, 1)}, and loses {line['loss']:z.2f} [{line['low']:z.2f}, "
-                    f"{line['high']:z.2f}] points on test; it was chosen on validation")
+                    f"{_doubt(line, 1)}, and {points}; it was chosen on validation")
     return told
 
 

@@ -27,7 +27,8 @@ def files(points: pd.DataFrame, costs: pd.DataFrame, times: Mapping[int, pd.Data
     with.
 
     points: `tables.in_points(tables.losses(…))`; costs: id, quantity, value; times: of each batch
-    (examples at once) what `run.timed` gave, with `id`. Columns of a batch of 64: "ms at 64",
+    (examples at once) what `run.timed` gave, with `id`, and with the `net` that they were timed
+    beside where a smaller one stands under several. Columns of a batch of 64: "ms at 64",
     "ms_low at 64", "ms_high at 64", "speedup at 64", "speedup_low at 64", "speedup_high at 64",
     "windows at 64".
     """
@@ -48,7 +49,9 @@ def files(points: pd.DataFrame, costs: pd.DataFrame, times: Mapping[int, pd.Data
     found["by_codes"] = (found.loss - found.pop("floats")).where(~found.deploy.isin(["", "fp32"]))
     for batch, table in times.items():
         own = timings(table, batch).add_suffix(f" at {batch}")
-        found = found.merge(own.assign(id=table["id"]), on="id", how="left")
+        names = [name for name in ("id", "net") if name in table]
+        found = found.merge(pd.concat([own, table[names]], axis=1), on=names, how="left",
+                            validate="many_to_one")
     return found
 
 

@@ -12,6 +12,7 @@ WORDS = {"": "torch", "fp32": "floats", "dynamic": "dynamic int8", "static": "st
          "openvino-static": "static int8, OpenVINO", "litert": "floats, LiteRT",
          "litert-static": "static int8, LiteRT"}
 WIDE = 4                                # from here on an axis is logarithmic
+TOO_WIDE = 100                          # and from here on has room for powers of ten alone
 
 
 def operator(exact, rounded) -> Figure:
@@ -57,7 +58,8 @@ def speedups(found: pd.DataFrame, batches: tuple[int, int]) -> Figure:
 
 def front(found: pd.DataFrame, measure: str, label: str) -> Figure:
     """Loss over what an answer or a file takes, a panel a net: what nothing else beats is joined
-    and named; colors say how it runs, squares are nets that were small from the start.
+    and named; colors say how it runs, squares are nets that were small from the start, arrow heads
+    what lies beyond the axis.
 
     found: `tables.files`; measure: the column of the x axis ("ms at 1"); label: its name.
     """
@@ -76,7 +78,8 @@ def front(found: pd.DataFrame, measure: str, label: str) -> Figure:
         style.beyond(axis, part[measure], part.loss, style.CONTEXT)
         if part[measure].max() > WIDE * part[measure].min():
             axis.set_xscale("log")
-            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            narrow = part[measure].max() < TOO_WIDE * part[measure].min()
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,)))
             axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.set(title=f"{task} · {net}", xlabel=label)
