@@ -76,6 +76,8 @@ def test_a_smaller_net_beside_several_has_the_times_of_each_one_s_own_windows():
     assert not found.duplicated(["id", "net"]).any() and len(found) == len(points)
     told = found[found["id"] == small].set_index("net")
     assert told["speedup at 1"].to_dict() == {"mlp_simple": 2.0, "mlp_complex": 3.0}
+    back = tables.seconds_back(found, run.costs())      # each against the net that it stands under
+    assert len(back) and not back.duplicated(["net", "model", "technique", "process"]).any()
     with pytest.raises(pd.errors.MergeError):       # whose windows they are must be told
         tables.files(points, run.costs(), {1: times.assign(**one).drop(columns="net")})
 

@@ -90,9 +90,8 @@ def seconds_back(found: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """
     energy = energies(found, costs)
     spent = costs[costs.quantity == "spent_s"].groupby("id").value.mean()
-    as_trained = found.itself & untouched(found.assign(deploy=""))
-    first = found[(found.deploy == "fp32") & as_trained].groupby(["task", "net"])
-    whole = energy[energy["id"].isin(first["id"].first())]
+    as_trained = energy.itself & untouched(energy.assign(deploy="")) & (energy.deploy == "fp32")
+    whole = energy[as_trained].drop_duplicates(["task", "net", "process"])
     whole = whole[["task", "net", "process", "ms at 1", "answer_j"]]
     paired = energy[energy.training_j.notna()].merge(whole, on=["task", "net", "process"],
                                                      suffixes=("", " of the net"))
