@@ -163,6 +163,35 @@ def test_windows_in_which_others_computed_are_thrown_away(monkeypatch):
     assert frame.thrown[0] == timing.MOST_THROWN_AWAY and frame.noisy[0]
 
 
+def test_it_does_not_matter_which_variant_went_before(monkeypatch):
+    """By a clock of its own: calls of a millisecond, of two for a while after other work."""
+    clock = {"now": 0.0, "last": None, "since": 0.0}
+
+    def work(kind, seconds):
+        if clock["last"] != kind:
+            clock.update(last=kind, since=clock["now"])
+        asleep = clock["now"] - clock["since"] < 0.006
+        clock["now"] += seconds * (1 + asleep)
+
+    def read():
+        clock["now"] += 0.0001
+        return clock["now"]
+
+    class Matrix:
+        def __matmul__(self, other):
+            work("canary", 0.001)
+
+    monkeypatch.setattr(timing.time, "perf_counter", read)
+    monkeypatch.setattr(timing, "_others", lambda since=None: 0.0)
+    monkeypatch.setattr(timing.torch, "randn", lambda *shape: Matrix())
+    like = {name: (lambda: work("net", 0.001)) for name in ("first", "second")}
+    long = {"long": lambda: work("net", 0.4)}
+    frame = timing.latency(like | long, windows=3).set_index("variant")
+    assert frame.latency_s["second"] == pytest.approx(frame.latency_s["first"], rel=1e-6)
+    assert frame.speedup["second"] == pytest.approx(1.0, rel=1e-6)
+    assert frame.latency_s["long"] == pytest.approx(0.4, rel=0.01)
+
+
 def test_a_call_answers_like_the_model():
     task = blobs()
     net = models.build("mlp_simple", task)

@@ -1,5 +1,6 @@
 """latency: several calls timed side by side."""
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +14,10 @@ from lib.layers.fitted import fitted
 
 WARM_UP = 5
 WINDOW_S = 0.05             # a window holds each variant once, about this long each
+# After other work a net's first 6 ms or so are slow, up to twice (on a Xeon with AVX-512): of two
+# files of one net the first, before which the canary ran, seemed to take 13 % longer than the next.
+WARM_S = 0.02               # so each variant answers this long before it is timed in a window
+LONG_S = 0.2                # but for calls of this length, of which that is a percent
 BUSY_CORES = 0.1            # a window is thrown away when others used more
 MOST_THROWN_AWAY = 20
 CANARY = "canary"           # a reference that is timed in every window
@@ -34,10 +39,12 @@ def latency(calls: dict[str, Callable[[], object]], windows: int = 30,
             threads: int = 1) -> pd.DataFrame:
     """Time all variants together, one after the other in every window (A B C A B C …).
 
-    Returns a frame, one line per variant: median seconds per call with its 2.5 and 97.5 percent
-    quantiles over windows, the paired ratio to the first variant with its quantiles, the median of
-    a reference matrix product in the same windows (a canary), windows thrown away because other
-    processes used more than 0.1 core, and `noisy` where too many were. One thread unless told.
+    In each window a variant answers for a while before it is timed, so that it does not matter
+    which one went before. Returns a frame, one line per variant: median seconds per call with its
+    2.5 and 97.5 percent quantiles over windows, the paired ratio to the first variant with its
+    quantiles, the median of a reference matrix product in the same windows (a canary), windows
+    thrown away because other processes used more than 0.1 core, and `noisy` where too many were.
+    One thread unless told.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -62,15 +69,21 @@ def _windows(calls: dict[str, Callable[[], object]], count: int) -> tuple[pd.Dat
     """Seconds a call of each variant and of the canary, a line a window; windows thrown away."""
     matrix = torch.randn(256, 256)
     calls = {CANARY: lambda: matrix @ matrix, **calls}
-    repeats = {}
+    warm, repeats = {}, {}
     for name, call in calls.items():
         for _ in range(WARM_UP):
             call()
-        repeats[name] = max(1, int(WINDOW_S / max(1e-7, _timed(call, 1))))
+        seconds = max(1e-7, _timed(call, 1))
+        warm[name] = math.ceil(WARM_S / seconds) if seconds < LONG_S else 0
+        repeats[name] = max(1, int(WINDOW_S / seconds))
     kept, thrown = [], 0
     while len(kept) < count:
         clock = _others()
-        window = {name: _timed(call, repeats[name]) for name, call in calls.items()}
+        window = {}
+        for name, call in calls.items():
+            for _ in range(warm[name]):
+                call()
+            window[name] = _timed(call, repeats[name])
         if _others(clock) > BUSY_CORES and thrown < MOST_THROWN_AWAY:
             thrown += 1
             continue
