@@ -136,6 +136,29 @@ def test_a_smaller_net_that_is_surely_better_gains_points():
     assert "and loses -1.00 [-3.00, 0.50] points on test;" in unsure
 
 
+def test_what_the_same_arithmetic_seems_to_gain_is_no_gain():
+    same = {"deploy": "fp32", "speedup_low at 1": 1.01, "windows at 1": 9}
+    found = pd.DataFrame([
+        line(deploy="fp32", **{"speedup at 1": 1.0}),
+        line(pruner="magnitude_l1", **same, **{"speedup at 1": 1.1}),
+        line(quantizer="gptq", **same, **{"speedup at 1": 0.97}),
+        line(pruner="magnitude_l1", structure="channel", **same, **{"speedup at 1": 1.6}),
+        line(pruner="magnitude_l1", deploy="static", **{"speedup at 1": 3.0}),
+        line(itself=False, quantizer="gptq", **same, **{"speedup at 1": 5.0})])
+    control = findings_of_files.seeming(found, 1)
+    assert control == (0.97, 1.1) and findings_of_files.seeming(found.head(1), 1) == (1.0, 1.0)
+    sentence, = findings_of_files.controlled(found, 1)
+    assert "seemed 0.97 to 1.10 times" in sentence
+    assert findings_of_files.controlled(found.head(1), 1) == []
+    little = pd.DataFrame([line(**{"speedup at 1": 1.09, "speedup_low at 1": 1.05})])
+    assert "cannot be told" in findings_of_files.fastest(little, control)[0]
+    assert "cannot be told" in findings_of_files.speeds(little, 1, control)[0]
+    much = little.assign(**{"speedup at 1": 1.2})
+    assert "cannot be told" not in findings_of_files.fastest(much, control)[0]
+    several, = findings_of_files.speeds(pd.concat([little, much.assign(net="m")]), 1, control)
+    assert "faster than the file of floats on 1 of 2 nets, slower on 0" in several
+
+
 def test_few_windows_carry_no_speed():
     """Three of three are on one side once in four times."""
     one = pd.DataFrame([line(**{"windows at 1": 3})])

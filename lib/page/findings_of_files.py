@@ -8,12 +8,38 @@ from lib.page.figures.deploy import WORDS
 ENOUGH_WINDOWS = 6
 
 
-def speeds(found: pd.DataFrame, batch: int) -> list[str]:
+Control = tuple[float, float]
+NONE: Control = (1.0, 1.0)
+MASKS = ("", "unstructured", "2:4")     # structures that leave a net its shape
+
+
+def seeming(found: pd.DataFrame, batch: int) -> Control:
+    """How many times as fast as the net's own file of floats those files seemed, at least and at
+    most, whose weights alone are others: rounded or masked ones, which take the same arithmetic.
+
+    found: `tables.files`. What is no further from 1 than this control is no gain and no loss.
+    """
+    other_weights = (found.quantizer != "") | (found.pruner != "") & found.structure.isin(MASKS)
+    value = found[found.itself & (found.deploy == "fp32") & other_weights][f"speedup at {batch}"]
+    return min([1.0, *value.dropna()]), max([1.0, *value.dropna()])
+
+
+def controlled(found: pd.DataFrame, batch: int) -> list[str]:
+    """The control in a sentence, where there is one."""
+    low, high = seeming(found, batch)
+    if (low, high) == NONE:
+        return []
+    return [f"Files of floats whose weights alone are others take the same arithmetic, and seemed "
+            f"{low:.2f} to {high:.2f} times as fast as the net's own, {batch} at once: what lies "
+            "between is called neither faster nor slower"]
+
+
+def speeds(found: pd.DataFrame, batch: int, control: Control = NONE) -> list[str]:
     """A sentence a way of running: on how many nets it is surely faster than the file of floats, on
     how many surely slower, and its least and most.
 
-    found: `tables.files` of nets as trained. Sure is what the middle 95 % of windows lie beyond, of
-    ENOUGH_WINDOWS or more.
+    found: `tables.files` of nets as trained; control: of `seeming`. Sure is what the middle 95 % of
+    windows lie beyond, of ENOUGH_WINDOWS or more, and what is beyond the control.
     """
     told = []
     for way, part in found[found.deploy != "fp32"].groupby("deploy", sort=False):
@@ -21,9 +47,10 @@ def speeds(found: pd.DataFrame, batch: int) -> list[str]:
         value = part[f"speedup at {batch}"]
         if len(part) == 1:
             told.append(f"{WORDS[way]}, {batch} at once: {_ratio(lines[0], batch)} the file of "
-                        f"floats{_doubt(lines[0], batch)}")
+                        f"floats{_doubt(lines[0], batch, control)}")
             continue
-        faster, slower = (sum(_side(line, batch) == side for line in lines) for side in (1, -1))
+        faster, slower = (sum(_side(line, batch, control) == side for line in lines)
+                          for side in (1, -1))
         told.append(f"{WORDS[way]}, {batch} at once: faster than the file of floats on {faster} of "
                     f"{len(part)} nets, slower on {slower}; from {value.min():.2f} to "
                     f"{value.max():.2f} times as fast{_of_few(lines[0], batch)}")
@@ -35,16 +62,17 @@ def _ratio(line: dict, batch: int) -> str:
     return f"{value:.2f} [{low:.2f}, {high:.2f}] times as fast as"
 
 
-def _side(line: dict, batch: int) -> int:
+def _side(line: dict, batch: int, control: Control) -> int:
     """1 where it is surely faster, -1 where it is surely slower, else 0."""
-    if _of_few(line, batch):
+    value = line[f"speedup at {batch}"]
+    if _of_few(line, batch) or control[0] <= value <= control[1]:
         return 0
     return int(line[f"speedup_low at {batch}"] > 1) - int(line[f"speedup_high at {batch}"] < 1)
 
 
-def _doubt(line: dict, batch: int) -> str:
+def _doubt(line: dict, batch: int, control: Control) -> str:
     few = _of_few(line, batch)
-    return few if few or _side(line, batch) else ", which cannot be told apart"
+    return few if few or _side(line, batch, control) else ", which cannot be told apart"
 
 
 def _of_few(line: dict, batch: int) -> str:
@@ -52,12 +80,12 @@ def _of_few(line: dict, batch: int) -> str:
     return f", of {windows:g} windows, which carries nothing" if windows < ENOUGH_WINDOWS else ""
 
 
-def fastest(chosen: pd.DataFrame) -> list[str]:
+def fastest(chosen: pd.DataFrame, control: Control = NONE) -> list[str]:
     """A sentence a net: the file that answers fastest among those that stay within a point, and
     whether it is surely faster than the file of floats of the net as trained. A smaller net that is
     surely right more often gains points, and does not lose fewer than none.
 
-    chosen: `tables.fastest(…)`.
+    chosen: `tables.fastest(…)`; control: of `seeming`, one at once.
     """
     told = []
     for line in chosen.to_dict("records"):
@@ -68,7 +96,7 @@ def fastest(chosen: pd.DataFrame) -> list[str]:
                       "trained here")
         told.append(f"{line['task']} {line['net']}: {line['model']} {line['technique']} answers in "
                     f"{line['ms at 1']:.3g} ms, {_ratio(line, 1)} the net's file of floats"
-                    f"{_doubt(line, 1)}, and {points}; it was chosen on validation")
+                    f"{_doubt(line, 1, control)}, and {points}; it was chosen on validation")
     return told
 
 
