@@ -143,7 +143,8 @@ def test_files_compute_as_their_way_says_and_int8_takes_fewer_bytes(stem):
     pairs = whole.merge(files[files.deploy == "fp32"], on=net, suffixes=("", " of floats"))
     assert len(pairs) == len(whole)
     large = pairs[pairs["size_bytes of floats"] > 1e5]      # of a small one scales take the rest
-    assert len(large) and (large.size_bytes < large["size_bytes of floats"]).all()
+    assert (large.size_bytes < large["size_bytes of floats"]).all()
+    assert len(large) > 50 or stem != "08_deploy"
 
 
 def test_a_net_has_the_same_score_in_every_notebook():
