@@ -109,7 +109,6 @@ def test_bytes_hold_the_bits_that_were_asked(stem):
     found = table(stem)
     found = found[found.params.notna()]
     assert (found.nonzero <= found.params).all() and (found.nonzero >= 0).all()
-    found = found[found.deploy == ""]           # a file is what it weighs on disk: below
     plain = found[tables.untouched(found)]
     assert (plain.bits_per_weight == 32).all() and (plain.size_bytes >= 4 * plain.params).all()
     small = found[~tables.untouched(found)]
@@ -128,43 +127,14 @@ def test_bytes_hold_the_bits_that_were_asked(stem):
     assert (small.arithmetic[~rounded] == "float").all() and (plain.arithmetic == "float").all()
 
 
-@pytest.mark.parametrize("stem", STEMS)
-def test_files_compute_as_their_way_says_and_int8_takes_fewer_bytes(stem):
-    found = table(stem)
-    files = found[found.deploy != ""]
-    assert files.bits_per_weight.isna().all() and (files.size_bytes > 0).all()
-    floats = files[files.deploy.isin(["fp32", "openvino", "litert"])]
-    assert (floats.arithmetic == "float").all()
-    others = files.drop(floats.index)
-    assert others.arithmetic.isin(["integer", "partly integer", "float"]).all()
-    whole = others[(others.deploy == "static") & (others.arithmetic != "float")]
-    net = [name for name in ("task", "model", *rows.FIELDS, "seed", "fold", "split", "n")
-           if name != "deploy"]
-    pairs = whole.merge(files[files.deploy == "fp32"], on=net, suffixes=("", " of floats"))
-    assert len(pairs) == len(whole)
-    large = pairs[pairs["size_bytes of floats"] > 1e5]      # of a small one scales take the rest
-    assert (large.size_bytes < large["size_bytes of floats"]).all()
-    assert len(large) > 50 or stem != "08_deploy"
-
-
 def test_a_net_has_the_same_score_in_every_notebook():
-    """On one kind of processor to the last digit. On another a net whose weights are not committed
-    is trained anew: each score lies in the other's 95 % interval, but for one in twenty."""
     same = ["task", "model", *rows.FIELDS, "seed", "fold", "split", "n"]
-    plain = [table(stem)[tables.untouched(table(stem))].assign(
-        processor=tables.provenance(stem)["hardware"]["processor"]) for stem in STEMS]
+    plain = [table(stem)[tables.untouched(table(stem))] for stem in STEMS]
     together = pd.concat(plain).assign(fold=lambda found: found.fold.fillna(-1))
-    groups = together.groupby([*same, "processor"], dropna=False)
+    groups = together.groupby(same, dropna=False)
     assert (groups.size() > 1).sum() >= 50                  # 02 and 03 share these
     for column in ("score", "score_low", "score_high", "score2", "params", "size_bytes", "macs"):
         assert (groups[column].nunique() <= 1).all(), column
-    everywhere = together.groupby(same, dropna=False)
-    for column in ("params", "size_bytes", "macs"):
-        assert (everywhere[column].nunique() <= 1).all(), column
-    anew = everywhere.score.nunique() > 1
-    apart = (everywhere.score.max() > everywhere.score_high.min()) | (
-        everywhere.score.min() < everywhere.score_low.max())
-    assert apart.sum() <= 0.05 * anew.sum()
 
 
 @pytest.mark.parametrize("stem", STEMS)
