@@ -142,7 +142,9 @@ def test_a_file_computes_as_its_way_says_and_holds_the_bits_of_it(stem):
     assert files.arithmetic[~floats].isin(["integer", "partly integer"]).all()
     assert (files.nonzero <= files.params).all() and (files.nonzero >= 0).all()
     stored = 8 * files.size_bytes / files.params
-    assert (stored[floats] >= 31.9).all()                   # 32, but norms become part of layers
+    # 32, but norms become part of layers, and LiteRT leaves out places that no text reaches.
+    least = files.deploy.map({"litert": 31.7}).fillna(31.9)
+    assert (stored[floats] >= least[floats]).all()
     codes = files.deploy.map({"nbits": 4}).fillna(8)
     assert (stored[~floats] >= codes[~floats]).all()
 
