@@ -151,6 +151,20 @@ def test_code_long_logs_and_provenance_are_folded(project):
     assert page.select_one(".provenance").find_parent("details")
 
 
+def test_what_a_librarys_console_displays_is_a_log_as_well(project):
+    """As rich does in Jupyter: a display in HTML for each line."""
+    start = '<pre style="white-space:pre;overflow-x:auto">'
+    lines = [nbformat.v4.new_output("display_data", data={
+        "text/html": f"{start}<span>step {i}</span>\n</pre>\n",
+        "text/plain": f"step {i}\n"}) for i in range(12)]
+    shown = made.html("<table><tr><td>1</td></tr></table>")
+    made.written("03_few", made.text("# Few"), made.code("1", made.log("first\n"), *lines, shown))
+    page = made.rendered()["03_few"]
+    folded = page.select_one("details.log")
+    assert folded.summary.text == "log of 13 lines; the last: step 11"
+    assert not page.select("pre[style]") and page.select_one("table")
+
+
 def test_a_log_of_thousands_of_lines_is_cut_in_the_middle_but_no_warning_is(project):
     lines = "\n".join(f"line {i}" for i in range(5000))
     made.written("03_many", made.text("# Many"), made.code("1", made.log(lines)),

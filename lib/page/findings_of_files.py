@@ -7,7 +7,6 @@ from lib.page.figures.deploy import WORDS
 # Of fewer windows all lie on one side by chance more often than once in twenty: 2 · 2⁻⁵ = 6 %.
 ENOUGH_WINDOWS = 6
 
-
 Control = tuple[float, float]
 NONE: Control = (1.0, 1.0)
 MASKS = ("", "unstructured", "2:4")     # structures that leave a net its shape

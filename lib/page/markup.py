@@ -12,6 +12,7 @@ TEX = re.compile(r"(```.*?```|~~~.*?~~~|(`+).+?\2|\\\$)|\$\$(.+?)\$\$"
 # What no page may hold: control characters, lone surrogates, and what is no character at all.
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
 NUMBER = re.compile(r"[-+−±–<>~≈×%\s\d.,:eE\[\]()/]*")
+CONSOLE = '<pre style="white-space:pre;'
 MOST_LINES = 10             # of a log that stands open
 MOST_KEPT = 400             # of a folded one: thousands of trials make pages of megabytes
 # A table's class by the width it asks for, in pixels: a phone's, a tablet's, that of A4 paper (in
@@ -54,6 +55,16 @@ class Formulas:
 
     def back(self, html: str) -> str:
         return re.sub(f"{self._name}n(\\d+)n", lambda match: self._kept[int(match[1])], html)
+
+
+def as_log(output: dict) -> dict:
+    """An output of a cell; a line that a library's console displays in HTML (rich's are such
+    <pre>) as the line of a log that it is."""
+    data = output.get("data", {})
+    if not "".join(data.get("text/html", "")).startswith(CONSOLE) or "text/plain" not in data:
+        return output
+    text = "".join(data["text/plain"]).rstrip("\n")
+    return {"output_type": "stream", "name": "stdout", "text": f"{text}\n"}
 
 
 def finish(soup: BeautifulSoup) -> None:

@@ -92,6 +92,9 @@ def _html(notebook: nbformat.NotebookNode, stem: str, pages: dict[str, Path],
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = markup.mathml(cell.source, formulas.keep)
+        elif cell.cell_type == "code":
+            logged = [markup.as_log(output) for output in cell.outputs]
+            cell.outputs = [nbformat.from_dict(output) for output in logged]
     exporter = HTMLExporter(template_name=TEMPLATE.name,
                             extra_template_basedirs=[str(TEMPLATE.parent)])
     exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", True)
