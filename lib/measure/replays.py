@@ -53,12 +53,10 @@ def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
     each model alone; traces: as of `realtime.loaded`, with their load as a multiple of what the
     floats can answer, one after the other (by their median); objective: from arrival to answer, as
     a multiple of what they take (95th percentile); seconds: of a trace; examples: that a request
-    holds; dwell: as of `realtime.Controller`. Policies take turns on the same arrivals, before
-    which the rungs are timed anew, for a machine is not always as fast. A row's n is of the
-    examples that requests are drawn from, its size that of all files that the policy could choose
-    from: neither depends on a clock. floats_score is what the floats would have scored on the
-    requests that were answered.
-    ValueError: a task without classes.
+    holds; dwell: as of `realtime.Controller`. Policies meet the same arrivals in turn; before that
+    rungs are timed anew, for a machine is not always as fast. A row's n is of the examples that
+    requests are drawn from, its size that of all files that the policy could choose from.
+    floats_score: of the floats on the requests that were answered. ValueError: no classes.
     """
     if not task.classes:
         raise ValueError(f"{task.name} predicts a number; requests are judged right or wrong")
@@ -73,16 +71,14 @@ def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
     for trace, (name, load) in loads.items():
         for seed in seeds:
             known = timed(known, x, y)
-            floats, by_name = known[0], {rung.name: rung for rung in known}
-            rungs = [by_name[rung] for rung in names]
-            times = realtime.arrivals(name, load / floats.typical, seconds, seed)
-            for policy, choice in _choices(policies, known, rungs).items():
-                controller = Controller(choice, policy, objective * floats.seconds, dwell,
-                                        _budget(policy, floats, load), SAVED * seconds, seed)
+            times = realtime.arrivals(name, load / known[0].typical, seconds, seed)
+            for policy, choice in _choices(policies, known, names).items():
+                controller = Controller(choice, policy, objective * known[0].seconds, dwell,
+                                        _budget(policy, known[0], load), SAVED * seconds, seed)
                 lines = realtime.replay(times, x, y, controller,
                                         escalation=again if policy == TWICE else None)
-                row = Row(task=task.name, model=net, seed=seed, fold=task.fold,
-                          n=len(y.flatten()), policy=policy, trace=trace,
+                row = Row(task=task.name, model=net, seed=seed, fold=task.fold, n=y.numel(),
+                          policy=policy, trace=trace,
                           size_bytes=offered if policy in policies else choice[0].bytes)
                 found.append(_told(row, lines, controller, seconds, right))
     return found
@@ -139,11 +135,13 @@ def deciding(controller: Controller) -> float:
     return float(np.median(took))
 
 
-def _choices(policies: Sequence[str], known: Sequence[Rung], rungs: Sequence[Rung]
+def _choices(policies: Sequence[str], known: Sequence[Rung], names: Sequence[str]
              ) -> dict[str, Sequence[Rung]]:
-    """What each policy chooses from: the rungs, or of "fixed" one file alone, whatever it is. A
-    budget of joules needs to know them."""
-    choices = {policy: rungs for policy in policies if policy != "fixed"}
+    """What each policy chooses from: the rungs of these names, or of "fixed" one file alone,
+    whatever it is. A budget of joules needs to know them."""
+    by_name = {rung.name: rung for rung in known}
+    choices = {policy: [by_name[name] for name in names]
+               for policy in policies if policy != "fixed"}
     if not known[0].joules > 0:
         choices.pop(FRUGAL, None)
     if "fixed" in policies:
