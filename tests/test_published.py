@@ -38,6 +38,12 @@ def scores(stem: str) -> dict[str, np.ndarray]:
     return tables.load_scores(stem)
 
 
+def of_nets(stem: str) -> pd.DataFrame:
+    """The rows that are of a net scored example by example: all but those of replays."""
+    found = table(stem)
+    return found[found.policy == ""]
+
+
 def raw(stem: str) -> pd.DataFrame:
     return pd.read_csv(paths.RESULTS / f"{stem}.csv", dtype=str, keep_default_na=False)
 
@@ -66,7 +72,7 @@ def test_every_row_is_one_that_can_be(stem):
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_scores_lie_within_their_intervals_and_metrics_are_known(stem):
-    found = table(stem)
+    found = of_nets(stem)
     assert (found.score_low <= found.score).all() and (found.score <= found.score_high).all()
     assert (found.score <= found.metric.map(lambda name: METRICS[name].best)).all()
     assert (found.n > 0).all() and found.loss.notna().all()
@@ -74,7 +80,7 @@ def test_scores_lie_within_their_intervals_and_metrics_are_known(stem):
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_scores_per_example_are_of_their_rows(stem):
-    found = table(stem).set_index("id")
+    found = of_nets(stem).set_index("id")
     assert scores(stem).keys() <= set(found.index)
     accurate = found[found.metric == "accuracy"]
     assert set(accurate.index) <= scores(stem).keys()
@@ -106,8 +112,8 @@ def test_macro_f1_keeps_close_to_accuracy_where_a_net_has_learned(stem):
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_bytes_hold_the_bits_that_were_asked(stem):
-    found = table(stem)
-    found = found[found.params.notna()]
+    found = of_nets(stem)
+    found = found[found.params.notna() & (found.deploy == "")]      # files have a test below
     assert (found.nonzero <= found.params).all() and (found.nonzero >= 0).all()
     plain = found[tables.untouched(found)]
     assert (plain.bits_per_weight == 32).all() and (plain.size_bytes >= 4 * plain.params).all()
@@ -125,6 +131,63 @@ def test_bytes_hold_the_bits_that_were_asked(stem):
     rounded = (small.quantizer != "") | small.a_bits.notna()
     assert (small.arithmetic[rounded] == "simulated").all()
     assert (small.arithmetic[~rounded] == "float").all() and (plain.arithmetic == "float").all()
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_file_computes_as_its_way_says_and_holds_the_bits_of_it(stem):
+    files = of_nets(stem)
+    files = files[files.deploy != ""]
+    floats = files.deploy.isin(["fp32", "openvino", "litert"])
+    assert (files.arithmetic[floats] == "float").all()
+    assert files.arithmetic[~floats].isin(["integer", "partly integer"]).all()
+    assert (files.nonzero <= files.params).all() and (files.nonzero >= 0).all()
+    stored = 8 * files.size_bytes / files.params
+    # 32, but norms become part of layers, and LiteRT leaves out places that no text reaches.
+    least = files.deploy.map({"litert": 31.7}).fillna(31.9)
+    assert (stored[floats] >= least[floats]).all()
+    codes = files.deploy.map({"nbits": 4}).fillna(8)
+    assert (stored[~floats] >= codes[~floats]).all()
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_file_of_codes_is_smaller_than_that_of_floats(stem):
+    files = of_nets(stem)
+    files = files[files.deploy != ""]
+    net = ["task", "model", *rows.FIELDS, "seed", "fold", "split", "n"]
+    net.remove("deploy")
+    of_floats = files[files.deploy == "fp32"]
+    of_codes = files[files.deploy.isin(["static", "nbits", "openvino-static", "litert-static"])]
+    pairs = of_codes.merge(of_floats, on=net, suffixes=("", "_floats"), validate="many_to_one")
+    assert len(pairs) == len(of_codes)
+    large = pairs[pairs.size_bytes_floats > 1e5]            # of a small one scales take the rest
+    assert (large.size_bytes < large.size_bytes_floats).all()
+    assert len(large) >= {"08_deploy": 100, "09_realtime": 3}.get(stem, 0)
+
+
+@pytest.mark.parametrize("stem", [stem for stem in STEMS if stem == "09_realtime"])
+def test_replays_are_of_all_seeds_and_what_they_came_to_agrees(stem):
+    found = table(stem)
+    replays = found[found.policy != ""]
+    repeats = replays.groupby(["task", "trace", "policy"]).seed.nunique()
+    assert len(repeats) >= 100 and (repeats == 5).all()
+    answered = replays[replays.score.notna()]
+    assert (answered.score_low <= answered.score).all()
+    assert (answered.score <= answered.score_high).all() and (answered.score_high <= 100).all()
+    costs = tables.load_costs(stem)
+    costs = costs[costs["id"].isin(replays["id"])]
+    assert (costs.kind == costs.quantity.map(
+        lambda name: "modelled" if name == "joules_per_1000" else "measured")).all()
+    told = costs.pivot(index="id", columns="quantity", values="value").reindex(replays["id"])
+    for share in ("attainment", "right_in_time", "shed", "failed"):
+        assert told[share].between(0, 1).all(), share
+    assert (told.right_in_time <= told.attainment + ROUNDED).all()
+    assert (told.attainment + told.shed + told.failed <= 1 + ROUNDED).all()
+    late = told.dropna(subset="p50")
+    assert len(late) >= 0.9 * len(told)
+    assert (late.p50 <= late.p95).all() and (late.p95 <= late.p99).all()
+    fixed = replays.policy.str.startswith("fixed").to_numpy()                # no setting
+    assert (told.switches_per_minute[fixed] == 0).all()
+    assert (told.switches_per_minute[~fixed] > 0).any()
 
 
 def test_a_net_has_the_same_score_in_every_notebook():

@@ -61,6 +61,23 @@ def played(policy, rate, seconds=20.0, trace="poisson", objective=0.05, seed=0, 
     return realtime.summary(lines, controller, seconds), lines, controller
 
 
+def test_judging_answers_takes_nobodys_time(monkeypatch):
+    """Whether an answer is right is asked by whoever reads the replay, not by who waits."""
+    clock = Pretended()
+    x, y = requests()
+    judged = realtime.replay.__globals__["margin"]
+
+    def slow(logits):
+        clock.time += 1.0
+        return judged(logits)
+
+    monkeypatch.setitem(realtime.replay.__globals__, "margin", slow)
+    controller = Controller([rung("only", 0.01, 92.0, clock)], "fixed only", 100.0)
+    lines = realtime.replay(np.zeros(50), x, y, controller, clock)
+    assert np.diff(lines.done) == pytest.approx(0.01) and clock.time > 50
+    assert lines.correct.sum() == 46 and lines.margin.notna().all()
+
+
 @pytest.mark.parametrize("trace", list(realtime.TRACES))
 def test_a_trace_comes_from_its_seed_and_has_the_rate_asked_for(trace):
     counts = []

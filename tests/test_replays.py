@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lib import tables
-from lib.base import resampling
+from lib.base import Setting, resampling
 from lib.measure import replays
 from lib.page import figures, findings_of_replays
 from lib.realtime import Controller, Rung
@@ -24,6 +24,20 @@ def ran():
     run.start("09_realtime", {"profile": "test", "workers": 1}, show=False)
     rungs = run.grid([PAIR], deploy=["fp32", "static"])
     return run.replayed(rungs, **ASKED), run.costs()
+
+
+def test_a_rung_takes_from_one_answer_to_the_next_what_the_loop_does_included(monkeypatch):
+    """Its own work and what is done beside it: 3 ms, but of one request in ten 5."""
+    def served(times, inputs, targets, controller):
+        assert (times == 0).all() and controller.objective == np.inf and len(controller.rungs) == 1
+        took = np.where(np.arange(1, len(times)) % 10, 0.003, 0.005)
+        return pd.DataFrame({"done": np.append(1.0, 1.0 + took.cumsum())})
+
+    monkeypatch.setattr(replays.realtime, "replay", served)
+    run.start("09_realtime", {"profile": "test", "workers": 1}, show=False)
+    task, model, _ = run.made(run.grid([PAIR], deploy="fp32")[0])
+    [rung] = replays.profiled([model], [Setting(deploy="fp32")], task, 2)
+    assert rung.typical == pytest.approx(0.003) and rung.seconds == pytest.approx(0.005)
 
 
 def test_each_policy_trace_and_seed_is_a_row_with_what_it_came_to(ran):

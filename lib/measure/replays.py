@@ -15,13 +15,12 @@ from lib.base import machine
 from lib.base.resampling import of_mean
 from lib.base.setting import Setting
 from lib.measure.row import Measured, measure, name_of
-from lib.measure.timing import WARM_UP, call
 from lib.realtime import Controller, Rung
 from lib.realtime.controller import DWELL_S, FRUGAL, TWICE
 from lib.study import cache, trials
 from lib.tables.rows import Cost, Row
 
-PROFILED = 200                  # calls of each rung, in turn, of which the 95th percentile counts
+TURNS, IN_A_TURN = 10, 20       # requests to each rung, of which the 95th percentile counts
 CHOICES = 1000                  # of a rung, of whose times the median counts
 REQUESTS = 2000                 # examples that requests are drawn from, in their order
 JOULES = 0.5                    # of what the floats would take for all requests: a budget
@@ -87,18 +86,23 @@ def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
 
 def profiled(models: Sequence[nn.Module], settings: Sequence[Setting], task, examples: int = 1
              ) -> list[Rung]:
-    """The rungs of some models, in their order: their 95th percentile of an answer to so many
-    examples, timed in turn, their score on the validation part, bits and bytes, and modelled
-    joules; each of the name that `called` gives it."""
-    calls = [call(model, task, examples) for model in models]
-    took = np.zeros((PROFILED, len(models)))
-    for i in range(-WARM_UP, PROFILED):
-        for place, answer in enumerate(calls):
-            clock = realtime.Clock()
-            answer()
-            took[max(i, 0), place] = clock.now()
+    """The rungs of some models, in their order: their 95th percentile of a request of so many
+    examples, their score on the validation part, bits and bytes, and modelled joules; each of the
+    name that `called` gives it.
+
+    A request is timed as it is served: from one answer to the next of requests that all wait, so
+    that what the loop does beside a rung's own work counts too. Rungs take turns."""
+    x, y = _requests(task.val, examples)
+    took = np.zeros((TURNS, len(models), IN_A_TURN))
+    for turn in range(-1, TURNS):                   # the first is to get warm
+        for place, model in enumerate(models):
+            alone = Rung(str(place), partial(_several, model.eval()), 0.0, 0.0)
+            controller = Controller([alone], f"fixed {place}", np.inf)
+            with torch.no_grad():
+                lines = realtime.replay(np.zeros(IN_A_TURN + 1), x, y, controller)
+            took[turn, place] = np.diff(lines.done)
+    usual, slow = np.quantile(took, [0.5, 0.95], axis=(0, 2))
     rungs = []
-    usual, slow = np.quantile(took, [0.5, 0.95], axis=0)
     for place, (model, setting) in enumerate(zip(models, settings, strict=True)):
         row, costs = measure(model, task, setting=setting, split="val")
         joules = [cost.value for cost in costs if cost.quantity == "energy_j"]

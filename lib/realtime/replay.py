@@ -47,12 +47,14 @@ def replay(times: np.ndarray, inputs: Sequence[Tensor], targets: Tensor, control
     hold several examples. Columns: COLUMNS; began, done: seconds, missing where nothing was
     answered; rung: its name, "" where there was none; correct: of the answer's largest output, or
     its share; margin: between its two largest, of their softmax; waiting: how many waited when it
-    was begun; error: why there is no answer.
+    was begun; error: why there is no answer. Answers are judged when the trace is over: that is no
+    part of serving.
     """
     clock = clock or Clock()
     begun = begin_by(times, controller.objective,
                      min(rung.seconds for rung in controller.rungs))
     lines: list[dict] = []
+    answers: dict[int, Tensor] = {}
     came = 0                                    # how many have come so far
     while len(lines) < len(times):
         place = len(lines)
@@ -62,31 +64,35 @@ def replay(times: np.ndarray, inputs: Sequence[Tensor], targets: Tensor, control
         came = max(came, int(np.searchsorted(times, now, side="right")))
         if came == place:
             continue                            # a timer may wake a little early
-        x, target = inputs[place % len(inputs)], targets[place % len(targets)]
+        x = inputs[place % len(inputs)]
         line = NOTHING | {"arrived": times[place], "waiting": came - place}
         fault = malformed(x, inputs[0].shape) or too_late(now, times[place], controller)
         if not fault:
             due = min(times[place] + controller.objective, begun[place + 1])
-            line |= _turn(x, target, times[place:came], due, controller, clock, escalation)
+            line |= _turn(x, times[place:came], due, controller, clock, escalation)
+            if "logits" in line:
+                answers[place] = line.pop("logits")
         lines.append(line | ({"error": fault} if fault else {}))
-    return pd.DataFrame(lines, columns=COLUMNS)
+    found = pd.DataFrame(lines, columns=COLUMNS)
+    right = {place: float((logits.argmax(-1) == targets[place % len(targets)]).double().mean())
+             for place, logits in answers.items()}
+    margins = {place: margin(logits) for place, logits in answers.items()}
+    return found.assign(correct=pd.Series(right, index=found.index, dtype=float),
+                        margin=pd.Series(margins, index=found.index, dtype=float))
 
 
-def _turn(x: Tensor, target: Tensor, waiting: np.ndarray, due: float, controller: Controller,
-          clock: Clock, escalation: Escalation | None) -> dict:
-    """One request's answer, judged; waiting: times of arrival of all that wait, its own first."""
+def _turn(x: Tensor, waiting: np.ndarray, due: float, controller: Controller, clock: Clock,
+          escalation: Escalation | None) -> dict:
+    """One request's answer; waiting: times of arrival of all that wait, its own first."""
     began, ends = clock.now(), waiting[0] + controller.objective
     try:
         chosen = controller.choose(began, waiting, due)
     except RuntimeError as nothing:
         return {"error": str(nothing)}
     answer = _answered(x, chosen, controller, clock, escalation, ends)
-    if "logits" not in answer:
-        return {"began": began} | answer
-    logits = answer.pop("logits")
-    controller.note(controller.rung, answer["done"] - waiting[0])
-    return {"began": began, "correct": float((logits.argmax(-1) == target).double().mean()),
-            "margin": margin(logits)} | answer
+    if "logits" in answer:
+        controller.note(controller.rung, answer["done"] - waiting[0])
+    return {"began": began} | answer
 
 
 def malformed(x: Tensor, expected: torch.Size) -> str:
