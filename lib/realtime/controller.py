@@ -136,14 +136,20 @@ class Controller:
 
 def in_time(seconds: float, signals: Signals, objective: float) -> bool:
     """Would everyone who waits now be answered in time, at so many seconds each?"""
-    ages = signals.now - np.asarray(signals.waiting)
-    return bool((ages + seconds * np.arange(1, len(ages) + 1) <= objective).all())
+    return seconds <= longest(signals, objective)
+
+
+def longest(signals: Signals, objective: float) -> float:
+    """Seconds that each answer may take for everyone who waits now to be answered in time."""
+    left = objective - (signals.now - np.asarray(signals.waiting))
+    return float((left / np.arange(1, len(left) + 1)).min())
 
 
 def _slack(controller: Controller, signals: Signals) -> int:
     """The most accurate rung with which all that wait are answered in time; else the fastest."""
+    most = longest(signals, controller.objective)
     for place, rung in enumerate(controller.rungs):
-        if place not in controller.dead and in_time(rung.seconds, signals, controller.objective):
+        if place not in controller.dead and rung.seconds <= most:
             return place
     return _fastest(controller)
 
