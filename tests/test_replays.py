@@ -42,6 +42,7 @@ def test_a_rung_takes_from_one_answer_to_the_next_what_the_loop_does_included(mo
 
 def test_each_policy_trace_and_seed_is_a_row_with_what_it_came_to(ran):
     rows, costs = ran
+    assert (rows.score_low >= 0).all() and (rows.score_high <= 100).all()
     fixed = {policy for policy in rows.policy if policy[:6] == "fixed "}
     assert set(rows.policy) == set(POLICIES) | fixed and len(fixed) == 2
     assert set(rows.trace) == {"step, load 0.01"} and set(rows.seed) == {0, 1}

@@ -191,7 +191,7 @@ def _told(row: Row, lines: pd.DataFrame, controller: Controller, seconds: float,
         told.pop("escalated")               # nobody else asks twice
     if len(answered):
         correct = answered.correct.to_numpy(float)
-        low, high = 100 * np.array(of_mean(correct))
+        low, high = np.clip(100 * np.array(of_mean(correct)), 0, 100)      # of few it reaches on
         told["floats_score"] = 100 * right[answered.index.to_numpy() % len(right)].mean()
         row = replace(row, metric="accuracy", score=told["score"], score_low=low, score_high=high)
     row = replace(row, runtime="onnxruntime", batch=1)
