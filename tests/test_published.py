@@ -137,6 +137,7 @@ def test_bytes_hold_the_bits_that_were_asked(stem):
 def test_a_file_computes_as_its_way_says_and_holds_the_bits_of_it(stem):
     files = of_nets(stem)
     files = files[files.deploy != ""]
+    assert files.empty == (stem not in ("08_deploy", "09_realtime"))        # models elsewhere
     floats = files.deploy.isin(["fp32", "openvino", "litert"])
     assert (files.arithmetic[floats] == "float").all()
     assert files.arithmetic[~floats].isin(["integer", "partly integer"]).all()
@@ -164,10 +165,13 @@ def test_a_file_of_codes_is_smaller_than_that_of_floats(stem):
     assert len(large) >= {"08_deploy": 100, "09_realtime": 2}.get(stem, 0)     # 09: ResNet-20, -14
 
 
-@pytest.mark.parametrize("stem", [stem for stem in STEMS if stem == "09_realtime"])
+@pytest.mark.parametrize("stem", STEMS)
 def test_replays_are_of_all_seeds_and_what_they_came_to_agrees(stem):
     found = table(stem)
     replays = found[found.policy != ""]
+    if stem != "09_realtime":
+        assert replays.empty
+        return
     repeats = replays.groupby(["task", "trace", "policy"]).seed.nunique()
     assert len(repeats) >= 100 and (repeats == 5).all()
     answered = replays[replays.score.notna()]

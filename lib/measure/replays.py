@@ -92,7 +92,7 @@ def profiled(models: Sequence[nn.Module], settings: Sequence[Setting], task, exa
 
     A request is timed as it is served: from one answer to the next of requests that all wait, so
     that what the loop does beside a rung's own work counts too. Rungs take turns."""
-    x, y = _requests(task.val, examples)
+    x, y = _requests(task.test, examples)           # those that will be replayed
     took = np.zeros((TURNS, len(models), IN_A_TURN))
     for turn in range(-1, TURNS):                   # the first is to get warm
         for place, model in enumerate(models):
