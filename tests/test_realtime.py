@@ -235,6 +235,55 @@ def test_an_unsure_answer_is_asked_again_where_there_is_time():
         assert lines.correct.mean() == (1.0 if asked_again else 0.0)
 
 
+def asked_again(**more):
+    """A rung that is always unsure, and what a best one makes of its answers."""
+    clock, (x, y) = Pretended(), requests(40)
+    unsure = Rung("unsure", lambda x: 0.01 * x, 0.001, 25.0, joules=1.0)
+    best = more.pop("best", rung("sure", 0.010, 100.0, clock, joules=4.0))
+    controller = Controller([best, unsure], "fixed unsure", 0.05, **more)
+    lines = realtime.replay(np.arange(40) / 10, x, y, controller, clock, realtime.Escalation(0.5))
+    return lines, realtime.summary(lines, controller, 4.0), controller
+
+
+def test_a_budget_pays_for_answers_that_are_asked_again():
+    lines, free, _ = asked_again()
+    assert (lines.joules == 5.0).all() and free["joules_per_1000"] == 5000
+    lines, bound, _ = asked_again(budget=20.0, saved=0.5)       # 10 joules saved, 2 a request
+    assert 0 < lines.escalated.sum() < 40 and (lines.error == "").all()
+    assert lines.joules.sum() <= 20.0 * 4 + 10.0 + 4.0
+
+
+def test_a_rung_that_dies_when_it_is_asked_again_leaves_the_answer_there_was():
+    def dies(_):
+        raise RuntimeError("out of memory")
+    lines, _, controller = asked_again(best=Rung("dies", dies, 0.010, 100.0, joules=4.0))
+    assert controller.dead == {0} and not lines.escalated.any() and (lines.error == "").all()
+    assert (lines.correct == 1).all() and (lines.joules == 1.0).all()
+
+
+def test_joules_that_are_not_known_are_not_told():
+    rungs = [rung("floats", 0.010, 92.0), rung("int8", 0.003, 91.0, joules=1.0)]
+    x, y = requests()
+    for saving, expected in ((False, "floats"), (True, "int8")):
+        controller = Controller(rungs, "slack", 0.05, budget=100.0 if saving else None)
+        lines = realtime.replay(np.arange(20) / 10, x, y, controller, Pretended())
+        assert set(lines.rung) == {expected}
+        told = realtime.summary(lines, controller, 2.0)["joules_per_1000"]
+        assert told == 1000 if saving else np.isnan(told)
+
+
+def test_who_waits_is_shed_by_the_fastest_rung_that_lives():
+    clock, (x, y) = Pretended(), requests(20)
+
+    def dies(_):
+        raise RuntimeError("out of memory")
+    rungs = [rung("slow", 0.030, 92.0, clock), Rung("fast", dies, 0.001, 90.0)]
+    controller = Controller(rungs, "fixed fast", 0.05)
+    lines = realtime.replay(np.zeros(5), x, y, controller, clock)
+    assert lines.rung.tolist() == ["slow", "", "", "", ""] and controller.dead == {1}
+    assert lines.error[1].endswith("the fastest rung takes 0.030 s")
+
+
 def test_asking_again_pays_below_a_margin_that_gains_on_other_requests():
     """Of ten requests the faster rung is wrong in the three that it is least sure of, and right in
     the rest; the best is wrong where the faster one is surest."""

@@ -73,6 +73,11 @@ def test_each_policy_trace_and_seed_is_a_row_with_what_it_came_to(ran):
     assert len(tables.load("09_realtime")) >= len(rows)
 
 
+def test_a_budget_of_joules_that_nobody_knows_is_no_policy():
+    unknown = [Rung("floats", lambda x: x, 0.01, 90.0)]
+    assert list(replays._choices(POLICIES, unknown, unknown)) == POLICIES[:3]
+
+
 def test_which_rows_there_are_does_not_depend_on_what_a_clock_says_of_the_rungs(monkeypatch):
     run.start("09_realtime", {"profile": "test", "workers": 1}, show=False)
     asked = run.grid([PAIR], deploy=["fp32", "static"])

@@ -109,7 +109,7 @@ def profiled(models: Sequence[nn.Module], settings: Sequence[Setting], task, exa
         codes = getattr(model, "codes", None)
         rungs.append(Rung(called(_net(model), setting, _net(models[0])), partial(_several, model),
                           float(slow[place]), row.score, (codes and codes.w_bits) or 32,
-                          examples * joules[0] if joules else 0.0, row.size_bytes or 0,
+                          examples * joules[0] if joules else np.nan, row.size_bytes or 0,
                           float(usual[place])))
     return rungs
 
@@ -132,8 +132,11 @@ def deciding(controller: Controller) -> float:
 
 def _choices(policies: Sequence[str], known: Sequence[Rung], rungs: Sequence[Rung]
              ) -> dict[str, Sequence[Rung]]:
-    """What each policy chooses from: the rungs, or of "fixed" one file alone, whatever it is."""
+    """What each policy chooses from: the rungs, or of "fixed" one file alone, whatever it is. A
+    budget of joules needs to know them."""
     choices = {policy: rungs for policy in policies if policy != "fixed"}
+    if not known[0].joules > 0:
+        choices.pop(FRUGAL, None)
     if "fixed" in policies:
         choices |= {f"fixed {rung.name}": [rung] for rung in known}
     return choices
@@ -160,9 +163,10 @@ def _right(rung: Rung, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
 
 
 def _budget(policy: str, floats: Rung, load: float) -> float | None:
-    """Joules a second that a policy may spend; None for what it likes, or where none are known."""
-    spends = policy == FRUGAL and floats.joules > 0
-    return JOULES * floats.joules * load / floats.seconds if spends else None
+    """Joules a second that a policy may spend; None for what it likes."""
+    if policy != FRUGAL:
+        return None
+    return JOULES * floats.joules * load / floats.seconds
 
 
 def _asked_again(rungs: Sequence[Rung], task, examples: int) -> realtime.Escalation | None:

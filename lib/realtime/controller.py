@@ -91,16 +91,28 @@ class Controller:
         self._begun = True
         return wish
 
-    def note(self, rung: int, seconds: float) -> None:
-        """A request was answered by this rung, so long after it came."""
+    def note(self, seconds: float) -> None:
+        """A request was answered, so long after it came."""
         self.answered += 1
         self._latest.append(seconds)
+
+    def spend(self, rung: int) -> float:
+        """The joules of an answer by this rung, which the budget pays."""
         if self._tokens is not None:
             self._tokens -= self.rungs[rung].joules
+        return self.rungs[rung].joules
+
+    def affords(self, rung: int) -> bool:
+        """Does the budget hold an answer by this rung?"""
+        return self._tokens is None or self.rungs[rung].joules <= self._tokens
 
     def lose(self, rung: int) -> None:
         """This rung is dead: it is not chosen any more."""
         self.dead.add(rung)
+
+    def alive(self) -> list[int]:
+        """The places of the rungs that are not dead."""
+        return [place for place in range(len(self.rungs)) if place not in self.dead]
 
     def _refill(self, now: float) -> None:
         if self._tokens is not None:
@@ -109,21 +121,23 @@ class Controller:
             self._refilled = now
 
     def _affordable(self, wish: int) -> int:
-        """The first rung from `wish` on that the budget pays for; the least of all if none is."""
+        """The first rung from `wish` on that the budget pays for, else that of fewest joules."""
         if self._tokens is None:
             return wish
         for place in range(wish, len(self.rungs)):
-            if self.rungs[place].joules <= self._tokens:
+            if place not in self.dead and self.affords(place):
                 return place
-        return int(np.argmin([rung.joules for rung in self.rungs]))
+        known = [place for place in self.alive() if self.rungs[place].joules >= 0]
+        return min(known, key=lambda place: self.rungs[place].joules, default=wish)
 
     def _alive(self, wish: int) -> int:
         """The nearest rung that is not dead, a faster one first."""
-        order = [*range(wish, len(self.rungs)), *reversed(range(wish))]
-        alive = [place for place in order if place not in self.dead]
+        if wish not in self.dead:
+            return wish
+        alive = self.alive()
         if not alive:
             raise RuntimeError("every rung has failed; nothing can answer any more")
-        return alive[0]
+        return next((place for place in alive if place > wish), alive[-1])
 
     def _may_rise(self, signals: Signals, wish: int) -> bool:
         """Whoever goes up waits out the dwell, and needs room to spare; the plain policies do not
@@ -155,7 +169,7 @@ def _slack(controller: Controller, signals: Signals) -> int:
 
 
 def _fastest(controller: Controller) -> int:
-    return int(np.argmin([rung.seconds for rung in controller.rungs]))
+    return min(controller.alive(), key=lambda place: controller.rungs[place].seconds, default=0)
 
 
 def _random(controller: Controller, signals: Signals) -> int:

@@ -18,7 +18,7 @@ from lib.realtime.controller import Controller, begin_by
 from lib.realtime.escalation import Escalation, margin
 
 NOTHING = {"began": np.nan, "done": np.nan, "rung": "", "correct": np.nan, "margin": np.nan,
-           "escalated": False, "error": ""}           # of a request that was not answered
+           "escalated": False, "joules": np.nan, "error": ""}     # of a request without an answer
 AWAKE_S = 0.002             # before a request comes, the loop waits without sleeping
 COLUMNS = ("arrived", "waiting", *NOTHING)
 
@@ -47,8 +47,8 @@ def replay(times: np.ndarray, inputs: Sequence[Tensor], targets: Tensor, control
     hold several examples. Columns: COLUMNS; began, done: seconds, missing where nothing was
     answered; rung: its name, "" where there was none; correct: of the answer's largest output, or
     its share; margin: between its two largest, of their softmax; waiting: how many waited when it
-    was begun; error: why there is no answer. Answers are judged when the trace is over: that is no
-    part of serving.
+    was begun; joules: modelled, of every rung that it was asked of; error: why there is no answer.
+    Answers are judged when the trace is over: that is no part of serving.
     """
     clock = clock or Clock()
     begun = begin_by(times, controller.objective,
@@ -91,7 +91,7 @@ def _turn(x: Tensor, waiting: np.ndarray, due: float, controller: Controller, cl
         return {"error": str(nothing)}
     answer = _answered(x, chosen, controller, clock, escalation, ends)
     if "logits" in answer:
-        controller.note(controller.rung, answer["done"] - waiting[0])
+        controller.note(answer["done"] - waiting[0])
     return {"began": began} | answer
 
 
@@ -108,7 +108,8 @@ def malformed(x: Tensor, expected: torch.Size) -> str:
 def too_late(now: float, came: float, controller: Controller) -> str:
     """Why a request is shed, or ""."""
     left = came + controller.objective - now
-    least = min(rung.seconds for rung in controller.rungs)
+    alive = [controller.rungs[place].seconds for place in controller.alive()]
+    least = min(alive, default=-np.inf)         # where all are dead, that is what is said
     return "" if left >= least else (
         f"shed: {max(left, 0):.3f} s are left of {controller.objective:g} s, and the fastest rung "
         f"takes {least:.3f} s")
@@ -129,13 +130,28 @@ def _answered(x: Tensor, chosen: int, controller: Controller, clock: Clock,
                 chosen = controller.choose(clock.now(), [clock.now()])
             except RuntimeError as nothing:
                 return {"error": f"{nothing}; the last said: {error}"}
-    line = {"rung": controller.rungs[chosen].name, "logits": logits, "done": clock.now()}
-    best = next(place for place in range(len(controller.rungs)) if place not in controller.dead)
+    line = {"rung": controller.rungs[chosen].name, "logits": logits, "done": clock.now(),
+            "joules": controller.spend(chosen)}
+    best = controller.alive()[0]
     unsure = escalation and margin(logits) < escalation.margin and chosen != best
-    if unsure and clock.now() + controller.rungs[best].seconds <= due:
-        logits = controller.rungs[best].call(x[None])[0]
-        line |= {"logits": logits, "done": clock.now(), "escalated": True}
+    in_time = clock.now() + controller.rungs[best].seconds <= due
+    if unsure and in_time and controller.affords(best):
+        line |= _again(x, best, controller, clock, line["joules"])
     return line
+
+
+def _again(x: Tensor, best: int, controller: Controller, clock: Clock, joules: float) -> dict:
+    """What the best rung changes of an answer that took so many joules so far; nothing if it dies
+    of it: there is an answer already."""
+    try:
+        logits = controller.rungs[best].call(x[None])[0]
+        if not logits.isfinite().all():
+            raise ValueError("its answer is not finite")
+    except Exception:                           # a rung is anything that can be called
+        controller.lose(best)
+        return {"done": clock.now()}
+    return {"logits": logits, "done": clock.now(), "escalated": True,
+            "joules": joules + controller.spend(best)}
 
 
 def switching(lines: pd.DataFrame) -> pd.DataFrame:
@@ -162,15 +178,12 @@ def summary(lines: pd.DataFrame, controller: Controller, seconds: float) -> dict
     that were answered right as well; score: percent right of those that were answered; p50, p95,
     p99: seconds from arrival to answer, of those; shed, failed: shares; utilization: the share of
     the trace that a rung was at work; switches_per_minute; joules_per_1000: modelled, of 1000
-    answers.
+    answers, nan where those of one are not known.
     """
     answered = lines[lines.done.notna()]
     took = answered.done - answered.arrived
     in_time = took <= controller.objective
     quantiles = took.quantile([0.5, 0.95, 0.99]) if len(took) else pd.Series([np.nan] * 3)
-    by_name = {rung.name: rung for rung in controller.rungs}
-    joules = answered.rung.map(lambda name: by_name[name].joules).astype(float)
-    joules = joules + answered.escalated * controller.rungs[0].joules
     shed = lines.error.map(lambda words: words[:5] == "shed:")
     return {
         "requests": len(lines), "attainment": float(in_time.sum()) / max(1, len(lines)),
@@ -182,4 +195,4 @@ def summary(lines: pd.DataFrame, controller: Controller, seconds: float) -> dict
         "escalated": float(answered.escalated.mean()),
         "utilization": float((answered.done - answered.began).sum()) / seconds,
         "switches_per_minute": 60 * controller.switches / seconds,
-        "joules_per_1000": 1000 * float(joules.mean())}
+        "joules_per_1000": 1000 * float(answered.joules.mean(skipna=False))}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import nan
 
 from torch import Tensor
 
@@ -14,9 +15,10 @@ class Rung:
 
     call: inputs (n, …) to answers (n, outputs); seconds: its 95th percentile for one request, as
     profiled, by which a request is in time or not; score: on the validation part, in the metric's
-    unit; bits: of its weights; joules: of one answer, modelled; bytes: that it holds in memory;
-    median: seconds of a request, by which it is faster than another rung or not, for the 95th
-    percentiles of one file taken twice differ by more (None: `seconds` counts).
+    unit; bits: of its weights; joules: of one answer, modelled, nan where they are not known;
+    bytes: that it holds in memory; median: seconds of a request, by which it is faster than another
+    rung or not, for the 95th percentiles of one file taken twice differ by more (None: `seconds`
+    counts).
     """
 
     name: str
@@ -24,7 +26,7 @@ class Rung:
     seconds: float
     score: float
     bits: int = 32
-    joules: float = 0.0
+    joules: float = nan
     bytes: int = 0
     median: float | None = None
 
