@@ -1,5 +1,7 @@
 """Policies replayed against real files, as rows, tables and sentences."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,6 +41,31 @@ def test_a_rung_takes_from_one_answer_to_the_next_what_the_loop_does_included(mo
     task, model, _ = run.made(run.grid([PAIR], deploy="fp32")[0])
     [rung] = replays.profiled([model], [Setting(deploy="fp32")], task, 2)
     assert rung.typical == pytest.approx(0.003) and rung.seconds == pytest.approx(0.005)
+
+
+def test_rungs_are_timed_anew_before_each_trace(monkeypatch):
+    """On a machine that grows ever slower objective and load follow what the floats take then."""
+    seconds = iter(range(1, 100))
+    met = []
+
+    def slower(rungs, x, y):
+        now = float(next(seconds))
+        return [dataclasses.replace(rung, seconds=2 * now, median=now) for rung in rungs]
+
+    def noted(times, x, y, controller, escalation=None):
+        met.append((len(times), controller.objective))
+        return None
+
+    monkeypatch.setattr(replays, "timed", slower)
+    monkeypatch.setattr(replays.realtime, "arrivals",
+                        lambda name, rate, seconds, seed: np.zeros(round(1200 * rate)))
+    monkeypatch.setattr(replays, "_told", lambda row, *_: row)
+    monkeypatch.setattr(replays.realtime, "replay", noted)
+    run.start("09_realtime", {"profile": "test", "workers": 1}, show=False)
+    task, model, _ = run.made(run.grid([PAIR], deploy="fp32")[0])
+    replays.replayed([model], [Setting(deploy="fp32")], task, policies=["slack"], seeds=[0, 1],
+                     traces=["poisson, load 2", "step, load 2"], objective=3.0, seconds=1.0)
+    assert met == [(1200, 12.0), (800, 18.0), (600, 24.0), (480, 30.0)]
 
 
 def test_each_policy_trace_and_seed_is_a_row_with_what_it_came_to(ran):

@@ -51,27 +51,31 @@ def replayed(models: Sequence[nn.Module], settings: Sequence[Setting], task, *,
     models, settings: those of the net that all are measured by, as floats, first; policies: of
     `realtime.POLICIES`, which choose among the rungs that are worth having here, or "fixed" for
     each model alone; traces: as of `realtime.loaded`, with their load as a multiple of what the
-    floats can answer; objective: from arrival to answer, as a multiple of what they take (95th
-    percentile); seconds: of a trace; examples: that a request holds; dwell: as of
-    `realtime.Controller`. Policies take turns on the same arrivals. A row's n is of the examples
-    that requests are drawn from, its size that of all files that the policy could choose from:
-    neither depends on a clock. floats_score is what the floats would have scored on the requests
-    that were answered.
+    floats can answer, one after the other (by their median); objective: from arrival to answer, as
+    a multiple of what they take (95th percentile); seconds: of a trace; examples: that a request
+    holds; dwell: as of `realtime.Controller`. Policies take turns on the same arrivals, before
+    which the rungs are timed anew, for a machine is not always as fast. A row's n is of the
+    examples that requests are drawn from, its size that of all files that the policy could choose
+    from: neither depends on a clock. floats_score is what the floats would have scored on the
+    requests that were answered.
     ValueError: a task without classes.
     """
     if not task.classes:
         raise ValueError(f"{task.name} predicts a number; requests are judged right or wrong")
     loads = {trace: realtime.loaded(trace) for trace in traces}
     known = profiled(models, settings, task, examples)
-    floats, rungs = known[0], realtime.ladder(known)
-    again = _asked_again(rungs, task, examples) if TWICE in policies else None
+    names = [rung.name for rung in realtime.ladder(known)]
+    again = _asked_again(realtime.ladder(known), task, examples) if TWICE in policies else None
     net, (x, y) = _net(models[0]), _requests(task.test, examples)
-    right = _right(floats, x, y)
+    right = _right(known[0], x, y)
     offered = sum(rung.bytes for rung in known)
     found = []
     for trace, (name, load) in loads.items():
         for seed in seeds:
-            times = realtime.arrivals(name, load / floats.seconds, seconds, seed)
+            known = timed(known, x, y)
+            floats, by_name = known[0], {rung.name: rung for rung in known}
+            rungs = [by_name[rung] for rung in names]
+            times = realtime.arrivals(name, load / floats.typical, seconds, seed)
             for policy, choice in _choices(policies, known, rungs).items():
                 controller = Controller(choice, policy, objective * floats.seconds, dwell,
                                         _budget(policy, floats, load), SAVED * seconds, seed)
@@ -88,30 +92,35 @@ def profiled(models: Sequence[nn.Module], settings: Sequence[Setting], task, exa
              ) -> list[Rung]:
     """The rungs of some models, in their order: their 95th percentile of a request of so many
     examples, their score on the validation part, bits and bytes, and modelled joules; each of the
-    name that `called` gives it.
+    name that `called` gives it."""
+    rungs = []
+    for model, setting in zip(models, settings, strict=True):
+        row, costs = measure(model, task, setting=setting, split="val")
+        joules = [cost.value for cost in costs if cost.quantity == "energy_j"]
+        codes = getattr(model, "codes", None)
+        rungs.append(Rung(called(_net(model), setting, _net(models[0])),
+                          partial(_several, model.eval()), np.nan, row.score,
+                          (codes and codes.w_bits) or 32,
+                          examples * joules[0] if joules else np.nan, row.size_bytes or 0))
+    return timed(rungs, *_requests(task.test, examples))       # those that will be replayed
 
-    A request is timed as it is served: from one answer to the next of requests that all wait, so
-    that what the loop does beside a rung's own work counts too. Rungs take turns."""
-    x, y = _requests(task.test, examples)           # those that will be replayed
-    took = np.zeros((TURNS, len(models), IN_A_TURN))
+
+def timed(rungs: Sequence[Rung], x: torch.Tensor, y: torch.Tensor) -> list[Rung]:
+    """The rungs with what a request takes each now, as it is served: from one answer to the next
+    of requests that all wait, so that what the loop does beside a rung's own work counts too.
+
+    x, y: requests, and what they should be answered. Rungs take turns.
+    """
+    took = np.zeros((TURNS, len(rungs), IN_A_TURN))
     for turn in range(-1, TURNS):                   # the first is to get warm
-        for place, model in enumerate(models):
-            alone = Rung(str(place), partial(_several, model.eval()), 0.0, 0.0)
-            controller = Controller([alone], f"fixed {place}", np.inf)
+        for place, rung in enumerate(rungs):
+            controller = Controller([replace(rung, seconds=0.0)], f"fixed {rung.name}", np.inf)
             with torch.no_grad():
                 lines = realtime.replay(np.zeros(IN_A_TURN + 1), x, y, controller)
             took[turn, place] = np.diff(lines.done)
     usual, slow = np.quantile(took, [0.5, 0.95], axis=(0, 2))
-    rungs = []
-    for place, (model, setting) in enumerate(zip(models, settings, strict=True)):
-        row, costs = measure(model, task, setting=setting, split="val")
-        joules = [cost.value for cost in costs if cost.quantity == "energy_j"]
-        codes = getattr(model, "codes", None)
-        rungs.append(Rung(called(_net(model), setting, _net(models[0])), partial(_several, model),
-                          float(slow[place]), row.score, (codes and codes.w_bits) or 32,
-                          examples * joules[0] if joules else np.nan, row.size_bytes or 0,
-                          float(usual[place])))
-    return rungs
+    return [replace(rung, seconds=float(slow[place]), median=float(usual[place]))
+            for place, rung in enumerate(rungs)]
 
 
 def called(net: str, setting: Setting, first: str) -> str:
@@ -166,7 +175,7 @@ def _budget(policy: str, floats: Rung, load: float) -> float | None:
     """Joules a second that a policy may spend; None for what it likes."""
     if policy != FRUGAL:
         return None
-    return JOULES * floats.joules * load / floats.seconds
+    return JOULES * floats.joules * load / floats.typical
 
 
 def _asked_again(rungs: Sequence[Rung], task, examples: int) -> realtime.Escalation | None:
