@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from lib.page import style
 
 BINS = 40                               # of a trace, over which arrivals are counted
+LEAST_SHOWN = 10                        # percent below 100 that an axis of what is in time begins
 
 
 def trace(lines: pd.DataFrame, rungs: Sequence[str], objective: float) -> Figure:
@@ -55,13 +56,17 @@ def policies(told: pd.DataFrame) -> Figure:
                   label="fixed rungs")
         axis.plot(100 * own.attainment, own.score, "o", color=style.ACCENT, markersize=5,
                   label="policies", zorder=6)           # above the labels' own ground
-        span = max(part.score.max() - part.score.min(), 1e-9)
+        span = max(part.score.max() - part.score.min(), 1.0)
         places = style.spread(list(own.score), 0.11 * span)     # a line of text
         for line, place in zip(own.itertuples(), places, strict=True):
             style.label(axis, 100 * line.attainment, place, f" {line.policy}", style.INK,
                         fontsize=7)
         axis.set(title=f"{task} · {name}", xlabel="answered in time, %",
                  ylabel="score of what was answered")
-        axis.margins(x=0.25, y=0.15)
+        least = min(100 * part.attainment.min(), 100 - LEAST_SHOWN)
+        axis.set_xlim(100 - 1.1 * (100 - least), 100 + 0.3 * (100 - least))
+        axis.set_xticks([tick for tick in axis.get_xticks() if least <= tick <= 100])
+        drawn = [*part.score, *places]
+        axis.set_ylim(min(drawn) - 0.1 * span, max(drawn) + 0.1 * span)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
