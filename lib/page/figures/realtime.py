@@ -26,11 +26,13 @@ def trace(lines: pd.DataFrame, rungs: Sequence[str], objective: float) -> Figure
     queue.set(title="queue", ylabel="requests waiting")
     answered = lines[lines.done.notna()]
     places = {name: len(rungs) - place for place, name in enumerate(rungs)}
-    chosen.plot(answered.began, answered.rung.map(places), "|", color=style.ACCENT, markersize=5)
+    chosen.plot(answered.began, answered.rung.map(places), "|", color=style.ACCENT, markersize=5,
+                rasterized=True)
     chosen.set_yticks(list(places.values()), list(places), fontsize=7)
     chosen.set(title="rung", ylim=(0.5, len(rungs) + 0.5))
     latency = 1000 * (answered.done - answered.arrived)
-    took.plot(answered.arrived, latency, ".", color=style.ACCENT, markersize=2)
+    # Thousands of dots, of which each as a shape of its own would take a hundred bytes.
+    took.plot(answered.arrived, latency, ".", color=style.ACCENT, markersize=2, rasterized=True)
     took.axhline(1000 * objective, color=style.SECOND, linewidth=1.2)
     shed = lines[lines.done.isna()]
     took.plot(shed.arrived, [1000 * objective] * len(shed), "x", color=style.SECOND, markersize=3)
