@@ -83,6 +83,12 @@ def test_panels_of_one_page_share_no_id(shown):
     assert wanted and wanted <= set(ids)
 
 
+def test_a_figure_that_another_chapter_has_saved_is_only_shown(folder, shown):
+    show.figure(draw(), "10_policies", "c", "it falls", saved=False)
+    assert not folder.exists()
+    assert '<figure id="10_policies">' in shown[0] and "<svg" in shown[0]
+
+
 def test_a_figure_too_large_for_a_page_is_a_picture(shown, monkeypatch):
     monkeypatch.setattr(show, "MOST_BYTES", 100)
     show.figure(draw(), "02_curves", "c", "it falls")

@@ -24,13 +24,14 @@ KINDS = ("measured", "modelled", "simulated")
 OWN_NET = re.compile(r"module:[^:]*\.py:(\w+)")         # a reader's own net, as rows name it
 
 
-def figure(drawn: Figure, name: str, caption: str, alt: str) -> None:
+def figure(drawn: Figure, name: str, caption: str, alt: str, saved: bool = True) -> None:
     """Save a figure under figures/<profile>/ as SVG and PNG, and show it with its caption.
 
     Each axis becomes a panel of its own, which flows: side by side on a screen, one below the other
     on a phone. name: file stem, "02_curves"; caption: what a reader should see, `names` in
-    backticks become code; alt: the finding, for those who cannot see the picture. ValueError for a
-    name without a notebook's number, and for an empty alt.
+    backticks become code; alt: the finding, for those who cannot see the picture; saved: False for
+    a picture that another chapter has saved, which is only shown. ValueError for a name without a
+    notebook's number, and for an empty alt.
     """
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", name):
         raise ValueError(f"a figure's name is its notebook's number and words: {name!r}")
@@ -43,8 +44,9 @@ def figure(drawn: Figure, name: str, caption: str, alt: str) -> None:
         svg = inline.compact(inline.svg(drawn, facecolor="white", bbox_inches="tight"))
         png = _png(drawn)
         shown = "".join(inline.panels(drawn, name))
-    for kind, content in (("svg", svg), ("png", png)):
-        paths.write_atomic(paths.figure_folder() / f"{name}.{kind}", content)
+    if saved:
+        paths.write_atomic(paths.figure_folder() / f"{name}.svg", svg)
+        paths.write_atomic(paths.figure_folder() / f"{name}.png", png)
     described = escape(short(alt), quote=True)
     plt.close(drawn)
     if len(shown) <= MOST_BYTES:
