@@ -6,6 +6,7 @@ import pytest
 
 from lib import tables
 from lib.base import paths
+from lib.page import figures
 from lib.tables import Row, cells, claims
 
 NET = {"task": "telescope@edge", "model": "mlp_simple", "recipe": "edge", "metric": "accuracy"}
@@ -321,6 +322,33 @@ def test_a_number_read_off_a_figure_is_judged_as_well_as_it_can_be_read():
     found = claims.judge_trained(made, read.assign(score=84.0)).iloc[0]
     assert found.verdict == "does not generalize"
     assert judged(list(rows({"": 86.0})) + list(through), cell(83.0, bits=2)).rows == 0
+
+
+def test_verdicts_are_told_by_what_there_is_of_them():
+    counts = pd.DataFrame({"about": ["a"], "nets": [claims.OWN], "generalizes": [0],
+                           "not reproduced": [2], "reproduced": [7], "all": [9],
+                           "others inside, %": [40.0]})
+    told, = figures.verdicts.counted(counts).to_dict("records")
+    assert told == {"about": "a", "nets": claims.OWN, "claims": 9,
+                    "verdicts": "7 reproduced; 2 not reproduced", "others inside, %": 40.0}
+
+
+def test_conclusions_are_told_with_digits_that_tell_them_apart_and_with_what_speaks_for_them():
+    """Two decimals made one number of the rates 0.001 and 0.003."""
+    judged = pd.DataFrame([
+        {"study": "s", "task": "t", "claim": "a rate", "published": 0.001, "ours": 0.003,
+         "low": np.nan, "high": np.nan, "own_ours": 4.12, "own_low": 3.5, "own_high": 5.0,
+         "own_verdict": "reproduced", "verdict": "does not generalize", "cause": "against 0.003"},
+        {"study": "s", "task": "t", "claim": "b", "published": np.nan, "ours": np.nan,
+         "low": np.nan, "high": np.nan, "own_ours": np.nan, "own_low": np.nan,
+         "own_high": np.nan, "own_verdict": "undecided", "verdict": "undecided", "cause": ""}])
+    rate, other = figures.verdicts.on_ours(judged).to_dict("records")
+    assert (rate["published"], rate["ours"], rate["on"]) == ("0.001", "0.003", "t")
+    assert rate["because"] == "against 0.003" and pd.isna(other["published"])
+    assert pd.isna(other["ours"])
+    rate, other = figures.verdicts.on_own_nets(judged).to_dict("records")
+    assert rate["on its own nets"] == "4.12 [3.5, 5]" and pd.isna(other["on its own nets"])
+    assert (rate["verdict"], rate["verdict of these"]) == ("reproduced", "does not generalize")
 
 
 def test_what_green_printed_waits_for_its_data():

@@ -343,6 +343,8 @@ def test_joules_of_two_processes_stand_side_by_side_with_fit_digits():
     assert table["net"][0] == "one net"
     assert table["µJ an answer, 45 nm"][0] == "0.00123"
     assert table["µJ an answer, 7 nm"][0] == "0.0004"
+    large = figures.report.joules_table(found.assign(microjoules=6049.6))
+    assert large["µJ an answer, 45 nm"][0] == "6,050"
     assert table["of the net as trained, 45 nm"][0] == "25 %"
     assert table["answers until paid back, 45 nm"][0] == "778"
     assert pd.isna(table["answers until paid back, 7 nm"][0])

@@ -136,6 +136,17 @@ def test_a_smaller_net_that_is_surely_better_gains_points():
     assert "and loses -1.00 [-3.00, 0.50] points on test;" in unsure
 
 
+def test_a_net_whose_own_floats_are_fastest_is_told_so():
+    """A ratio of a file to itself, 1.00 [1.00, 1.00], would be read as a measurement."""
+    floats = line(deploy="fp32", technique="a file of floats", **{"speedup at 1": 1.0})
+    sentence, = findings_of_files.fastest(pd.DataFrame([floats]))
+    assert sentence == ("t n: no file that was kept on validation answers faster than the net's "
+                        "own floats, in 3 ms")
+    for other in (line(**floats | {"itself": False}), line(**floats | {"pruner": "magnitude_l1"})):
+        spoken, = findings_of_files.fastest(pd.DataFrame([other]))
+        assert "n, a file of floats, answers in 3 ms" in spoken
+
+
 def test_what_the_same_arithmetic_seems_to_gain_is_no_gain():
     same = {"deploy": "fp32", "speedup_low at 1": 1.01, "windows at 1": 9}
     found = pd.DataFrame([

@@ -19,6 +19,15 @@ def count(number: int, one: str, several: str = "") -> str:
     return f"{number} {one}" if number == 1 else f"{number} {several or one + 's'}"
 
 
+def written(value: float) -> str:
+    """A number in three significant digits or more, written out.
+
+    >>> [written(value) for value in (0.0842, 5.9412, 999.7, 25703.2)]
+    ['0.0842', '5.94', '1,000', '25,703']
+    """
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
 def bounded(words: str, most: int = 400) -> str:
     """One line of at most so many characters, whatever the words are.
 

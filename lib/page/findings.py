@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lib.base.metric import METRICS
-from lib.base.said import count
+from lib.base.said import count, written
 from lib.tables.ahead import largest_gain
 from lib.tables.choice import OTHER_FOLDS, SAME_TEST, VALIDATION
 from lib.tables.history import TRAINING
@@ -66,7 +66,8 @@ def offers(chosen: pd.DataFrame) -> list[tuple[str, str]]:
                       in (("loss", "low", "high"), ("read", "read_low", "read_high")))
         where = " on the validation part" if line["chosen_on"] == VALIDATION else ""
         sentence = (f"{line['net']}: the smallest net within a point{where} is "
-                    f"{line['technique']}, {line['KiB']:.3g} KiB for {line['base_KiB']:.3g}; ")
+                    f"{line['technique']}, {written(line['KiB'])} KiB for "
+                    f"{written(line['base_KiB'])}; ")
         if line["chosen_on"] == OTHER_FOLDS:
             sentence += (f"it loses {loss} points over {line['over']}, and {read} where each fold "
                          "is left out of the choice and read")
@@ -76,8 +77,8 @@ def offers(chosen: pd.DataFrame) -> list[tuple[str, str]]:
             sentence += f"it loses {loss} points over {line['over']}, read where it was chosen"
         else:
             sentence = (f"{line['net']}: nothing is chosen on its one split; by what other nets "
-                        f"chose, {line['technique']}, {line['KiB']:.3g} KiB for "
-                        f"{line['base_KiB']:.3g}, it loses {read} points over {line['over']}")
+                        f"chose, {line['technique']}, {written(line['KiB'])} KiB for "
+                        f"{written(line['base_KiB'])}, it loses {read} points over {line['over']}")
         told.append((line["task"], sentence))
     return told
 
@@ -120,12 +121,13 @@ def smallest(table: pd.DataFrame, by: str) -> list[str]:
             continue
         best = kept.iloc[0]
         over = f"{best.n:,.0f} examples" if best.over == "examples" else f"{best.over}"
-        others = [f"“{line[by]}” {line['KiB']:.3g}" for line in kept.iloc[1:].to_dict("records")]
+        others = [f"“{line[by]}” {written(line['KiB'])}"
+                  for line in kept.iloc[1:].to_dict("records")]
+        by_others = f"; KiB by others: {', '.join(others)}" if others else ""
         told.append(f"{task} {net}, {best.base_KiB:,.0f} KiB as trained, gets smallest by "
-                    f"“{best[by]}”: {best.KiB:.3g} KiB ({best.technique}), chosen on validation, "
-                    f"loses {best.loss:z.2f} [{best.low:z.2f}, {best.high:z.2f}] points over "
-                    f"{over} on test" + (f"; KiB by others: {', '.join(others)}" if others else "")
-                    + unable)
+                    f"“{best[by]}”: {written(best.KiB)} KiB ({best.technique}), chosen on "
+                    f"validation, loses {best.loss:z.2f} [{best.low:z.2f}, {best.high:z.2f}] "
+                    f"points over {over} on test{by_others}{unable}")
     return told
 
 
@@ -207,5 +209,5 @@ def uneven(history: pd.DataFrame) -> str:
         return f"In none of {runs} trainings an epoch took twice as long as another."
     worst = found.iloc[0]
     return (f"In {len(found)} of {runs} trainings some epoch took twice as long as another, or "
-            f"longer (most: {worst.model} on {worst.task}, {worst.fastest:.3g} to "
-            f"{worst.slowest:.3g} s): their seconds are no cost of the net.")
+            f"longer (most: {worst.model} on {worst.task}, {written(worst.fastest)} to "
+            f"{written(worst.slowest)} s): their seconds are no cost of the net.")

@@ -2,7 +2,9 @@
 
 import pandas as pd
 
+from lib.base.said import written
 from lib.page.figures.deploy import WORDS
+from lib.tables.losses import untouched
 
 # Of fewer windows all lie on one side by chance more often than once in twenty: 2 · 2⁻⁵ = 6 %.
 ENOUGH_WINDOWS = 6
@@ -81,21 +83,29 @@ def _of_few(line: dict, batch: int) -> str:
 
 def fastest(chosen: pd.DataFrame, control: Control = NONE) -> list[str]:
     """A sentence a net: the file that answers fastest among those that stay within a point, and
-    whether it is surely faster than the file of floats of the net as trained. A smaller net that is
-    surely right more often gains points, and does not lose fewer than none.
+    whether it is surely faster than the file of floats of the net as trained, or that this file is
+    the fastest. A smaller net that is surely right more often gains points, and does not lose fewer
+    than none.
 
     chosen: `tables.fastest(…)`; control: of `seeming`, one at once.
     """
     told = []
-    for line in chosen.to_dict("records"):
+    floats = untouched(chosen.assign(deploy="")) & chosen.itself & (chosen.deploy == "fp32")
+    for line, are_floats in zip(chosen.to_dict("records"), floats, strict=True):
+        if are_floats:
+            told.append(f"{line['task']} {line['net']}: no file that was kept on validation "
+                        "answers faster than the net's own floats, in "
+                        f"{written(line['ms at 1'])} ms")
+            continue
         loss, low, high = line["loss"], line["low"], line["high"]
         points = f"loses {loss:z.2f} [{low:z.2f}, {high:z.2f}] points on test"
         if high < 0 and not line["itself"]:
             points = (f"gains {-loss:.2f} [{-high:.2f}, {-low:.2f}] points on test on the net as "
                       "trained here")
-        told.append(f"{line['task']} {line['net']}: {line['model']} {line['technique']} answers in "
-                    f"{line['ms at 1']:.3g} ms, {_ratio(line, 1)} the net's file of floats"
-                    f"{_doubt(line, 1, control)}, and {points}; it was chosen on validation")
+        told.append(f"{line['task']} {line['net']}: {line['model']}, {line['technique']}, "
+                    f"answers in {written(line['ms at 1'])} ms, {_ratio(line, 1)} the net's file "
+                    f"of floats{_doubt(line, 1, control)}, and {points}; it was chosen "
+                    "on validation")
     return told
 
 

@@ -32,13 +32,16 @@ def kept(table: pd.DataFrame, policy: str) -> list[str]:
         lines = part.set_index("trace")
         floats, own, lost, behind = (lines.floats_in_time.idxmin(), lines.in_time.idxmin(),
                                      lines.lost.idxmax(), lines.behind.idxmax())
+        least = lines.in_time[own]
+        its_own = (f"its own least being {100 * least:.2f} % on {own}"
+                   if least < lines.in_time[floats] else "on no trace less")
         told.append(
             f"{task}: the floats alone answer least in time on {floats}, "
             f"{100 * lines.floats_in_time[floats]:.1f} %, where {policy} answers "
-            f"{100 * lines.in_time[floats]:.2f} %, its own least being "
-            f"{100 * lines.in_time[own]:.2f} % on {own}; on what it answers it loses most score to "
-            f"the floats on {lost}, {_with_spread(lines.loc[lost].to_dict(), 'lost')} points; one "
-            f"that knows all arrivals answers at most "
+            f"{100 * lines.in_time[floats]:.2f} %, {its_own}; on what it answers it loses most "
+            f"score to the floats on {lost}, "
+            f"{_with_spread(lines.loc[lost].to_dict(), 'lost')} points; one that knows all "
+            "arrivals answers at most "
             f"{_with_spread(lines.loc[behind].to_dict(), 'behind', 100)} points more in time")
     return told
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from lib.base.said import written
 from lib.base.setting import FIELDS, Setting
 from lib.tables.ahead import lead
 from lib.tables.cells import UNTESTED
@@ -192,7 +193,7 @@ def _order(part, history, costs, scores, claim) -> list[dict]:
     # Each must take less than the one before it: as much is not less.
     holds = [all(line[one] > (1 + AS_MUCH) * line[other] for one, other in pairwise(kinds))
              for _, line in reached.iterrows()]
-    told = "; ".join(f"{process}: " + ", ".join(f"{kind} {value:.3g} J"
+    told = "; ".join(f"{process}: " + ", ".join(f"{kind} {written(value)} J"
                                                 for kind, value in line[list(kinds)].items())
                      for process, line in reached.iterrows())
     return [{"ours": np.nan, "rows": len(part), "cause": f"up to {level:.1f} on validation: {told}",

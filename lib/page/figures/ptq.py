@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lib.base.metric import METRICS, Metric
+from lib.base.said import written
 from lib.page import style
 from lib.tables.ahead import CONTROL, largest_gain
 from lib.tables.losses import DENSE, UNTOUCHED
@@ -131,8 +132,8 @@ def _name_points(axis: Axes, whole: pd.DataFrame, dense: pd.DataFrame, smallest:
     """The net as trained, the dense nets, and the smallest chosen of those that technique made."""
     names = [(line.KiB, line.loss, "dense nets", style.SECOND)
              for line in dense[dense.loss <= style.MOST_POINTS].head(1).itertuples()]
-    names += [(line.KiB, line.loss, _wrapped(f"{line.technique}, {line.KiB:.3g} KiB"), style.ACCENT)
-              for line in smallest.itertuples()]
+    names += [(line.KiB, line.loss, _wrapped(f"{line.technique}, {written(line.KiB)} KiB"),
+               style.ACCENT) for line in smallest.itertuples()]
     most = max([1 + words.count("\n") for *_, words, _ in names], default=1)
     heights = style.spread([max(0, loss) + 0.45 + 0.25 * words.count("\n")
                             for _, loss, words, _ in names], 0.55 * most)

@@ -10,6 +10,7 @@ from lib.page import style
 
 BINS = 40                               # of a trace, over which arrivals are counted
 LEAST_SHOWN = 10                        # percent below 100 that an axis of what is in time begins
+CROWDED = 0.4                           # of that axis, at its end: where most policies lie
 
 
 def trace(lines: pd.DataFrame, rungs: Sequence[str], objective: float) -> Figure:
@@ -60,13 +61,17 @@ def policies(told: pd.DataFrame) -> Figure:
                   label="policies", zorder=6)           # above the labels' own ground
         span = max(part.score.max() - part.score.min(), 1.0)
         places = style.spread(list(own.score), 0.11 * span)     # a line of text
+        least = min(100 * part.attainment.min(), 100 - LEAST_SHOWN)
         for line, place in zip(own.itertuples(), places, strict=True):
-            style.label(axis, 100 * line.attainment, place, f" {line.policy}", style.INK,
-                        fontsize=7)
+            there = 100 * line.attainment
+            # Names of what is crowded near 100 percent stand in one column, to the right of it.
+            crowded = 100 - there < CROWDED * (100 - least)
+            beside = (100 if crowded else there) + 0.06 * (100 - least)
+            axis.plot([there, beside], [line.score, place], color=style.CONTEXT, linewidth=0.6)
+            style.label(axis, beside, place, line.policy, style.INK, fontsize=7)
         axis.set(title=f"{task} · {name}", xlabel="answered in time, %",
                  ylabel="score of what was answered")
-        least = min(100 * part.attainment.min(), 100 - LEAST_SHOWN)
-        axis.set_xlim(100 - 1.1 * (100 - least), 100 + 0.3 * (100 - least))
+        axis.set_xlim(100 - 1.1 * (100 - least), 100 + 0.7 * (100 - least))
         axis.set_xticks([tick for tick in axis.get_xticks() if least <= tick <= 100])
         drawn = [*part.score, *places]
         axis.set_ylim(min(drawn) - 0.1 * span, max(drawn) + 0.1 * span)

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.base.metric import METRICS
+from lib.base.said import written
 from lib.page import style
 from lib.tables.rows import setting_of
 
@@ -108,7 +109,7 @@ def answer_table(chosen: pd.DataFrame) -> pd.DataFrame:
 
     chosen: `tables.chosen(points, folds)`.
     """
-    size = chosen.KiB.map(_kib) + " of " + chosen.base_KiB.map(_kib)
+    size = chosen.KiB.map(written) + " of " + chosen.base_KiB.map(written)
     alike = chosen.alike.map("{:.0f}".format) + " of " + chosen.folds.map("{:.0f} alike".format)
     on = chosen.chosen_on + (": " + alike).where(chosen.alike.notna(), "")
     table = pd.DataFrame({
@@ -203,8 +204,8 @@ def pruned_matrix(losses: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def joules_table(found: pd.DataFrame) -> pd.DataFrame:
     """`tables.of_answers` as text, a line an offer: what each process tells stands side by side."""
     told = found.assign(
-        microjoules=found.microjoules.map("{:.3g}".format),
-        share=found.share.map("{:.3g} %".format),
+        microjoules=found.microjoules.map(written),
+        share=found.share.map(written) + " %",
         answers=[np.nan if pd.isna(count) else f"{count:,.0f}" for count in found.answers])
     table = pd.DataFrame({"net": told.task + " " + told.net, "technique": _offered(told),
                           **{name: told[name] for name in ("process", *JOULES)}})
@@ -212,10 +213,6 @@ def joules_table(found: pd.DataFrame) -> pd.DataFrame:
     wide = wide.reindex(table.set_index(["net", "technique"]).index.unique())
     wide.columns = [f"{JOULES[name]}, {process}" for name, process in wide.columns]
     return wide.reset_index()
-
-
-def _kib(value: float) -> str:
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _loss(points: float) -> str:
