@@ -56,6 +56,13 @@ def test_committed_weights_of_another_recipe_are_not_taken():
     assert len(recipes.trained(task, "mlp_simple", version=2, epochs=3, batch_size=64).history) == 3
 
 
+def test_a_long_training_tells_an_epoch_a_line_and_whose_it_is(capsys):
+    history = recipes.trained(blobs(), "mlp_simple", version=1, **FAST).history
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("train blobs mlp_simple seed 0 · epoch 1/2 · loss ")
+    assert f"validation {history.val_score[1]:.3g} · " in last and last.endswith(" s")
+
+
 def test_what_is_asked_of_the_net_names_its_step_and_its_file():
     task = blobs()
     asked = Setting(sizes="hidden=4", epochs=1)

@@ -1,6 +1,7 @@
 """The trained models of the study: from the cache, the committed weights, or by training."""
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from torch import nn
 from lib import data, models, train
 from lib.base import machine, names, paths
 from lib.base.pairs import parsed
-from lib.base.said import count
+from lib.base.said import count, duration, written
 from lib.base.setting import Setting
 from lib.data import Task, catalogue
 from lib.data.catalogue import ONE_SPLIT
@@ -176,11 +177,19 @@ def fitted(net: nn.Module, task: Task, seed: int, step: str, key: dict, how: dic
     checkpoint = paths.CACHE / f"{slug[:80]}-{cache.digest(key)[:12]}.pt" if lasting else None
     device = "cuda" if lasting and torch.cuda.is_available() else "cpu"
     history = train.fit(net, task, seed=seed, device=device, checkpoint=checkpoint,
-                        report=print if lasting else None, **how, **more)
+                        report=_teller(step, how["epochs"]) if lasting else None, **how, **more)
     net.cpu()
     return {"history": history.to_dict("list"), "examples": seen(how, task), "device": device,
             "autocast": history.attrs["autocast"], "threads": torch.get_num_threads(),
             "processor": machine.processor()}
+
+
+def _teller(step: str, epochs: int) -> Callable[[dict], None]:
+    """What prints a line an epoch, and says of which training it is: several may run at once."""
+    def tell(line: dict) -> None:
+        print(f"{step} · epoch {line['epoch']}/{epochs} · loss {written(line['train_loss'])}, "
+              f"validation {written(line['val_score'])} · {duration(line['seconds'])}", flush=True)
+    return tell
 
 
 def seen(how: dict, task: Task) -> int:
