@@ -239,6 +239,17 @@ def test_publish_warns_of_rows_that_no_commit_can_make_again(toy, capsys):
     assert "02_train's rows were made by code that was not committed" in capsys.readouterr().out
 
 
+def test_publish_warns_of_results_that_are_too_large_and_counts_no_picture_that_git_ignores(
+        capsys, monkeypatch):
+    full_study()
+    monkeypatch.setitem(publish.MOST_MB, "data/results", 0.02)
+    file(paths.FIGURES / "full/02_curves.png", "x" * 30_000)
+    assert publish.publish() == 0 and "more than" not in capsys.readouterr().out
+    file(paths.FIGURES / "full/02_curves.svg", "x" * 30_000)
+    assert publish.publish() == 0
+    assert "data/results holds 0.0 MB, with its figures, more than" in capsys.readouterr().out
+
+
 def test_clean_says_what_it_deletes_and_spares_the_rest(toy, capsys, monkeypatch):
     doomed = [file(paths.CACHE / "a"), file(paths.RUNS / "quick/b"),
               file(paths.FIGURES / "quick/c")]
