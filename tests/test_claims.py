@@ -347,7 +347,7 @@ def test_conclusions_are_told_with_digits_that_tell_them_apart_and_with_what_spe
     assert rate["because"] == "against 0.003" and pd.isna(other["published"])
     assert pd.isna(other["ours"])
     rate, other = figures.verdicts.on_own_nets(judged).to_dict("records")
-    assert rate["on its own nets"] == "4.12 [3.5, 5]" and pd.isna(other["on its own nets"])
+    assert rate["on its own nets"] == "4.12 [3.50, 5.00]" and pd.isna(other["on its own nets"])
     assert (rate["verdict"], rate["verdict of these"]) == ("reproduced", "does not generalize")
 
 

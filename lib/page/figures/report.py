@@ -114,9 +114,9 @@ def answer_table(chosen: pd.DataFrame) -> pd.DataFrame:
     on = chosen.chosen_on + (": " + alike).where(chosen.alike.notna(), "")
     table = pd.DataFrame({
         "net": chosen.task + " " + chosen.net, "offered": _offered(chosen), "by": chosen.by,
-        "KiB": size, "loss": _with_interval(chosen, "loss", "low", "high"),
+        "KiB": size, "loss": with_interval(chosen, "loss", "low", "high"),
         "over": _over(chosen) + ", n " + _counts(chosen.n), "chosen on": on,
-        "read": _with_interval(chosen, "read", "read_low", "read_high")})
+        "read": with_interval(chosen, "read", "read_low", "read_high")})
     same = table.duplicated([name for name in table if name != "by"], keep=False)
     return table.assign(by=table.by.where(~same, "both")).drop_duplicates(ignore_index=True)
 
@@ -131,7 +131,7 @@ def _offered(chosen: pd.DataFrame) -> pd.Series:
     return chosen.technique.where(smaller.isna(), chosen.technique + ": " + smaller.fillna(""))
 
 
-def _with_interval(frame: pd.DataFrame, *columns: str) -> pd.Series:
+def with_interval(frame: pd.DataFrame, *columns: str) -> pd.Series:
     """"0.50 [-0.25, 1.25]"; NaN where there is no number, the number alone without an interval."""
     mean, low, high = (frame[name].map("{:z.2f}".format) for name in columns)
     told = mean + (" [" + low + ", " + high + "]").where(frame[columns[1]].notna(), "")

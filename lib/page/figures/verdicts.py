@@ -3,6 +3,7 @@
 import pandas as pd
 
 from lib.base.said import written
+from lib.page.figures.report import with_interval
 
 OF_COUNTS = ("about", "nets", "all", "others inside, %")    # columns that are no verdict
 
@@ -50,6 +51,7 @@ def _numbers(judged: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _spread(judged: pd.DataFrame, whose: str) -> pd.Series:
-    """`4.12 [3.81, 4.43]`, the value alone where there is no interval, or missing."""
-    value, low, high = (_numbers(judged, f"{whose}{end}") for end in ("ours", "low", "high"))
-    return (value + " [" + low + ", " + high + "]").fillna(value)
+    """`4.12 [3.81, 4.43]`; the value alone where there is no interval, in digits that tell it."""
+    names = [f"{whose}{end}" for end in ("ours", "low", "high")]
+    known = judged[names[1]].notna()
+    return with_interval(judged, *names).where(known, _numbers(judged, names[0]))
