@@ -73,8 +73,7 @@ def _cross_entropy(outputs, y, label_smoothing: float = 0.0):
 def _macro_f1(outputs, y, scale) -> tuple[str, float]:
     """Mean over classes of F1, the harmonic mean of precision and recall, in percent."""
     from sklearn.metrics import f1_score
-    value = f1_score(y, outputs.argmax(1), average="macro", zero_division=0)
-    return "macro_f1", 100 * float(value)
+    return "macro_f1", 100 * f1_score(y, outputs.argmax(1), average="macro", zero_division=0)
 
 
 def _lost_points(base: np.ndarray, new: np.ndarray, base_score: float) -> np.ndarray:

@@ -50,9 +50,9 @@ def own(path: str) -> Path:
     return linked if linked.exists() and not found.exists() else found
 
 
-def weight(folder: Path) -> int:
-    """Bytes of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def weight(folder: Path, names: str = "*") -> int:
+    """Bytes of all files in a folder; names: a pattern, for those of such names alone."""
+    return sum(path.stat().st_size for path in folder.rglob(names) if path.is_file())
 
 
 def sha256(path: Path) -> str:
