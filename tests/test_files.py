@@ -140,8 +140,8 @@ def test_a_net_whose_own_floats_are_fastest_is_told_so():
     """A ratio of a file to itself, 1.00 [1.00, 1.00], would be read as a measurement."""
     floats = line(deploy="fp32", technique="a file of floats", **{"speedup at 1": 1.0})
     sentence, = findings_of_files.fastest(pd.DataFrame([floats]))
-    assert sentence == ("t n: no file that was kept on validation answers faster than the net's "
-                        "own floats, in 3 ms")
+    assert sentence == ("t n: of the files that lose no more than a point on validation none "
+                        "answers faster than the net's own file of floats, 3 ms")
     for other in (line(**floats | {"itself": False}), line(**floats | {"pruner": "magnitude_l1"})):
         spoken, = findings_of_files.fastest(pd.DataFrame([other]))
         assert "n, a file of floats, answers in 3 ms" in spoken

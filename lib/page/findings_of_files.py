@@ -93,9 +93,9 @@ def fastest(chosen: pd.DataFrame, control: Control = NONE) -> list[str]:
     floats = untouched(chosen.assign(deploy="")) & chosen.itself & (chosen.deploy == "fp32")
     for line, are_floats in zip(chosen.to_dict("records"), floats, strict=True):
         if are_floats:
-            told.append(f"{line['task']} {line['net']}: no file that was kept on validation "
-                        "answers faster than the net's own floats, in "
-                        f"{written(line['ms at 1'])} ms")
+            told.append(f"{line['task']} {line['net']}: of the files that lose no more than a "
+                        "point on validation none answers faster than the net's own file of "
+                        f"floats, {written(line['ms at 1'])} ms")
             continue
         loss, low, high = line["loss"], line["low"], line["high"]
         points = f"loses {loss:z.2f} [{low:z.2f}, {high:z.2f}] points on test"

@@ -12,7 +12,7 @@ from torch import nn
 from lib import data, models, train
 from lib.base import machine, names, paths
 from lib.base.pairs import parsed
-from lib.base.said import count, duration, written
+from lib.base.said import count, written
 from lib.base.setting import Setting
 from lib.data import Task, catalogue
 from lib.data.catalogue import ONE_SPLIT
@@ -188,7 +188,7 @@ def _teller(step: str, epochs: int) -> Callable[[dict], None]:
     """What prints a line an epoch, and says of which training it is: several may run at once."""
     def tell(line: dict) -> None:
         print(f"{step} · epoch {line['epoch']}/{epochs} · loss {written(line['train_loss'])}, "
-              f"validation {written(line['val_score'])} · {duration(line['seconds'])}", flush=True)
+              f"validation {written(line['val_score'])} · {written(line['seconds'])} s", flush=True)
     return tell
 
 

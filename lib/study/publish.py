@@ -188,7 +188,7 @@ def _doubts(provenance: dict[Path, dict]) -> Iterator[str]:
             yield f"{path.stem}'s rows were made by code that was not committed"
     for name, most in MOST_MB.items():
         held = paths.weight(paths.ROOT / name)
-        # Pictures as PNG do not count: git ignores them.
+        # Of figures all whose ending does not begin with a p: git ignores the pictures as PNG.
         held += paths.weight(paths.FIGURES / "full", "*.[!p]*") if name == "data/results" else 0
         if held > most * 1e6:
             yield f"{name} holds {size(held)}, with its figures, more than {most} MB"
