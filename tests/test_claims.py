@@ -333,7 +333,7 @@ def test_verdicts_are_told_by_what_there_is_of_them():
                     "verdicts": "7 reproduced; 2 not reproduced", "others inside, %": 40.0}
 
 
-def test_conclusions_are_told_with_digits_that_tell_them_apart_and_with_what_speaks_for_them():
+def test_conclusions_are_told_with_digits_that_tell_them_apart_and_with_what_is_known_of_them():
     """Two decimals made one number of the rates 0.001 and 0.003."""
     judged = pd.DataFrame([
         {"study": "s", "task": "t", "claim": "a rate", "published": 0.001, "ours": 0.003,
@@ -343,8 +343,8 @@ def test_conclusions_are_told_with_digits_that_tell_them_apart_and_with_what_spe
          "low": np.nan, "high": np.nan, "own_ours": np.nan, "own_low": np.nan,
          "own_high": np.nan, "own_verdict": "undecided", "verdict": "undecided", "cause": ""}])
     rate, other = figures.verdicts.on_ours(judged).to_dict("records")
-    assert (rate["published"], rate["ours"], rate["on"]) == ("0.001", "0.003", "t")
-    assert rate["because"] == "against 0.003" and pd.isna(other["published"])
+    assert (rate["published"], rate["ours"], rate["said of"]) == ("0.001", "0.003", "t")
+    assert rate["note"] == "against 0.003" and pd.isna(other["published"])
     assert pd.isna(other["ours"])
     rate, other = figures.verdicts.on_own_nets(judged).to_dict("records")
     assert rate["on its own nets"] == "4.12 [3.50, 5.00]" and pd.isna(other["on its own nets"])

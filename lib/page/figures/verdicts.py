@@ -35,14 +35,14 @@ def on_own_nets(judged: pd.DataFrame) -> pd.DataFrame:
 
 def on_ours(judged: pd.DataFrame) -> pd.DataFrame:
     """Conclusions of studies that published no net: ours with its interval, the verdict, and what
-    speaks for it.
+    is known of either number.
 
     judged: lines of `claims.judge_green`, `tables.judge_plan` or `tables.judge_serving`.
     """
     return pd.DataFrame({
-        "claim": judged.claim, "study": judged.study, "on": judged.task,
+        "claim": judged.claim, "study": judged.study, "said of": judged.task,
         "published": _numbers(judged, "published"), "ours": _spread(judged, ""),
-        "verdict": judged.verdict, "because": judged.cause})
+        "verdict": judged.verdict, "note": judged.cause})
 
 
 def _numbers(judged: pd.DataFrame, name: str) -> pd.Series:
