@@ -343,7 +343,7 @@ def test_conclusions_are_told_with_digits_that_tell_them_apart_and_with_what_is_
          "low": np.nan, "high": np.nan, "own_ours": np.nan, "own_low": np.nan,
          "own_high": np.nan, "own_verdict": "undecided", "verdict": "undecided", "cause": ""}])
     rate, other = figures.verdicts.on_ours(judged).to_dict("records")
-    assert (rate["published"], rate["ours"], rate["said of"]) == ("0.001", "0.003", "t")
+    assert (rate["published"], rate["ours"], rate["task"]) == ("0.001", "0.003", "t")
     assert rate["note"] == "against 0.003" and pd.isna(other["published"])
     assert pd.isna(other["ours"])
     rate, other = figures.verdicts.on_own_nets(judged).to_dict("records")

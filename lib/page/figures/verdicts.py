@@ -40,7 +40,7 @@ def on_ours(judged: pd.DataFrame) -> pd.DataFrame:
     judged: lines of `claims.judge_green`, `tables.judge_plan` or `tables.judge_serving`.
     """
     return pd.DataFrame({
-        "claim": judged.claim, "study": judged.study, "said of": judged.task,
+        "claim": judged.claim, "study": judged.study, "task": judged.task,
         "published": _numbers(judged, "published"), "ours": _spread(judged, ""),
         "verdict": judged.verdict, "note": judged.cause})
 
