@@ -5,6 +5,7 @@ import threading
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, strategies
 from torch import nn
 
 from lib import energy, models, prune, quant
@@ -54,14 +55,93 @@ def test_weights_are_shared_by_a_batch_and_nothing_else_is():
         energy.modelled(table, batch=0)
 
 
-@pytest.mark.parametrize("hidden, holds", [(32, "8 KB"), (96, "32 KB"), (700, "1 MB"),
-                                           (5000, "DRAM")])
-def test_what_fits_no_memory_comes_from_the_next(hidden, holds):
-    table = layered(nn.Linear(64, hidden, bias=False), like((64,), hidden))
-    cost = {"8 KB": 10, "32 KB": 20, "1 MB": 100, "DRAM": 1300}[holds]
-    joules = energy.modelled(table)
-    assert joules.weights_j.sum() == pytest.approx(64 * hidden * 4 / 8 * cost * 1e-12)
-    assert (joules.most_j.sum() > joules.energy_j.sum()) == (holds == "DRAM")
+# Bytes of a working set -> picojoules of an access at 45 nm with 1 MiB on chip, by hand: published
+# points; half-way between two in logarithms, their geometric mean; a quarter beyond 1 MiB, of
+# which DRAM holds a fifth; 100 times 1 MiB.
+BY_HAND = [(2**12, 10), (2**13, 10), (2**14, 200**0.5), (2**15, 20), (2**17.5, 2000**0.5),
+           (2**20, 100), (1.25 * 2**20, 0.8 * 100 + 0.2 * 1300), (100 * 2**20, 1 + 0.99 * 1300)]
+
+
+@pytest.mark.parametrize("size, picojoules", BY_HAND)
+def test_an_access_by_hand(size, picojoules):
+    least, counted, most = energy.PROCESSES["45nm"].access(size)
+    assert (least, counted) == pytest.approx((picojoules, picojoules))
+    share = max(0.0, 1 - 2**20 / size)
+    assert most == pytest.approx(counted + share * 1300)        # DRAM's own range: 1300 to 2600
+
+
+def test_other_sizes_on_chip_by_hand():
+    """64 KiB lie a fifth of the way from 32 KiB to 1 MiB, 8 MiB three fifths beyond 1 MiB."""
+    for name, (middle, large) in {"45nm": (20, 100), "7nm": (8.5, 14)}.items():
+        chip, ratio = energy.PROCESSES[name], large / middle
+        assert chip.access(2**16, 2**16)[1] == pytest.approx(middle * ratio**0.2)
+        assert chip.access(2**23, 2**23)[1] == pytest.approx(large * ratio**0.6)
+        half = (middle * ratio**0.2 + 1300) / 2
+        assert chip.access(2**17, 2**16)[1] == pytest.approx(half)
+    with pytest.raises(ValueError, match="on_chip=0"):
+        energy.PROCESSES["45nm"].access(1, 0)
+
+
+SIZES = strategies.floats(1, 2**33)
+CHIPS = strategies.sampled_from(list(energy.PROCESSES.values()))
+ON_CHIP = strategies.sampled_from([2**12, 2**13, 2**15, 2**16, 2**20, 2**23, 2**26])
+
+
+@given(CHIPS, SIZES, strategies.floats(1, 1.5), ON_CHIP)
+def test_an_access_never_jumps_and_never_gets_cheaper(chip, size, times, on_chip):
+    """Bounds of the relative slope: on chip 1 (5 times the energy for 32 times the bytes), and
+    where DRAM begins e(DRAM) / e(on chip)."""
+    small, large = chip.access(size, on_chip), chip.access(times * size, on_chip)
+    steepest = max(1.0, *(dram / chip.access(on_chip, on_chip)[0] for dram in chip.dram))
+    for before, after in zip(small, large, strict=True):
+        assert before * (1 - 1e-12) <= after <= before * (1 + steepest * (times - 1) + 1e-12)
+    least, counted, most = small
+    assert 0 < least <= counted <= most
+    assert size > on_chip or least == most                  # a range comes from DRAM alone
+
+
+@given(CHIPS, strategies.sampled_from([2**13, 2**15, 2**20]))
+def test_no_step_at_a_published_capacity(chip, holds):
+    below, above = chip.access(holds * (1 - 1e-6)), chip.access(holds * (1 + 1e-6))
+    assert above == pytest.approx(below, rel=2e-3)
+
+
+@given(CHIPS, SIZES, ON_CHIP)
+def test_only_what_does_not_fit_is_charged_as_dram(chip, size, on_chip):
+    each = chip.access(on_chip, on_chip)
+    for found, full, dram in zip(chip.access(on_chip + size, on_chip), each, chip.dram,
+                                 strict=True):
+        assert (on_chip + size) * found == pytest.approx(on_chip * full + size * dram)
+
+
+@pytest.mark.parametrize("process", energy.PROCESSES)
+def test_a_network_just_above_the_on_chip_size_saves_what_it_drops(process):
+    """4 % fewer bytes around 1 MiB are no cliff: the step charged 13 times as much above it."""
+    table = layered(nn.Linear(512, 530, bias=False), like((512,), 530))      # 1.035 MiB
+    fewer = table.assign(**{name: 0.96 * table[name] for name in ("read_bytes", "weight_bytes")})
+    whole, less = (energy.modelled(one, process).energy_j.sum() for one in (table, fewer))
+    above = table.weight_bytes.sum() / 2**20 - 1
+    dram = energy.PROCESSES[process].dram[1] / energy.PROCESSES[process].access(2**20)[1]
+    assert 1 < whole / less < 1.05 * (1 + above * dram)
+
+
+def test_sensitivity_is_the_model_at_each_size_on_chip():
+    table = layered(nn.Linear(512, 1024, bias=False), like((512,), 1024))    # 2 MiB
+    found = energy.sensitivity(table, "7nm", batch=2)
+    assert found.on_chip.tolist() == [2**16, 2**20, 2**23]
+    assert found.energy_j.is_monotonic_decreasing and found.energy_j.is_unique
+    usual = energy.modelled(table, "7nm", batch=2)
+    assert found.energy_j[1] == usual.energy_j.sum()
+    other = energy.modelled(table, "7nm", batch=2, on_chip=2**16)
+    assert other.energy_j.sum() == found.energy_j[0]
+    assert energy.INTERPOLATED in usual.attrs["source"]
+    assert other.attrs["source"].startswith(usual.attrs["source"].split(", 2 at")[0])
+    assert "65536 bytes" in other.attrs["source"] and "bytes" not in usual.attrs["source"]
+    train = energy.training(table, "7nm"), energy.training(table, "7nm", on_chip=2**23)
+    assert train[1].energy_j.sum() < train[0].energy_j.sum()
+    assert all(energy.INTERPOLATED in one.attrs["source"] for one in train)
+    blank = energy.sensitivity(table.assign(macs=float("nan")))
+    assert blank.energy_j.isna().all()
 
 
 def test_whole_numbers_are_multiplied_only_where_both_operands_are_codes_on_even_grids():
@@ -306,17 +386,3 @@ def test_here_either_measures_or_says_why():
     counters, why = meters.here()
     assert counters or why
     assert all(counter.read() >= 0 for counter in counters)
-
-
-# carbon
-
-def test_grams_are_of_measured_joules_and_a_range_over_grids():
-    """A million images at 1.217 J are 0.338 kWh: 19 g in France, 241 g in India."""
-    found = energy.carbon(1.217e6, "measured").set_index("country").g_co2e
-    assert found["France"] == pytest.approx(19, abs=0.5)
-    assert found["India"] == pytest.approx(241, abs=0.5)
-    assert found.is_monotonic_increasing and len(found) == 15
-    grids = energy.grids()
-    assert (grids.year > 2020).all() and (grids.source.str.len() > 3).all()
-    with pytest.raises(ValueError, match="modelled stand for no grams"):
-        energy.carbon(1.0, "modelled")

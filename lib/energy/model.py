@@ -2,16 +2,18 @@
 
     E = macs · products · e(product) + (weight bytes / batch + activation bytes) · e(access)
 
-(Horowitz 2014; Yang, Chen, Sze, CVPR 2017, 1611.05128, whose levels of memory are one here: each
-value is moved once, from the smallest memory that holds what is needed again.) It says nothing of
-instructions, of idle chips and of memories that do not fit, so it is no measurement and never
-added to one.
+(Horowitz 2014; Yang, Chen, Sze, CVPR 2017, 1611.05128, with one level of memory: each value is
+moved once, from on-chip memory or, where it does not fit, from DRAM: `Process.access`.) Weights
+and each layer's activations are charged as if each had the on-chip memory alone. Instructions and
+idle power are not modelled, so it is no measurement and never added to one.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
+from lib.energy.processes import INTERPOLATED, ON_CHIP, Process
 from lib.energy.processes import process as figures_of
 
 PICO = 1e-12
@@ -23,41 +25,57 @@ UPDATES = {"sgd": 5, "adam": 7, "adamw": 7}
 
 
 def modelled(table: pd.DataFrame, process: str = "45nm", batch: int = 1,
-             w_bits: int | None = None, a_bits: int | None = None, skip_zeros: bool = False
-             ) -> pd.DataFrame:
+             w_bits: int | None = None, a_bits: int | None = None, skip_zeros: bool = False,
+             on_chip: int = ON_CHIP) -> pd.DataFrame:
     """Joules of one prediction, a line a layer of `table` (`energy.layers`): layer, compute_j,
     weights_j, activations_j, energy_j, with least_j and most_j, its range where a memory has one.
 
     batch: examples that are answered at once, among which reading the weights is shared. w_bits,
     a_bits: as if weights, or what enters layers, were codes of so many bits on even grids;
     skip_zeros: as if no weight of 0 were read or multiplied, which takes hardware that skips them.
-    `attrs["source"]` says what was assumed. A layer whose products cannot be counted has
-    joules that are missing. ValueError: a process without figures, a batch below 1.
+    on_chip: bytes of on-chip memory. `attrs["source"]` says what was assumed. A layer whose
+    products cannot be counted has missing joules. ValueError: a process without figures, a batch
+    below 1.
     """
     if batch < 1:
         raise ValueError(f"batch={batch}: a batch holds 1 example or more")
     chip = figures_of(process)
-    table = _as_if(table, w_bits, a_bits)
+    table = as_if(table, w_bits, a_bits)
     counted = table.macs_nonzero if skip_zeros else table.macs
     each = [chip.product(line.arithmetic, line.w_bits, line.a_bits) for line in table.itertuples()]
     found = pd.DataFrame({"layer": table.layer,
                           "compute_j": counted.astype(float) * table.products * each * PICO})
     read = table[["read_bytes", "weight_bytes"]].min(axis=1) if skip_zeros else table.read_bytes
     kept = max(read.sum(), table.weight_bytes.sum())
-    weights = [read / WORD / batch * cost * PICO for cost in chip.access(kept)]
+    weights = [read / WORD / batch * cost * PICO for cost in chip.access(kept, on_chip)]
     moved = table.activation_bytes / WORD * PICO
-    costs = [chip.access(size * batch) for size in table.activation_bytes]
+    costs = [chip.access(size * batch, on_chip) for size in table.activation_bytes]
     activations = [moved * [cost[i] for cost in costs] for i in range(3)]
     found["weights_j"], found["activations_j"] = weights[1], activations[1]
     for name, i in (("energy_j", 1), ("least_j", 0), ("most_j", 2)):
         found[name] = found.compute_j + weights[i] + activations[i]
-    found.attrs["source"] = chip.source + (
+    found.attrs["source"] = _source(chip, on_chip) + (
         ", assumes zero-skipping hardware" if skip_zeros else "") + (
         f", {batch} at once" if batch > 1 else "")
     return found
 
 
-def _as_if(table: pd.DataFrame, w_bits: int | None, a_bits: int | None) -> pd.DataFrame:
+def sensitivity(table: pd.DataFrame, process: str = "45nm",
+                sizes: Sequence[int] = (2**16, 2**20, 2**23), **how: Any) -> pd.DataFrame:
+    """Joules of one prediction by the size of the on-chip memory, a line a size: on_chip (bytes),
+    energy_j (missing where a layer's is). how: other arguments of `modelled`."""
+    joules = [modelled(table, process, on_chip=size, **how).energy_j.sum(skipna=False)
+              for size in sizes]
+    return pd.DataFrame({"on_chip": list(sizes), "energy_j": joules})
+
+
+def _source(chip: Process, on_chip: int) -> str:
+    """What a modelled cost rests on: process, memory model, and its size if it is not ON_CHIP."""
+    size = "" if on_chip == ON_CHIP else f", {on_chip} bytes on chip"
+    return f"{chip.source}, {INTERPOLATED}{size}"
+
+
+def as_if(table: pd.DataFrame, w_bits: int | None, a_bits: int | None) -> pd.DataFrame:
     """The table of a model whose weights, or inputs of layers, had so many bits."""
     table = table.copy()
     multiplies = table.macs > 0                 # a norm's numbers stay what they are
@@ -82,7 +100,7 @@ def learns(table: pd.DataFrame, frozen: Sequence[str]) -> pd.Series:
 
 def training(table: pd.DataFrame, process: str = "45nm", batch: int = 64,
              optimizer: str = "sgd", bits: int = 32, density: float = 1.0,
-             frozen: Sequence[str] = ()) -> pd.DataFrame:
+             frozen: Sequence[str] = (), on_chip: int = ON_CHIP) -> pd.DataFrame:
     """Joules of training on one example, a line a layer of `table` (`energy.layers` of the net that
     is trained): layer, forward_j, backward_j, update_j, energy_j, with least_j and most_j.
 
@@ -94,7 +112,8 @@ def training(table: pd.DataFrame, process: str = "45nm", batch: int = 64,
 
     density: as if so large a share of the weights were multiplied, on hardware that skips zeros;
     the weights' own gradients stay whole. frozen: names of parts at the net's beginning that are
-    not trained, which have neither gradients nor updates. ValueError: another optimizer.
+    not trained, which have neither gradients nor updates. on_chip: bytes of on-chip memory.
+    ValueError: another optimizer.
     """
     if optimizer not in UPDATES:
         raise ValueError(f"there is no optimizer {optimizer!r}; choose one of: "
@@ -105,7 +124,8 @@ def training(table: pd.DataFrame, process: str = "45nm", batch: int = 64,
     values = FLOAT * table.elements                                 # bytes of the weights
     moved = table.activation_bytes * 32 / table.a_bits              # floats, while it is trained
     states = FLOAT * table.elements.sum() * UPDATES[optimizer]
-    of_weights, of_activations = chip.access(states), chip.access(moved.sum() * batch)
+    of_weights = chip.access(states, on_chip)
+    of_activations = chip.access(moved.sum() * batch, on_chip)
     found = pd.DataFrame({"layer": table.layer})
     for name, i in (("least_j", 0), ("most_j", 2), ("energy_j", 1)):   # the parts: as counted
         once = values / WORD * of_weights[i] * PICO / batch         # each weight's memory, once
@@ -115,6 +135,6 @@ def training(table: pd.DataFrame, process: str = "45nm", batch: int = 64,
         found["update_j"] = learning * UPDATES[optimizer] * once
         found[name] = found.forward_j + found.backward_j + found.update_j
     skips = ", assumes zero-skipping hardware" if density < 1 else ""
-    found.attrs["source"] = (f"{chip.source}, {batch} at once, {optimizer}, floats of {bits} bits"
-                             f"{skips}")
+    found.attrs["source"] = (f"{_source(chip, on_chip)}, {batch} at once, {optimizer}, floats of "
+                             f"{bits} bits{skips}")
     return found

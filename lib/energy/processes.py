@@ -8,6 +8,12 @@ too), so only ratios are read from them, and of rankings those alone that hold u
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+ON_CHIP = 2**20             # bytes: the largest on-chip memory whose figures are published
+# In the source of every cost of this model; costs without it charge a step at each capacity.
+INTERPOLATED = "interpolated memory"
+
 
 @dataclass(frozen=True)
 class Process:
@@ -30,13 +36,32 @@ class Process:
             return self.multiply["int8"] * w_bits * a_bits / 64 + self.add["int32"]
         return self.multiply[arithmetic] + self.add[arithmetic]
 
-    def access(self, working_set: float) -> tuple[float, float, float]:
-        """Reading or writing 64 bits of so many bytes that are needed again and again: from the
-        smallest memory that holds them all. Least, as counted, most."""
-        for holds, energy in self.sram:
-            if working_set <= holds:
-                return energy, energy, energy
-        return self.dram
+    def access(self, working_set: float, on_chip: int = ON_CHIP) -> tuple[float, float, float]:
+        """Picojoules of reading or writing 64 bits: (least, as counted, most).
+
+        working_set: bytes that are used again and again. Up to on_chip bytes they lie in a memory
+        of their own size. Of a larger working set the on-chip memory holds as much as fits, and
+        the rest is charged as DRAM; an access costs the mean, so nothing jumps at any size.
+        ValueError: less than 1 byte on chip.
+        """
+        if on_chip < 1:
+            raise ValueError(f"on_chip={on_chip}: a chip has 1 byte of memory or more")
+        each = self.on_chip_access(min(working_set, on_chip))
+        fits = min(1.0, on_chip / working_set) if working_set else 1.0
+        least, counted, most = (fits * min(each, dram) + (1 - fits) * dram for dram in self.dram)
+        return least, counted, most
+
+    def on_chip_access(self, size: float) -> float:
+        """Picojoules of an access to an on-chip memory of `size` bytes.
+
+        Linear between the published points in the logarithms of capacity and energy, and beyond
+        the largest along the line through the last two; below the smallest: the smallest's.
+        """
+        holds, energies = np.log(np.array(self.sram)).T
+        at = np.log(max(size, self.sram[0][0]))
+        i = min(max(int(np.searchsorted(holds, at)), 1), len(holds) - 1)
+        slope = (energies[i] - energies[i - 1]) / (holds[i] - holds[i - 1])
+        return float(np.exp(energies[i] + slope * (at - holds[i])))
 
 
 PROCESSES = {

@@ -26,16 +26,12 @@ def counts(model: nn.Module, task, codes=None) -> tuple[dict[str, int | None], l
 def _joules(table: pd.DataFrame, process: str, codes) -> pd.DataFrame:
     """Joules of one prediction; of a file with codes, as many bits as these have where a layer
     multiplies by weights, and floats in products of activations."""
-    floats = energy.modelled(table, process)
-    if codes is None or codes.w_bits is None:
-        return floats
-    coded = energy.modelled(table, process, w_bits=codes.w_bits, a_bits=codes.a_bits)
-    here = (table.macs > 0) & (table.elements > 0)
-    if codes.linear_only:
-        here &= table.type.isin(LINEAR)
-    found = floats.where(~here, coded)
-    found.attrs["source"] = floats.attrs["source"]
-    return found
+    if codes is not None and codes.w_bits is not None:
+        here = (table.macs > 0) & (table.elements > 0)
+        if codes.linear_only:
+            here &= table.type.isin(LINEAR)
+        table = energy.as_if(table, codes.w_bits, codes.a_bits).where(here, table)
+    return energy.modelled(table, process)
 
 
 def modelled(row: str, quantity: str, table: pd.DataFrame, times: float = 1.0, more: str = ""
