@@ -1,8 +1,13 @@
 """Publishing, tidying up and telling what is there."""
 
+import errno
 import hashlib
 import json
+import os
+import shutil
+import signal
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +16,7 @@ from safetensors import safe_open
 
 from lib import tables
 from lib.base import paths
-from lib.study import cache, publish, stamps, upkeep, weights
+from lib.study import cache, commands, execute, lasting, publish, stamps, upkeep, weights
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +26,7 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(publish, "COST", paths.RESULTS / "cost.json")
-    monkeypatch.setattr(publish, "LEAST_S", 0.0)
+    monkeypatch.setattr(lasting, "LEAST_S", 0.0)
     monkeypatch.delenv("GREENBITS_MIRROR", raising=False)
     return tmp_path
 
@@ -44,8 +49,8 @@ def scores(path):
 def full_study(git="abc"):
     rows = paths.RUNS / "full"
     made = [file(rows / "02_train.csv", "task\nchurn\n"), scores(rows / "02_train.npz"),
-            file(rows / "02_train_costs.csv", COSTS),
-            file(rows / "02_train.json", json.dumps({"git": git})), file(rows / "02_history.csv")]
+            file(rows / "02_train_costs.csv", COSTS), file(rows / "02_history.csv")]
+    file(rows / "02_train.json", json.dumps({"git": git}))
     read = stamps.fingerprints([file(paths.RAW / "churn.csv", "x" * 3000)])
     stamps.write(rows / "02_train.stamp.json", {}, read, made, 3700.0)
     stamps.write(rows / "02_train.stamp.json", {}, read, made, 10.0)
@@ -135,7 +140,7 @@ def test_publish_keeps_lasting_weights_and_no_folder_of_this_machine():
 
 def test_what_is_trained_in_a_moment_is_not_committed(monkeypatch, capsys):
     full_study()
-    monkeypatch.setattr(publish, "LEAST_S", 60.0)
+    monkeypatch.setattr(lasting, "LEAST_S", 60.0)
     steps = [trained("brief", 59, {"version": 1}), trained("long", 61, {"version": 1})]
     file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": steps}))
     assert publish.publish() == 0
@@ -151,7 +156,7 @@ def test_where_weights_do_not_fit_those_that_took_longest_a_byte_stay(monkeypatc
     file(paths.RUNS / "full/02_train.json", json.dumps({"git": "abc", "steps": steps}))
     for _ in range(2):                                          # publishing again changes nothing
         assert publish.publish() == 0
-        assert "short.safetensors stays out of data/weights" in capsys.readouterr().out
+        assert "short.safetensors is left out" in capsys.readouterr().out
         assert sorted(p.name for p in paths.WEIGHTS.iterdir()) == [
             "SHA256SUMS", "long.safetensors", "small.safetensors"]
 
@@ -175,7 +180,7 @@ def test_published_weights_are_listed_with_their_hashes_and_a_damaged_one_is_rep
     assert publish.publish() == 0
     path = paths.WEIGHTS / "net.safetensors"
     whole = path.read_bytes()
-    assert weights.listed() == {"net.safetensors": hashlib.sha256(whole).hexdigest()}
+    assert weights.listed() == {"net.safetensors": (hashlib.sha256(whole).hexdigest(),)}
     path.write_bytes(whole[:-1] + b"!")
     assert publish.publish() == 0
     assert path.read_bytes() == whole
@@ -236,7 +241,7 @@ def test_publish_warns_of_rows_that_no_commit_can_make_again(toy, capsys):
     subprocess.run(["git", "init", "-q", toy], check=True)
     full_study(git="abc-dirty")
     assert publish.publish() == 0
-    assert "02_train's rows were made by code that was not committed" in capsys.readouterr().out
+    assert "02_train were made by code that was not committed" in capsys.readouterr().out
 
 
 def test_publish_warns_of_results_that_are_too_large_and_counts_no_picture_that_git_ignores(
@@ -248,6 +253,228 @@ def test_publish_warns_of_results_that_are_too_large_and_counts_no_picture_that_
     file(paths.FIGURES / "full/02_curves.svg", "x" * 30_000)
     assert publish.publish() == 0
     assert "data/results holds 0.0 MB, with its figures, more than" in capsys.readouterr().out
+
+
+STEPS = ("mkdir", "replace", "unlink", "rmdir")         # of os: all by which publish moves a file
+
+
+def stop_at(monkeypatch, number, act):
+    """Call `act` in place of the n-th change of the disk; returns how many there have been."""
+    done = []
+
+    def counted(change):
+        def step(*arguments, **options):
+            done.append(change)
+            if len(done) == number:
+                act()
+            return change(*arguments, **options)
+        return step
+    for name in STEPS:
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
+    return done
+
+
+def interrupted(number):
+    """A publish during which Ctrl-C is pressed; False once it makes fewer changes."""
+    def act():
+        raise KeyboardInterrupt
+    with pytest.MonkeyPatch.context() as patch:
+        done = stop_at(patch, number, act)
+        try:
+            publish.publish()
+        except KeyboardInterrupt:
+            return True
+    return len(done) >= number
+
+
+def killed(number):
+    """A publish by another process, which is killed; False once it makes fewer changes."""
+    child = os.fork()
+    if child == 0:
+        try:
+            stop_at(pytest.MonkeyPatch(), number, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            publish.publish()
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def committed():
+    """Path -> content of what publish writes for git, and of what it left in data besides."""
+    files = [*paths.RESULTS.rglob("*"), *paths.WEIGHTS.rglob("*"), paths.ROOT / "README.md",
+             *paths.RESULTS.parent.glob(".publish-*/*")]
+    return {path: path.read_bytes() for path in files if path.is_file()}
+
+
+def standing():
+    """Name -> hash of each listed weights file that is read as it was published."""
+    found = {}
+    for name, accepted in weights.listed().items():
+        head = cache.header_of(paths.WEIGHTS / name)
+        sha = paths.sha256(paths.WEIGHTS / name)
+        if sha in accepted and weights.published(head["step"], head["key"]) is not None:
+            found[name] = sha
+    return found
+
+
+@pytest.fixture
+def second(monkeypatch):
+    """A study that is published already, and a later one: of its weights one stays, one is
+    replaced, one is new, and a large one no longer fits; tables change, come and go."""
+    monkeypatch.setattr(publish, "readme_answer", lambda: f"{len(weights.listed())} networks")
+    full_study()
+    file(paths.ROOT / "README.md", f"# A\n{publish.MARKS[0]}\n?\n{publish.MARKS[1]}\n# B\n")
+    train_json = paths.RUNS / "full/02_train.json"
+    first = [trained("stays", 9, {"version": 1}), trained("replaced", 9, {"version": 1}),
+             trained("large", 1, {"version": 1}, 2000)]
+    file(train_json, json.dumps({"git": "abc", "steps": first}))
+    assert publish.publish() == 0
+    file(paths.RESULTS / "02_train_costs.csv", "of an earlier format")
+    for entry in paths.CACHE.glob("*"):
+        entry.unlink()
+    later = [trained("replaced", 9, {"version": 2}, 4), trained("new", 9, {"version": 1})]
+    file(train_json, json.dumps({"git": "abd", "steps": later}))
+    made = [file(paths.RUNS / "full/02_train.csv", "task\nmv\n"),
+            file(paths.RUNS / "full/02_more.csv")]
+    stamps.write(paths.RUNS / "full/02_train.stamp.json", {}, {}, made, 1.0)
+    monkeypatch.setitem(publish.MOST_MB, "data/weights", 0.008)
+
+
+@pytest.mark.parametrize("stopped", [interrupted, killed])
+def test_a_publish_stopped_at_any_step_loses_nothing_and_the_next_one_finishes(
+        stopped, second, toy, capsys):
+    before, old = committed(), standing()
+    shutil.copytree(toy, toy.with_name(f"{toy.name}_before"))
+    assert publish.publish() == 0
+    after, new = committed(), standing()
+    assert set(old) - set(new) == {"large.safetensors"} and len(old) == len(new) == 3
+    number, stops = 0, True
+    while stops:
+        shutil.rmtree(toy)
+        shutil.copytree(toy.with_name(f"{toy.name}_before"), toy)
+        number += 1
+        stops = stopped(number)
+        now, here = committed(), standing()
+        assert here.keys() == weights.listed().keys(), number
+        assert here == new or all(here.get(name) in (sha, new.get(name))
+                                  for name, sha in old.items()), number
+        for path in before:
+            assert now.get(path) in (before[path], after.get(path)) or path.name == weights.LIST
+        assert publish.publish() == 0
+        assert committed() == after, number
+        assert not list(paths.RESULTS.parent.glob(".publish-*")), number
+    assert number > 20
+
+
+def test_the_disk_may_fill_up_at_any_file_and_nothing_is_published(second, capsys):
+    before, write, left = committed(), Path.write_bytes, 0
+
+    def full(path, content):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            write(path, content[:len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        for count in range(6):                  # as many as are staged, at least
+            left = count
+            assert commands.main(["publish"]) == 1
+            said = capsys.readouterr().err
+            assert ".publish-" in said and "Free some space" in said
+            assert committed() == before
+    assert publish.publish() == 0
+
+
+def test_what_a_disk_wrote_wrongly_is_not_published(second, capsys):
+    before, write = committed(), Path.write_bytes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_bytes", lambda path, content: write(
+            path, content[:-1] + b"!" if "new.safetensors" in path.name else content))
+        assert publish.publish() == 1
+    assert "new.safetensors" in capsys.readouterr().err and committed() == before
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+@pytest.mark.parametrize("name, remedy", [
+    ("runs/full/02_train.csv", "full makes it again"),
+    ("runs/full/02_train.npz", "full makes it again"),
+    ("runs/full/02_train.json", "full makes it again"),
+    ("cache/*new*", "delete it"),
+    ("results/cost.json", "git checkout"),
+    ("results/01_data.json", "git checkout")])
+def test_a_damaged_file_is_named_with_a_remedy_and_nothing_is_published(
+        name, remedy, second, capsys):
+    file(paths.RESULTS / "01_data.json", json.dumps({"git": "abc"}))
+    [path] = paths.RESULTS.parent.glob(name)
+    cut(path)
+    before = committed()
+    assert publish.publish() == 1
+    said = capsys.readouterr().err
+    assert f"data/{path.relative_to(paths.RESULTS.parent)}" in said and remedy in said
+    assert said.count("\n") == 1 and committed() == before
+
+
+@pytest.mark.parametrize("damage", [cut, Path.unlink])
+def test_published_weights_that_are_damaged_or_missing_are_named_and_stay_listed(
+        damage, second, capsys):
+    listed = weights.listed()["stays.safetensors"]
+    damage(paths.WEIGHTS / "stays.safetensors")
+    for _ in range(2):
+        assert publish.publish() == 0
+        assert "Mind: data/weights/stays.safetensors is missing" in capsys.readouterr().out
+        assert weights.listed()["stays.safetensors"] == listed
+
+
+def test_a_study_and_a_publish_exclude_each_other(second, capsys):
+    before = committed()
+    with execute.alone("full"):
+        child = os.fork()
+        if child == 0:
+            os._exit(publish.publish() == 1 and committed() == before)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publish, "_swap", lambda *arguments: held.append(taken()))
+        held = []
+        assert publish.publish() == 0 and held == [True]
+
+
+def taken():
+    """Does another process hold the lock of the full study?"""
+    child = os.fork()
+    if child == 0:
+        try:
+            with execute.alone("full"):
+                os._exit(0)
+        except execute.Stopped:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def test_without_an_answer_for_readme_rows_and_weights_are_published(second, capsys, monkeypatch):
+    def fails():
+        raise ValueError("no rows")
+    monkeypatch.setattr(publish, "readme_answer", fails)
+    readme = (paths.ROOT / "README.md").read_text()
+    assert publish.publish() == 1
+    assert "no rows" in capsys.readouterr().err and "new.safetensors" in weights.listed()
+    assert (paths.ROOT / "README.md").read_text() == readme
+    monkeypatch.setattr(publish, "readme_answer", lambda: "Four bits.")
+    assert publish.publish() == 0
+    assert "\nFour bits.\n" in (paths.ROOT / "README.md").read_text()
+
+
+def test_chapters_of_several_versions_of_the_code_are_named(capsys):
+    full_study()
+    assert publish.publish() == 0 and "versions" not in capsys.readouterr().out
+    file(paths.RESULTS / "01_data.json", json.dumps({"git": "0123456789"}))
+    assert publish.publish() == 0
+    said = capsys.readouterr().out
+    assert "2 versions of the code: 0123456 (01_data); abc (02_train)" in said
 
 
 def test_clean_says_what_it_deletes_and_spares_the_rest(toy, capsys, monkeypatch):

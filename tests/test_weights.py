@@ -23,6 +23,12 @@ def committed(**changes) -> None:
               {"json": json.dumps(head)})
 
 
+def listed_as_it_is() -> None:
+    path = cache.committed(STEP)
+    file = paths.WEIGHTS / weights.LIST
+    file.write_text(weights.as_list({path.name: (paths.sha256(path),)}))
+
+
 @pytest.fixture(autouse=True)
 def folders(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "WEIGHTS", tmp_path / "weights")
@@ -32,7 +38,7 @@ def folders(tmp_path, monkeypatch):
 def test_a_listed_file_is_used_and_an_unlisted_one_without_a_hash_is_not(capsys):
     committed()
     assert weights.published(STEP, KEY) is None and "SHA256SUMS" in capsys.readouterr().out
-    weights.write_list()
+    listed_as_it_is()
     arrays, record = weights.published(STEP, KEY)
     assert arrays["w"].tolist() == list(range(8)) and record["history"]["seconds"] == [1.0]
     assert capsys.readouterr().out == ""
@@ -53,7 +59,7 @@ def flip(content: bytes) -> bytes:
                                    lambda content: b"\xff" * 64])
 def test_a_damaged_file_is_named_and_not_used(spoil, capsys):
     committed()
-    weights.write_list()
+    listed_as_it_is()
     path = cache.committed(STEP)
     path.write_bytes(spoil(path.read_bytes()))
     assert weights.published(STEP, KEY) is None
@@ -65,15 +71,30 @@ def test_a_damaged_file_is_named_and_not_used(spoil, capsys):
                                      {"record": None}, {"step": None}])
 def test_a_file_of_another_step_or_without_its_fields_is_not_used(changes, capsys):
     committed(**changes)
-    weights.write_list()
+    listed_as_it_is()
     assert weights.published(STEP, KEY) is None and "cannot be used" in capsys.readouterr().out
 
 
 def test_a_file_of_another_recipe_is_passed_over_in_silence(capsys):
     committed()
-    weights.write_list()
+    listed_as_it_is()
     assert weights.published(STEP, KEY | {"version": 2}) is None
     assert capsys.readouterr().out == ""
+
+
+def test_while_a_file_is_replaced_both_of_its_hashes_are_accepted(capsys):
+    hashes = []
+    for version in (1, 2):
+        committed(key=KEY | {"version": version})
+        hashes.append(paths.sha256(cache.committed(STEP)))
+    listing = paths.WEIGHTS / weights.LIST
+    listing.write_text(weights.as_list({cache.committed(STEP).name: tuple(hashes)}))
+    assert weights.listed() == {cache.committed(STEP).name: tuple(hashes)}
+    for version in (1, 2):
+        committed(key=KEY | {"version": version})
+        assert weights.published(STEP, KEY | {"version": version}) is not None
+    committed(record={"history": {"seconds": [2.0]}})
+    assert weights.published(STEP, KEY) is None and "SHA256SUMS" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -1,41 +1,42 @@
-"""The full study as it is committed: its rows, its lasting weights, and what it costs to rerun."""
+"""Publish the full study: copy its rows, tables and lasting weights to where they are committed.
+
+All of it is first written to a staging folder in data/ and checked there. Then each file is moved
+into place, and what is no longer wanted is deleted last (`_swap`). Stopped at any moment, every
+file is whole and every listed weight usable; the next publish finishes the work.
+"""
 
 import json
 import os
 import platform
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from lib import tables
 from lib.base import paths
-from lib.base.said import duration, size
-from lib.study import cache, stamps, weights
+from lib.base.said import bounded, duration, size
+from lib.study import execute, lasting, stamps, weights
 
 COST = paths.RESULTS / "cost.json"
-MOST_MB = {"data/results": 16, "data/weights": 32}      # data/results with figures/full
-LEAST_S = 60.0                      # of training, for weights to be committed
+MOST_MB = {"data/results": 24, "data/weights": 64}      # data/results with figures/full
 MARKS = ("<!-- The answer: written by ./run_all.sh publish -->", "<!-- The end of the answer -->")
+AGAIN, RESTORE = "./run_all.sh full makes it again", "git checkout restores it"
 
 
-def answer() -> str:
-    """The report's sentences of advice, from the committed losses: what README says first."""
+def readme_answer() -> str:
+    """README's answer as Markdown, computed from the committed rows."""
+    from lib.page import answer
     before = paths.profile()
     paths.profile("published")
     try:
-        return "\n\n".join(tables.answer())
+        return answer.markdown()
     finally:
         paths.profile(before)
-
-
-def _tell(readme: Path) -> None:
-    """Put the answer between README's two marks, if it has them."""
-    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
-    before, mark, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    if mark:
-        paths.write_atomic(readme, f"{before}{MARKS[0]}\n{answer()}\n{MARKS[1]}{after}")
 
 
 def cost(stems: list[str]) -> str:
@@ -57,29 +58,90 @@ def cost(stems: list[str]) -> str:
 
 
 def publish() -> int:
-    """Copy the full study's rows, tables and lasting weights to where they are committed."""
-    rows = paths.RUNS / "full"
-    made = [*rows.glob("*.csv"), *rows.glob("*.npz")]
-    if not made:
+    """Copy the full study's rows, tables and lasting weights to where they are committed; exit
+    status 1 if nothing was published, or README's answer could not be written."""
+    if not _made():
         print("There is no full study to publish: run ./run_all.sh full", file=sys.stderr)
         return 1
-    provenance = {path: json.loads(path.read_text()) for path in sorted(rows.glob("*.json"))
-                  if not path.name.endswith(".stamp.json")}
-    for path in made:
-        name, content = tables.as_published(path)
-        paths.write_atomic(paths.RESULTS / name, content)
-        if name != path.name:
-            (paths.RESULTS / path.name).unlink(missing_ok=True)
-    for path, told in provenance.items():
-        paths.write_atomic(paths.RESULTS / path.name, _portable(told))
-    _publish_weights([step for told in provenance.values() for step in told.get("steps", [])])
-    count = _publish_cost(rows)
-    _tell(paths.ROOT / "README.md")
-    print(f"Published {len(made) + len(provenance)} files of {count} notebooks in data/results; "
-          "with figures/full and data/weights they are now yours to commit.")
-    for sentence in _doubts(provenance):
+    try:
+        with execute.alone("full"), _staging() as folder:
+            provenance = _provenance(paths.RUNS / "full", AGAIN)
+            others = _provenance(paths.RESULTS, RESTORE, {COST.name, *provenance})
+            results, count = _results(provenance), len(list(_stamps()))
+            steps = [step for told in provenance.values() for step in told.get("steps", [])]
+            kept, doomed, unusable = lasting.select(steps, MOST_MB["data/weights"] * 1e6)
+            _swap(folder, [*results.items(), *lasting.in_order(kept, unusable)], doomed)
+            told = _tell(paths.ROOT / "README.md")
+    except execute.Stopped as stop:
+        print(f"Nothing was published: {stop}.", file=sys.stderr)
+        return 1
+    print(f"Published {len(results)} files of {count} notebooks in data/results; with figures/full "
+          "and data/weights they are now yours to commit.")
+    for path in unusable:
+        print(f"Mind: {paths.shown(path)} is missing, damaged or not listed in "
+              f"{weights.LIST}, and is left as it is; {RESTORE}, or delete it")
+    for sentence in _doubts(others | provenance):
         print(f"Mind: {sentence}")
-    return 0
+    return told
+
+
+def _made() -> list[Path]:
+    """The tables of the full study."""
+    rows = paths.RUNS / "full"
+    return sorted([*rows.glob("*.csv"), *rows.glob("*.npz")])
+
+
+@contextmanager
+def _staging() -> Iterator[Path]:
+    """A folder on the file system of data/results and data/weights; those that a killed publish
+    left are deleted."""
+    data = paths.RESULTS.parent
+    for left in data.glob(".publish-*"):
+        shutil.rmtree(left)
+    folder = data / f".publish-{os.getpid()}.tmp"
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _object(path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object in a file."""
+    with lasting.readable(path, remedy):
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _provenance(folder: Path, remedy: str, without: Collection[str] = ()) -> dict[str, dict]:
+    """File name -> provenance of each notebook in a folder."""
+    return {path.name: _object(path, remedy) for path in sorted(folder.glob("*.json"))
+            if path.name not in without and not path.name.endswith(".stamp.json")}
+
+
+def _stamps() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Notebook, stamp. A damaged stamp is passed over: its notebook's next run replaces it."""
+    for path in sorted((paths.RUNS / "full").glob("*.stamp.json")):
+        if (stamp := stamps.read(path)) is not None:
+            yield path.name.removesuffix(".stamp.json"), stamp
+
+
+def _results(provenance: dict[str, dict]) -> dict[Path, bytes]:
+    """Where -> content of what is committed in data/results. Stopped names a table that cannot be
+    read, or is not what its notebook made."""
+    for _, stamp in _stamps():
+        for name, sha in stamp["made"].items():
+            path = paths.ROOT / name
+            if path.parent == paths.RUNS / "full" and stamps.fingerprints([path]) != {name: sha}:
+                raise execute.Stopped(f"{name} is not what its notebook made; {AGAIN}")
+    files = {}
+    for path in _made():
+        with lasting.readable(path, AGAIN):
+            if path.suffix == ".csv":
+                pd.read_csv(path, dtype=str)
+            name, content = tables.as_published(path)
+        files[paths.RESULTS / name] = content
+    for name, told in provenance.items():
+        files[paths.RESULTS / name] = _portable(told).encode()
+    return files | {COST: _cost(provenance).encode()}
 
 
 def _portable(told: dict[str, Any]) -> str:
@@ -89,35 +151,32 @@ def _portable(told: dict[str, Any]) -> str:
     return json.dumps(told | {"inputs": inputs}, indent=1) + "\n"
 
 
-def _publish_cost(rows: Path) -> int:
-    """Write what the study took, by stamps and provenance; returns how many stamps there are. A
-    notebook that ran on another machine keeps what is known of it."""
+def _cost(provenance: dict[str, dict]) -> str:
+    """What the study took, by stamps and provenance, as JSON. A notebook that ran on another
+    machine keeps what is known of it."""
     from lib.data.sources import FILES
-    known = json.loads(COST.read_text()) if COST.exists() else {}
+    known = _object(COST, RESTORE) if COST.exists() else {}
     seconds, downloads = {}, known.get("downloads", {})
     counted: set[str] = set()
-    for path in sorted(rows.glob("*.stamp.json")):
-        stem, stamp = path.name.removesuffix(".stamp.json"), stamps.read(path)
-        if stamp is None:
-            continue                    # damaged: this notebook's next run takes its place
-        seconds[stem] = round(max(stamp["longest"], _work(rows / f"{stem}.json", counted)), 1)
+    for stem, stamp in _stamps():
+        work = _work(provenance.get(f"{stem}.json", {}), counted)
+        seconds[stem] = round(max(stamp["longest"], work), 1)
         read = [paths.ROOT / name for name in stamp["read"]]
         downloads |= {file.name: file.stat().st_size for file in read
                       if file.name in FILES and file.is_file()}
-    used = [paths.RAW, paths.CACHE, rows, paths.FIGURES / "full"]
-    paths.write_atomic(COST, json.dumps({
+    used = [paths.RAW, paths.CACHE, paths.RUNS / "full", paths.FIGURES / "full"]
+    return json.dumps({
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         "seconds": known.get("seconds", {}) | seconds,
-        "disk_bytes": max(known.get("disk_bytes", 0), sum(map(paths.weight, used))),
-        "downloads": dict(sorted(downloads.items()))}, indent=1) + "\n")
-    return len(seconds)
+        "disk_bytes": max(known.get("disk_bytes", 0),
+                          sum(paths.weight(folder, "[!.]*") for folder in used)),  # no lock's
+        "downloads": dict(sorted(downloads.items()))}, indent=1) + "\n"
 
 
-def _work(provenance: Path, counted: set[str]) -> float:
+def _work(told: dict[str, Any], counted: set[str]) -> float:
     """Seconds of everything that a notebook rests on, whenever it was done, shared among its
     workers: a run that was resumed took less than that. A training counts for the first notebook
     that has it, with what it once took; counted: those that had their turn."""
-    told = json.loads(provenance.read_text()) if provenance.exists() else {}
     trainings = {step["file"]: step for step in told.get("steps", [])
                  if step["step"].startswith("train ")}
     other = told.get("work_seconds", 0.0) - sum(step["seconds"] for step in trainings.values())
@@ -130,62 +189,59 @@ def _work(provenance: Path, counted: set[str]) -> float:
 def _training(step: dict[str, Any]) -> float:
     """Seconds of a training: those of its epochs, even where its weights came from a file."""
     entry = paths.CACHE / step["file"]
-    history = cache.header_of(entry)["record"].get("history", {}) if entry.exists() else {}
+    history = lasting.head_of(entry)["record"].get("history", {}) if entry.exists() else {}
     return max(step["seconds"], sum(history.get("seconds", [])))
 
 
-def _publish_weights(steps: list[dict]) -> None:
-    """Commit the trained weights that outlive a change of code, those of this study and those that
-    lie there already: as many as may be, the longest trained a byte first."""
-    lasting = _committed() | _lasting(steps)
-    for path in lasting:
+def _swap(folder: Path, files: list[tuple[Path, bytes]], doomed: list[Path]) -> None:
+    """Write what differs from what lies there to the staging folder, check it, move it into place
+    in this order, then delete: until the first move nothing has changed, afterwards nothing is
+    written. Stopped names a staged file that is not what was written."""
+    staged = []
+    for number, (target, content) in enumerate(files):
+        if target.is_file() and target.read_bytes() == content:
+            continue
+        path = folder / f"{number}-{target.name}"
+        paths.write_atomic(path, content)
+        if path.read_bytes() != content:
+            raise execute.Stopped(f"{paths.shown(path)} is not what was written; check the disk")
+        staged.append((path, target))
+    for place in (paths.RESULTS, paths.WEIGHTS):
+        place.mkdir(parents=True, exist_ok=True)
+    for path, target in staged:
+        os.replace(path, target)
+    packed = (target.with_suffix("") for target, _ in files if target.suffix == ".gz")
+    for path in (*packed, *doomed):
         path.unlink(missing_ok=True)
-    for path, (_, content) in sorted(lasting.items(), key=lambda item: -item[1][0]):
-        if paths.weight(paths.WEIGHTS) + len(content) <= MOST_MB["data/weights"] * 1e6:
-            paths.write_atomic(path, content)
-        else:
-            print(f"{path.name} stays out of data/weights: it is full")
-    weights.write_list()
 
 
-def _committed() -> dict[Path, tuple[float, bytes]]:
-    """Where -> (seconds of training a byte, content) of the weights that lie there. Of these a
-    study that was run on another machine, or begins with a later notebook, may know nothing."""
-    listed = weights.listed()
-    return {path: (_worth(path), path.read_bytes())
-            for path in sorted(paths.WEIGHTS.glob("*.safetensors"))
-            if listed.get(path.name) == paths.sha256(path)}
+def _tell(readme: Path) -> int:
+    """Put the answer between README's two marks, if it has them; 1 and a sentence if that fails."""
+    try:
+        text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+        before, mark, rest = text.partition(MARKS[0])
+        _, _, after = rest.partition(MARKS[1])
+        if mark:
+            paths.write_atomic(readme,
+                               f"{before}{MARKS[0]}\n{readme_answer()}\n{MARKS[1]}{after}")
+    except Exception as error:      # noqa: BLE001  rows and weights are in place, whatever it is
+        print(f"README.md keeps its old answer ({type(error).__name__}: {bounded(str(error))}); "
+              "rows and weights are published.", file=sys.stderr)
+        return 1
+    return 0
 
 
-def _worth(path: Path) -> float:
-    """Seconds of training a byte."""
-    return sum(cache.header_of(path)["record"]["history"]["seconds"]) / path.stat().st_size
-
-
-def _lasting(steps: list[dict]) -> dict[Path, tuple[float, bytes]]:
-    """Where -> (seconds of training a byte, content) of the weights whose key has a version; of a
-    net's seeds the first, of its sizes the largest. A file under the same key stays as it is; what
-    is trained within LEAST_S is sooner trained than looked for."""
-    lasting: dict[Path, tuple[float, bytes]] = {}
-    for step in steps:
-        entry, path = paths.CACHE / step["file"], cache.committed(step["step"])
-        if not step["step"].startswith("train ") or not entry.exists():
-            continue
-        head = cache.header_of(entry)
-        brief = sum(head["record"]["history"]["seconds"]) < LEAST_S
-        if brief or "version" not in head["key"] or head["key"].get("seed", 0) != 0:
-            continue
-        same = weights.published(step["step"], head["key"]) is not None
-        found = _worth(entry), (path if same else entry).read_bytes()
-        lasting[path] = max(lasting.get(path, found), found, key=lambda one: len(one[1]))
-    return lasting
-
-
-def _doubts(provenance: dict[Path, dict]) -> Iterator[str]:
-    """Why what was published might not be reproducible, or too much."""
-    for path, told in provenance.items():
-        if "-dirty" in told.get("git", ""):
-            yield f"{path.stem}'s rows were made by code that was not committed"
+def _doubts(provenance: dict[str, dict]) -> Iterator[str]:
+    """Why what is committed might not be reproducible, or too much."""
+    made_by: dict[str, list[str]] = {}
+    for name, told in sorted(provenance.items()):
+        made_by.setdefault(told.get("git", "unknown"), []).append(name.removesuffix(".json"))
+    for commit, stems in made_by.items():
+        if "-dirty" in commit:
+            yield f"the rows of {', '.join(stems)} were made by code that was not committed"
+    if len(made_by) > 1:
+        yield f"the rows were made by {len(made_by)} versions of the code: " + "; ".join(
+            f"{commit[:7]} ({', '.join(stems)})" for commit, stems in made_by.items())
     for name, most in MOST_MB.items():
         held = paths.weight(paths.ROOT / name)
         # Of figures all whose ending does not begin with a p: git ignores the pictures as PNG.

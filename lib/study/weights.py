@@ -1,9 +1,13 @@
-"""The weights in data/weights: trained nets that are committed, each with its hash in SHA256SUMS.
+"""The weights in data/weights: trained networks that are committed, with hashes in SHA256SUMS.
 
 A file is used only where it is of the very step and key that are asked for, and is what was
-published; a damaged one is named, and its net is trained again.
+published; a damaged one is named, and its network is trained again.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
 from safetensors import safe_open
 
 from lib.base import paths
@@ -14,42 +18,63 @@ LIST = "SHA256SUMS"             # as `sha256sum --check` reads it
 
 def published(step: str, key: dict) -> cache.Built | None:
     """The arrays and record of a step as they were published under this key; None if they were
-    not, or are not what was published, which is said."""
+    not, or are not what was published, which is printed."""
     path = cache.committed(step)
     if not path.exists():
         return None
     try:
-        with safe_open(path, framework="numpy") as file:
-            head, told = cache.header(file), file.metadata().get("sha256")
-            if head["key"] != cache.plain(key):
-                return None                             # of other sizes, or of another recipe
-            if head["step"] != step:
-                raise ValueError(f"it is of another step, {head['step']}")
-            built = {name: file.get_tensor(name) for name in file.keys()}, head["record"]
-            known = listed().get(path.name)
-            if known is None and told != cache.content_hash(file.metadata()["json"], built[0]):
-                raise ValueError(f"its hash is neither in its header nor in {LIST}")
-        if known not in (None, paths.sha256(path)):
-            raise ValueError(f"its content is not what {LIST} says")
+        if cache.header_of(path)["key"] != cache.plain(key):
+            return None                                 # of other sizes, or of another recipe
+        arrays, head = whole(path)
+        if head["step"] != step:
+            raise ValueError(f"it is of another step, {head['step']}")
+        record = head["record"]
     except cache.UNREADABLE as error:
         print(f"{paths.shown(path)} cannot be used ({error}); git checkout restores it; until then "
-              "its net is trained again")
+              "its network is trained again")
         return None
     paths.reads(path)
-    return built
+    return arrays, record
 
 
-def listed() -> dict[str, str]:
-    """Names of the published files -> their sha256, as SHA256SUMS says; empty without it."""
+def whole(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """Arrays and header of a file that has a hash listed for it or, unlisted, the hash in its own
+    header. One of `cache.UNREADABLE` for any other file; its message gives the reason."""
+    with safe_open(path, framework="numpy") as file:
+        metadata, head = file.metadata(), cache.header(file)
+        arrays = {name: file.get_tensor(name) for name in file.keys()}
+    known = listed().get(path.name)
+    if known is None and metadata.get("sha256") != cache.content_hash(metadata["json"], arrays):
+        raise ValueError(f"its hash is neither in its header nor in {LIST}")
+    if known is not None and paths.sha256(path) not in known:
+        raise ValueError(f"its content is not what {LIST} says")
+    return arrays, head
+
+
+def usable() -> dict[Path, dict]:
+    """Each file in data/weights that `whole` accepts -> its header."""
+    heads = {}
+    for path in sorted(paths.WEIGHTS.glob("*.safetensors")):
+        try:
+            heads[path] = whole(path)[1]
+        except cache.UNREADABLE:
+            continue
+    return heads
+
+
+def listed() -> dict[str, tuple[str, ...]]:
+    """Names of the published files -> the sha256 that SHA256SUMS accepts; empty without it. It is
+    one hash a file, two while a publish replaces the file."""
     try:
         lines = (paths.WEIGHTS / LIST).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return {}
-    return {name: told for told, _, name in (line.partition("  ") for line in lines)}
+    hashes: dict[str, tuple[str, ...]] = {}
+    for sha, _, name in (line.partition("  ") for line in lines):
+        hashes[name] = (*hashes.get(name, ()), sha)
+    return hashes
 
 
-def write_list() -> None:
-    """Write SHA256SUMS anew, from the files that lie there."""
-    lines = [f"{paths.sha256(path)}  {path.name}\n"
-             for path in sorted(paths.WEIGHTS.glob("*.safetensors"))]
-    paths.write_atomic(paths.WEIGHTS / LIST, "".join(lines))
+def as_list(hashes: Mapping[str, tuple[str, ...]]) -> str:
+    """The text of SHA256SUMS, from what `listed` returns."""
+    return "".join(f"{sha}  {name}\n" for name in sorted(hashes) for sha in hashes[name])
