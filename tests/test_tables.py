@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from lib import tables
 from lib.base import paths
 from lib.base.setting import FIELDS
 from lib.page import findings
-from lib.tables import Cost, Row
+from lib.tables import Cost, Row, store
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +63,7 @@ def test_every_column_keeps_its_own_type():
     """Text that is asked for nowhere is "", not NaN; a number that is missing is NaN, not ""."""
     tables.save("02_train", [row(quantizer="", bits=None, recipe="")], [], {})
     table = tables.load("02_train")
-    assert list(table) == list(tables.COLUMNS)
+    assert list(table) == [*tables.COLUMNS, *store.EFFECTIVE]
     assert (table.recipe[0], table.quantizer[0], table.repairs[0], table.policy[0]) == ("",) * 4
     assert np.isnan(table.bits[0]) and np.isnan(table.amount[0]) and np.isnan(table.draw[0])
     assert table.seed.dtype == table.levels.dtype == table.n.dtype == float
@@ -117,7 +118,7 @@ def test_the_published_rows_are_not_written_by_a_run(monkeypatch):
 
 def test_nothing_run_is_an_empty_table():
     nothing = tables.load("09_nothing")
-    assert len(nothing) == 0 and list(nothing) == list(tables.COLUMNS)
+    assert len(nothing) == 0 and list(nothing) == [*tables.COLUMNS, *store.EFFECTIVE]
     assert tables.provenance("09_nothing") == {} and len(tables.load_costs("09_nothing")) == 0
 
 
@@ -127,8 +128,41 @@ def test_a_table_without_a_column_of_today_or_with_one_of_tomorrow_loads(folder)
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table.drop(columns=["policy", "macs_nonzero"]).assign(humidity="3").to_csv(path, index=False)
     old = tables.load("02_train")
-    assert list(old) == list(tables.COLUMNS) and old.policy[0] == "" and old.score[0] == 66.6667
+    assert list(old) == [*tables.COLUMNS, *store.EFFECTIVE]
+    assert old.policy[0] == "" and old.score[0] == 66.6667
     assert np.isnan(old.macs_nonzero[0])
+
+
+def test_what_was_effective_stands_behind_the_rows_and_in_no_key(folder):
+    rows = [row(fold=fold) for fold in (0, 1)]
+    made = tables.save("02_train", rows, [], {}, {rows[1].id: (6, "hidden=72,44 logs=1")})
+    table = tables.load("02_train")
+    pd.testing.assert_frame_equal(made[[*store.EFFECTIVE]], table[[*store.EFFECTIVE]])
+    assert np.isnan(table.epochs_run[0]) and table.build_args[0] == ""
+    assert (table.epochs_run[1], table.build_args[1]) == (6.0, "hidden=72,44 logs=1")
+    text = (folder / "02_train.csv").read_text().splitlines()
+    assert text[0].endswith(",left_float,epochs_run,build_args")
+    assert text[2].endswith(',6,"hidden=72,44 logs=1"')                  # whole numbers stay whole
+    assert list(table.id) == [one.id for one in rows]
+    assert not set(store.EFFECTIVE) & set(tables.KEY)
+    old = pd.read_csv(folder / "02_train.csv", dtype=str).drop(columns=[*store.EFFECTIVE])
+    old.to_csv(folder / "02_train.csv", index=False)
+    table = tables.load("02_train")
+    assert table.epochs_run.isna().all() and (table.build_args == "").all()
+
+
+def test_energy_of_the_step_model_is_told_apart_by_its_source():
+    from lib import energy
+    assert store.INTERPOLATED == energy.INTERPOLATED
+    counted = energy.layers(torch.nn.Linear(8, 4), torch.rand(1, 8))
+    source = energy.modelled(counted).attrs["source"]
+    costs = tables.cost_frame([
+        Cost("a", "energy_j", "modelled", energy.PROCESSES["45nm"].source, 1.0),
+        Cost("b", "energy_j", "modelled", source, 1.0),
+        Cost("c", "spent_energy_j", "modelled", "7 nm, Jouppi 2021, 64 at once, sgd", 1.0),
+        Cost("d", "energy_j", "measured", "nvml A", 1.0),
+        Cost("e", "spent_s", "measured", "clock", 1.0)])
+    assert store.of_step_model(costs).tolist() == [True, False, True, False, False]
 
 
 def test_settings_in_other_tables_stay_text():

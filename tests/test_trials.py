@@ -98,6 +98,40 @@ def test_what_was_spent_stands_in_the_costs():
     assert costs.kind[0] == "measured" and costs.value[0] > 0
 
 
+@pytest.mark.parametrize("model, asked, epochs, arguments", [
+    ("mobilenetv2", {"recipe": "ours"}, 6, "width=25 stem=cifar"),       # quarter width
+    ("resnet50", {"recipe": "ours", "quantizer": "gptq", "bits": 4}, 6, "width=16 stem=cifar"),
+    ("resnet14", {"recipe": "ours", "sizes": "width=8"}, 60, "width=8"),
+    ("resnet14", {"recipe": "ours", "sizes": "width=8", "epochs": 3}, 3, "width=8"),
+    ("resnet20", {"recipe": "ours", "tuned": "finetune"}, 12, ""),       # the last training's
+    ("resnet20", {"recipe": "ours", "tuned": "finetune", "epochs": 2}, 2, ""),
+    ("resnet20-akamaster", {}, None, ""), ("knn", {}, None, ""),
+    ("resnet20", {"policy": "slack", "trace": "burst"}, None, "")])
+def test_what_was_effective_is_the_recipe_under_what_was_asked(model, asked, epochs, arguments):
+    row = tables.Row(task="cifar10", model=model, **asked)
+    assert run.effective(row) == (epochs, arguments)
+
+
+def test_arguments_of_a_network_are_spelled_as_sizes():
+    row = tables.Row(task="telescope", model="mlp_complex", recipe="ours")
+    assert run.effective(row) == (80, "hidden=72,44 dropout=0 logs=1")
+    again = tables.Row(task="telescope", model="mlp_complex", recipe="ours", sizes="hidden=18,11")
+    assert run.effective(again)[1] == "hidden=18,11 dropout=0 logs=1"
+    spelled = run.effective(row)[1]
+    assert run.spelled(Setting(sizes=spelled).build_arguments) == spelled
+    assert Setting(sizes=spelled).build_arguments == {"hidden": (72, 44), "dropout": 0, "logs": 1}
+
+
+def test_rows_are_saved_with_the_epochs_their_training_ran():
+    trials = run.grid([PAIR], epochs=[2, 3])
+    run.each(trials)
+    run.save()
+    table = tables.load("03_ptq").set_index("epochs")
+    for trial in trials:
+        ran = len(run.made(trial)[1].history)
+        assert table.epochs_run[trial.setting.epochs] == ran == trial.setting.epochs
+
+
 def test_nets_timed_side_by_side_become_costs():
     trials = run.grid([PAIR, "breast_cancer/mlp_complex"])
     table = run.timed(trials, windows=3)

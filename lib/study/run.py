@@ -14,7 +14,7 @@ import pandas as pd
 from IPython.display import HTML, display
 
 from lib import tables
-from lib.base import machine, paths
+from lib.base import machine, names, paths
 from lib.base.pairs import parsed
 from lib.base.said import count
 from lib.data.pairs import nets_of, of_kind, on_tasks, with_classes
@@ -161,11 +161,32 @@ def save() -> pd.DataFrame:
                    "failures": list(_failures.values())}
     if paths.profile() == "published":      # only the report runs on committed rows; it has none
         return tables.frame([])
-    table = tables.save(_run["notebook"], list(_rows.values()), list(_costs.values()), done)
+    table = tables.save(_run["notebook"], list(_rows.values()), list(_costs.values()), done,
+                        {row.id: effective(row) for row in _rows.values()})
     if _failures:
         raise RuntimeError(f"{len(_failures)} of this notebook's trials failed, its other rows "
                            "are saved: " + "; ".join(done["failures"]))
     return table
+
+
+def effective(row: Row) -> tuple[int | None, str]:
+    """What was effective for a row's model: the epochs of its last training (None where it was not
+    trained here), and the arguments of its network, the recipe's included, spelled as `sizes`."""
+    if row.policy or not names.trained_here(row.model):     # a policy's row is of several networks
+        return None, row.sizes
+    plan = recipe_of(Trial(row.task, row.model, row.setting))
+    net, last = (plan["net"], plan["tuning"]) if row.setting.trains else (plan, plan)
+    return (last["epochs"] if row.epochs is None else row.epochs,
+            spelled(net.get("sizes", {}) | row.setting.build_arguments))
+
+
+def spelled(arguments: dict[str, Any]) -> str:
+    """Arguments of `models.build` as `sizes` spells them: "hidden=72,44 dropout=0 logs=1"."""
+    def value(of: Any) -> str:
+        several = of if isinstance(of, tuple | list) else (of,)
+        return ",".join(one if isinstance(one, str) else f"{one:g}" for one in several)
+
+    return " ".join(f"{name}={value(of)}" for name, of in arguments.items())
 
 
 def key_of(trial: Trial, by: str = "lib.study.trials:measured", threads: int = 1) -> dict:

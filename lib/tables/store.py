@@ -14,16 +14,26 @@ from lib.tables.rows import COST_COLUMNS, KEY, TEXT, WHOLE, Cost, Row, frame, ty
 from lib.tables.upgrade import is_old, upgrade
 
 DIGITS = "%.6g"
+# Columns after those of a Row, no part of any key: epochs that the last training of the row's
+# model ran (missing where it was not trained here), and the arguments that its network was built
+# with, spelled as `sizes`, the recipe's included ("" where the model's own defaults were taken).
+EFFECTIVE = ("epochs_run", "build_args")
+INTERPOLATED = "interpolated memory"            # energy.INTERPOLATED: in a modelled cost's source
 
 
-def save(notebook: str, rows: list[Row], costs: list[Cost], provenance: dict) -> pd.DataFrame:
+def save(notebook: str, rows: list[Row], costs: list[Cost], provenance: dict,
+         effective: Mapping[str, tuple[int | None, str]] | None = None) -> pd.DataFrame:
     """Write <notebook>.csv, _costs.csv, .npz (scores per example, by id) and .json of this run.
 
-    What is modelled of a row on the validation part is left out: its net's test row says it.
+    effective: id -> (epochs_run, build_args). What is modelled of a row on the validation part is
+    left out: its net's test row says it.
     """
     if paths.profile() == "published":
         raise ValueError("the published rows are only written by ./run_all.sh publish")
     table, folder = ordered(frame(rows)), paths.run_folder()
+    told = [(effective or {}).get(name, (None, "")) for name in table.id]
+    table = _typed(table.assign(epochs_run=[epochs for epochs, _ in told],
+                                build_args=[arguments for _, arguments in told]))
     unknown = {cost.id for cost in costs} - set(table.id)
     if unknown:
         raise ValueError(f"costs of {len(unknown)} rows that are not there: {min(unknown)}")
@@ -75,7 +85,7 @@ def ordered(table: pd.DataFrame) -> pd.DataFrame:
 
 def as_csv(table: pd.DataFrame) -> str:
     """A table of rows as text: whole numbers whole, others with six significant digits."""
-    whole = dict.fromkeys(WHOLE, "Int64")
+    whole = {name: "Int64" for name in (*WHOLE, "epochs_run") if name in table}
     return table.astype(whole).to_csv(index=False, float_format=DIGITS)
 
 
@@ -101,24 +111,39 @@ def _rows(notebook: str) -> tuple[pd.DataFrame, dict[str, str]]:
     """A notebook's rows, and for a table of the first format {first key: id}."""
     path = paths.run_folder() / f"{notebook}.csv"
     if not path.exists():
-        return frame([]), {}
+        return _typed(frame([])), {}
     table = pd.read_csv(paths.reads(path), dtype=str, keep_default_na=False)
     if not is_old(table):
         return _read(path), {}
     steps = provenance(notebook).get("parameters", {}).get("learned_steps")
     rows, _, names = upgrade(table, steps)
-    return typed(rows), names
+    return _typed(rows), names
 
 
 def _read(file: Path | io.StringIO) -> pd.DataFrame:
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    return typed(table.replace("", None))
+    return _typed(table.replace("", None))
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """`typed`, and behind it EFFECTIVE: numbers and text, empty where the table lacks them."""
+    told = table.reindex(columns=EFFECTIVE)
+    text = told.build_args.astype(object).where(told.build_args.notna(), "").astype(str)
+    return typed(table).assign(epochs_run=pd.to_numeric(told.epochs_run).astype(float),
+                               build_args=text)
 
 
 def load_costs(notebook: str) -> pd.DataFrame:
     """What a notebook's rows cost, one line a quantity; empty if it has not been run."""
     table = load_table(f"{notebook}_costs")
     return table if len(table) else cost_frame([])
+
+
+def of_step_model(costs: pd.DataFrame) -> pd.Series:
+    """Of each cost: is it modelled energy that steps up at each memory's capacity, and so cannot be
+    compared with that of interpolated memory?"""
+    energy = (costs.kind == "modelled") & costs.quantity.isin(["energy_j", "spent_energy_j"])
+    return energy & ~costs.source.str.contains(INTERPOLATED, regex=False)       # no setting
 
 
 def load_scores(notebook: str) -> dict[str, np.ndarray]:
