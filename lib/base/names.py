@@ -45,6 +45,13 @@ NEEDS = {"resnet": "images", "vgg": "images", "cnn": "images", "effnet": "images
          "distilbert": "text"}
 
 
+def kind(task: str) -> str:
+    """What kind of data a task has: "images", "series", "text", "table"; of an array "array"."""
+    name = task.partition("@")[0]
+    return ("images" if name.startswith(IMAGES) else "series" if name in SERIES else
+            "text" if name in TEXT else "array" if name.startswith(EITHER) else "table")
+
+
 def is_own(model: str) -> bool:
     """Whether it is a net of the reader's own, "module:PATH.py:Class"."""
     return model.startswith("module:")
@@ -58,16 +65,15 @@ def trained_here(model: str) -> bool:
 
 def misfit(task: str, model: str) -> str | None:
     """Why a net cannot learn a task, as far as their names tell; None where it can."""
-    name, _, _ = task.partition("@")
-    if model == "resnet20-akamaster" and name != "cifar10":
+    if model == "resnet20-akamaster" and task.partition("@")[0] != "cifar10":
         return f"{model} was trained on cifar10 by others and knows no other task"
-    kind = ("images" if name.startswith(IMAGES) else "series" if name in SERIES else
-            "text" if name in TEXT else "a table")
-    taken = (kind,) if kind == "text" else (None, kind)
-    if name.startswith(EITHER) or is_own(model) or _needs(model) in taken:
+    own = kind(task)
+    taken = (own,) if own == "text" else (None, own)
+    if own == "array" or is_own(model) or _needs(model) in taken:
         return None
     fitting = [net for net in MODELS if net not in WITHOUT_RECIPE and _needs(net) in taken]
-    return (f"{model} takes {_needs(model)}, and {task} is {kind}; choose one of: "
+    held = "a table" if own == "table" else own
+    return (f"{model} takes {_needs(model)}, and {task} is {held}; choose one of: "
             f"{', '.join(fitting)}")
 
 
