@@ -334,7 +334,7 @@ def second(monkeypatch):
         entry.unlink()
     later = [trained("replaced", 9, {"version": 2}, 4), trained("new", 9, {"version": 1})]
     file(train_json, json.dumps({"git": "abd", "steps": later}))
-    made = [file(paths.RUNS / "full/02_train.csv", "task\nmv\n"),
+    made = [file(paths.RUNS / "full/02_train.csv", "task\nmv\nchurn\ntelescope\n"),
             file(paths.RUNS / "full/02_more.csv")]
     stamps.write(paths.RUNS / "full/02_train.stamp.json", {}, {}, made, 1.0)
     monkeypatch.setitem(publish.MOST_MB, "data/weights", 0.008)
@@ -401,7 +401,8 @@ def cut(path):
 
 
 @pytest.mark.parametrize("name, remedy", [
-    ("runs/full/02_train.csv", "full makes it again"),
+    ("runs/full/02_train.csv", "full makes it again"),       # whose stamp knows its hash
+    ("runs/full/02_history.csv", "full makes it again"),
     ("runs/full/02_train.npz", "full makes it again"),
     ("runs/full/02_train.json", "full makes it again"),
     ("cache/*new*", "delete it"),

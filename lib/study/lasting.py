@@ -39,11 +39,11 @@ def select(steps: list[dict], most: float) -> tuple[dict[Path, bytes], list[Path
     Those of this study and those that lie there already, which a study that was run on another
     machine, or in part, may not know: as many as fit, the longest trained a byte first.
     """
-    lying = weights.usable()
-    found = {path: (_worth(path, head), path.read_bytes()) for path, head in lying.items()}
-    found |= _lasting(steps, lying)
+    present = weights.usable()
+    found = {path: (_worth(path, head), path.read_bytes()) for path, head in present.items()}
+    found |= _lasting(steps, present)
     unusable = {*map(paths.WEIGHTS.joinpath, weights.listed()),
-                *paths.WEIGHTS.glob("*.safetensors")} - lying.keys()
+                *paths.WEIGHTS.glob("*.safetensors")} - present.keys()
     room = most - sum(path.stat().st_size for path in unusable - found.keys() if path.exists())
     kept: dict[Path, bytes] = {}
     for path, (_, content) in sorted(found.items(), key=lambda item: (-item[1][0], item[0])):
@@ -52,7 +52,7 @@ def select(steps: list[dict], most: float) -> tuple[dict[Path, bytes], list[Path
             kept[path], room = content, room - need
         else:
             print(f"{path.name} is left out: data/weights may hold {size(most)} and is full")
-    return (kept, [path for path in lying if path not in kept],
+    return (kept, [path for path in present if path not in kept],
             sorted(unusable - kept.keys()))
 
 
@@ -66,7 +66,7 @@ def _worth(path: Path, head: dict[str, Any]) -> float:
     return sum(head["record"]["history"]["seconds"]) / path.stat().st_size
 
 
-def _lasting(steps: list[dict], lying: dict[Path, dict]) -> dict[Path, tuple[float, bytes]]:
+def _lasting(steps: list[dict], present: dict[Path, dict]) -> dict[Path, tuple[float, bytes]]:
     """Where -> (seconds of training a byte, content) of the weights whose key has a version; of a
     network's seeds the first, of its sizes the largest. A file under the same key stays as it is;
     what is trained within LEAST_S is sooner trained than looked for."""
@@ -81,7 +81,7 @@ def _lasting(steps: list[dict], lying: dict[Path, dict]) -> dict[Path, tuple[flo
             continue
         with readable(entry, "delete it"):
             weights.whole(entry)
-        there = lying.get(path, {})
+        there = present.get(path, {})
         same = (there.get("step"), there.get("key")) == (step["step"], head["key"])
         found = _worth(entry, head), (path if same else entry).read_bytes()
         lasting[path] = max(lasting.get(path, found), found, key=lambda one: len(one[1]))

@@ -71,7 +71,7 @@ def publish() -> int:
             steps = [step for told in provenance.values() for step in told.get("steps", [])]
             kept, doomed, unusable = lasting.select(steps, MOST_MB["data/weights"] * 1e6)
             _swap(folder, [*results.items(), *lasting.in_order(kept, unusable)], doomed)
-            told = _tell(paths.ROOT / "README.md")
+            status = _tell(paths.ROOT / "README.md")
     except execute.Stopped as stop:
         print(f"Nothing was published: {stop}.", file=sys.stderr)
         return 1
@@ -82,7 +82,7 @@ def publish() -> int:
               f"{weights.LIST}, and is left as it is; {RESTORE}, or delete it")
     for sentence in _doubts(others | provenance):
         print(f"Mind: {sentence}")
-    return told
+    return status
 
 
 def _made() -> list[Path]:
@@ -220,8 +220,8 @@ def _tell(readme: Path) -> int:
     try:
         text = readme.read_text(encoding="utf-8") if readme.exists() else ""
         before, mark, rest = text.partition(MARKS[0])
-        _, _, after = rest.partition(MARKS[1])
-        if mark:
+        _, end, after = rest.partition(MARKS[1])
+        if mark and end:
             paths.write_atomic(readme,
                                f"{before}{MARKS[0]}\n{readme_answer()}\n{MARKS[1]}{after}")
     except Exception as error:      # noqa: BLE001  rows and weights are in place, whatever it is
