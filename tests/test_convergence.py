@@ -41,13 +41,27 @@ def test_noise_neither_hides_a_rise_nor_is_one():
     assert np.mean(flat) > 0.9 and np.mean(rising) < 0.05
 
 
-def test_the_gain_by_hand_and_the_share_that_is_judged():
+def test_the_gain_by_hand():
     """Ten epochs, so no mean over epochs: 80 is the best of eight, 83 of the last two."""
     found = converged(history([50, 60, 70, 75, 78, 80, 79, 80, 82, 83]), METRICS)
     assert found.gain[0] == pytest.approx(3) and not found.converged[0]
-    assert converged(history(range(10)), METRICS, last=0.5).gain[0] == 5
     edge = [80.0] * 8 + [80.19] * 2, [80.0] * 8 + [80.21] * 2       # 0.2 points may be added
     assert [bool(converged(history(one), METRICS).converged[0]) for one in edge] == [True, False]
+
+
+def test_a_rise_while_the_rate_decays_tells_only_if_it_goes_on_to_the_end():
+    """A decaying rate lifts the score of a long training and of a short one alike."""
+    decaying = np.cos(np.pi / 2 * EPOCHS / 50)
+    annealed = np.where(EPOCHS > 40, 94.0, 90.0)
+    found = pd.concat([history(annealed, lr=decaying),
+                       history(annealed, lr=0.1, seed=1),
+                       history(annealed + 2.0 * (EPOCHS > 48), lr=decaying, seed=2),
+                       history(FLAT, lr=decaying, seed=3),
+                       history([40, 55, 63, 68, 72, 77], lr=decaying[[0, 9, 19, 29, 39, 49]],
+                               seed=4)])
+    verdicts = converged(found, METRICS).set_index("seed").converged
+    assert verdicts.isna().tolist() == [True, False, False, False, False]
+    assert verdicts.dropna().tolist() == [False, False, True, False]
 
 
 def test_each_metric_has_its_own_tolerance():
