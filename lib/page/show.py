@@ -4,7 +4,7 @@ import base64
 import io
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 
 import matplotlib.pyplot as plt
@@ -16,53 +16,58 @@ from matplotlib.text import Text
 from PIL import Image
 
 from lib.base import paths
-from lib.page import inline
+from lib.base.said import duration
+from lib.page import inline, words
 from lib.page.markup import CONTROL
+from lib.tables.store import provenance
 
 MOST_BYTES = 300_000        # of a figure's SVG in a page; a larger one is shown as PNG
+MOST_LINES = 12             # of a table that stands open
 KINDS = ("measured", "modelled", "simulated")
 OWN_NET = re.compile(r"module:[^:]*\.py:(\w+)")         # a reader's own net, as rows name it
 
 
-def figure(drawn: Figure, name: str, caption: str, alt: str, saved: bool = True) -> None:
-    """Save a figure under figures/<profile>/ as SVG and PNG, and show it with its caption.
+def figure(drawn: Figure, name: str, finding: str, caption: str, saved: bool = True) -> None:
+    """Save a figure under figures/<profile>/ as SVG and PNG, and show it with its finding.
 
     Each axis becomes a panel of its own, which flows: side by side on a screen, one below the other
-    on a phone. name: file stem, "02_curves"; caption: what a reader should see, `names` in
-    backticks become code; alt: the finding, for those who cannot see the picture; saved: False for
-    a picture that another chapter has saved, which is only shown. ValueError for a name without a
-    notebook's number, and for an empty alt.
+    on a phone. name: file stem, "02_curves"; finding: the sentence that the figure shows, its title
+    and its alternative text; caption: what is plotted and how to read it (`names` in backticks
+    become code in both); saved: False for a picture that another chapter has saved. ValueError for
+    a name without a notebook's number, and for an empty finding.
     """
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", name):
         raise ValueError(f"a figure's name is its notebook's number and words: {name!r}")
-    if not alt.strip():
-        raise ValueError(f"{name} has no alternative text: say in a sentence what it shows")
-    for words in drawn.findobj(Text):
-        words.set_text(short(words.get_text()))
+    if not finding.strip():
+        raise ValueError(f"{name} has no finding: say in a sentence what it shows")
+    for text_of in drawn.findobj(Text):
+        text_of.set_text(short(text_of.get_text()))
     with warnings.catch_warnings():             # a name may hold any sign; a reader's fonts have it
         warnings.filterwarnings("ignore", "Glyph .* missing")
         svg = inline.compact(inline.svg(drawn, facecolor="white", bbox_inches="tight"))
         png = _png(drawn)
         shown = "".join(inline.panels(drawn, name))
     if saved:
-        paths.write_atomic(paths.figure_folder() / f"{name}.svg", svg)
-        paths.write_atomic(paths.figure_folder() / f"{name}.png", png)
-    described = escape(short(alt), quote=True)
+        profile = "full" if paths.profile() == "published" else paths.profile()
+        paths.write_atomic(paths.FIGURES / profile / f"{name}.svg", svg)
+        paths.write_atomic(paths.FIGURES / profile / f"{name}.png", png)
+    described = escape(short(finding).replace("`", ""), quote=True)
     plt.close(drawn)
     if len(shown) <= MOST_BYTES:
         picture = f'<div class="panels" role="img" aria-label="{described}">{shown}</div>'
     else:
         picture = (f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" '
                    f'alt="{described}">')
-    display(HTML(f'<figure id="{name}">{picture}<figcaption>{_caption(caption)}</figcaption>'
-                 "</figure>"))
+    display(HTML(f'<figure id="{name}"><p class="finding">{_caption(finding)}</p>{picture}'
+                 f"<figcaption>{_caption(caption)}</figcaption></figure>"))
 
 
 def table(frame: pd.DataFrame, caption: str, digits: int = 2, fold: str = "",
           kinds: str | Mapping[str, str] = "", shade: pd.DataFrame | None = None) -> None:
     """A table with its caption; floats with `digits` decimals, a dash where there is nothing.
 
-    fold: a line in whose place the table comes when a reader clicks on it; for long ones.
+    fold: a line that opens the table when a reader clicks on it; one of more than MOST_LINES lines
+    is folded without, under the first sentence of its caption.
     kinds: measured, modelled or simulated, of the whole table or by column; said in its head.
     shade: same columns and length as `frame`, or fewer: 0 (none) to 1 (deepest) behind a cell.
     """
@@ -78,6 +83,8 @@ def table(frame: pd.DataFrame, caption: str, digits: int = 2, fold: str = "",
     body = "".join(f"<tr>{''.join(cells[i] for cells in columns.values())}</tr>"
                    for i in range(len(frame)))
     named = "data" if shade is None else "data heat"
+    if not fold and len(frame) > MOST_LINES:
+        fold = f"{re.split(r'[.:](?: |$)', caption)[0]} ({len(frame)} lines)"
     html = (f'<table class="{named}"><caption>{_caption(caption)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
     display(HTML(f'<div class="table">{html}</div>' if not fold else
@@ -87,6 +94,40 @@ def table(frame: pd.DataFrame, caption: str, digits: int = 2, fold: str = "",
 def text(markdown: str) -> None:
     """Show computed sentences, as Markdown; a name from data is put into them by `plain`."""
     display(Markdown(short(markdown)))
+
+
+def findings(sentences: Iterable[str]) -> None:
+    """A chapter's findings as a list; **bold**, `code` and names made `plain` are understood."""
+    lines = "".join(f"<li>{_sentence(one)}</li>" for one in sentences)
+    display(HTML(f'<ul class="findings">{lines}</ul>'))
+
+
+def box(chapter: str, varies: str, held: str, measured: str) -> None:
+    """What an experiment varies, holds constant and measures; and from the provenance of the
+    chapter's last run its hardware, date and duration, where it was run."""
+    lines = {"Varies": varies, "Held constant": held, "Measured": measured} | _run(chapter)
+    terms = "".join(f"<dt>{term}</dt><dd>{_sentence(said)}</dd>" for term, said in lines.items())
+    display(HTML(f'<dl class="box">{terms}</dl>'))
+
+
+def missing(what: str, chapter: str) -> None:
+    """One line in place of a table that is not among the published ones."""
+    text(f"*{plain(what)} was not saved by the published run; `./run_all.sh full {chapter[:2]}` "
+         "makes it.*")
+
+
+def _run(chapter: str) -> dict[str, str]:
+    """The machine, the date and the duration of a chapter's run; nothing if it was not run."""
+    run = provenance(chapter)
+    if not run:
+        return {}
+    machine = run.get("hardware", {})
+    parts = [str(machine.get("processor", "")), words.count(int(machine.get("cores", 1)), "core")]
+    parts += [machine["gpu"]] if machine.get("gpu", "none") != "none" else []
+    seconds = run.get("work_seconds", run.get("seconds"))
+    said = {"Hardware": ", ".join(filter(None, parts)), "Date": str(run.get("ended", ""))[:10],
+            "Computing time": "" if seconds is None else duration(seconds)}
+    return {term: value for term, value in said.items() if value}
 
 
 def plain(name: object) -> str:
@@ -99,13 +140,13 @@ def plain(name: object) -> str:
                    for sign in CONTROL.sub("\ufffd", short(str(name))))
 
 
-def short(words: str) -> str:
+def short(said: str) -> str:
     """Words in which a reader's own net goes by its class.
 
     >>> short("digits module:mine/net.py:Net")
     'digits Net'
     """
-    return OWN_NET.sub(r"\1", words)
+    return OWN_NET.sub(r"\1", said)
 
 
 def _html(value: object) -> str:
@@ -113,9 +154,15 @@ def _html(value: object) -> str:
     return escape(CONTROL.sub("\ufffd", short(str(value))))
 
 
-def _caption(words: str) -> str:
+def _caption(said: str) -> str:
     """HTML of a caption; `names` in backticks become code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _html(words))
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _html(said))
+
+
+def _sentence(said: str) -> str:
+    """HTML of a sentence: `code`, **bold**, and the entities of `plain`, which are only signs."""
+    strong = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", _caption(said))
+    return re.sub(r"&amp;(#\d+;)", r"&\1", strong)
 
 
 def _kind(kind: str) -> str:
@@ -129,20 +176,20 @@ def _cells(column: pd.Series, digits: int, shade: pd.DataFrame | None) -> list[s
     for i, value in enumerate(column):
         depth = 0.0 if shades is None or pd.isna(shades.iloc[i]) else float(shades.iloc[i])
         style_of = f' class="shaded" style="--depth: {depth:.2f}"' if depth > 0 else ""
-        cells.append(f"<td{style_of}>{_html(_words(value, digits))}</td>")
+        cells.append(f"<td{style_of}>{_html(_value(value, digits))}</td>")
     return cells
 
 
-def _words(value: object, digits: int) -> str:
-    """A value as people read it: 91.75, 5,472, yes, –."""
+def _value(value: object, digits: int) -> str:
+    """A value as people read it: 91.75, 5,472, −0.3, yes, –."""
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, int | np.integer):
-        return f"{value:,}"
+        return words.fixed(int(value), 0)
     if isinstance(value, float | np.floating) and np.isfinite(value):
-        return f"{value:z,.{digits}f}"
+        return words.fixed(float(value), digits)
     if value is None or value is pd.NA or value is pd.NaT or isinstance(value, float):
-        return "–" if pd.isna(value) else str(value)
+        return words.NONE if pd.isna(value) else str(value)
     return str(value)
 
 

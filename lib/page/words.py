@@ -1,0 +1,88 @@
+"""Numbers and verdicts for a reader, with as many digits as the interval supports."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+MOST_DECIMALS = 4
+NONE = "–"                  # where there is no number
+
+
+def decimals(low: float, high: float, usual: int = 2) -> int:
+    """Decimals that an interval supports: ±0.46 two, ±0.5 one, ±5 none; `usual` without one."""
+    half = abs(high - low) / 2
+    if not math.isfinite(half) or half == 0:
+        return usual
+    return min(MOST_DECIMALS, max(0, math.ceil(round(math.log10(5 / half), 9))))
+
+
+def fixed(value: float, digits: int = 2) -> str:
+    """A number with so many decimals, thousands separated, with a minus sign; NONE for NaN.
+
+    >>> fixed(-1234.567, 1)
+    '−1,234.6'
+    """
+    if value is None or value != value:
+        return NONE
+    return f"{value:z,.{digits}f}".replace("-", "−")
+
+
+def number(value: float, low: float = math.nan, high: float = math.nan, digits: int = 2) -> str:
+    """A value with the digits that its interval supports; with `digits` decimals without one.
+
+    >>> number(91.5134, 91.0, 92.0)
+    '91.5'
+    """
+    return fixed(value, decimals(low, high, digits))
+
+
+def ci(value: float, low: float, high: float, unit: str = "pp") -> str:
+    """A value with its interval in a sentence.
+
+    >>> ci(0.1187, -0.301, 0.628)
+    '0.12 pp (95 % CI −0.30 to 0.63)'
+    """
+    said = f"{number(value, low, high)} {unit}".rstrip()
+    if low != low or high != high:
+        return said
+    digits = decimals(low, high)
+    return f"{said} (95 % CI {fixed(low, digits)} to {fixed(high, digits)})"
+
+
+def cell(value: float, low: float, high: float) -> str:
+    """A value with its interval in a table: "0.12 [−0.30, 0.63]"."""
+    said = number(value, low, high)
+    if low != low or high != high:
+        return said
+    digits = decimals(low, high)
+    return f"{said} [{fixed(low, digits)}, {fixed(high, digits)}]"
+
+
+def times(ratio: float) -> str:
+    """A ratio in two or three significant digits: "7.2×", "0.55×", "258×"."""
+    digits = 0 if ratio >= 9.95 else 1 if ratio >= 0.995 else 2
+    return NONE if ratio != ratio else f"{fixed(ratio, digits)}×"
+
+
+def verdict(low: float, high: float, tolerance: float = 1.0, unit: str = "pp") -> str:
+    """What the interval of a difference says: "equivalent within 1 pp" where it lies within the
+    tolerance, "inconclusive" where it contains zero and is wider, or has no bounds."""
+    if abs(low) <= tolerance and abs(high) <= tolerance:
+        return f"equivalent within {tolerance:g} {unit}"
+    if low > 0:
+        return "significantly higher"
+    return "significantly lower" if high < 0 else "inconclusive"
+
+
+def count(number: int, one: str, several: str = "") -> str:
+    """"1 network", "1,234 networks"; several: the plural, where it is not that with an s."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names in a sentence.
+
+    >>> listed(["HQQ", "GPTQ", "BRECQ"])
+    'HQQ, GPTQ and BRECQ'
+    """
+    words: Sequence[str] = [str(name) for name in names]
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
