@@ -116,13 +116,13 @@ def quantization(asked: Any) -> str:
         return ", ".join(REPAIRS[word] for word in _value(asked, "repairs").split())
     if through == "lsq":
         start = "" if name == "lsq" else f" (from {quantizer(name)})"
-        words = [f"LSQ QAT {_width(asked)}{start}"]
+        words = [f"LSQ QAT {width(asked)}{start}"]
     elif through == "ste":
-        words = [f"straight-through QAT {_width(asked)}, {quantizer(name)}"]
+        words = [f"straight-through QAT {width(asked)}, {quantizer(name)}"]
     elif through == "nested":
-        words = ["nested QAT (8, 4 and 2 bits)" + (f" at {_width(asked)}" if name else "")]
+        words = ["nested QAT (8, 4 and 2 bits)" + (f" at {width(asked)}" if name else "")]
     else:
-        words = [f"{quantizer(name)} {_width(asked)}".strip()]
+        words = [f"{quantizer(name)} {width(asked)}".strip()]
     usual = "tensor" if name.startswith("edge_") else "channel"
     shared = _value(asked, "granularity")
     if shared not in ("", usual):
@@ -138,7 +138,7 @@ def quantization(asked: Any) -> str:
     return ", ".join(word for word in words if word)
 
 
-def _width(asked: Any) -> str:
+def width(asked: Any) -> str:
     """"4-bit", "ternary", "W4A8"."""
     bits, levels, inputs = (_number(asked, name) for name in ("bits", "levels", "a_bits"))
     if levels and not bits:

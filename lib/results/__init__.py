@@ -12,6 +12,7 @@ from lib.results.candidates import (
     rows_of,
     untouched,
 )
+from lib.results.gains import decided, gains
 from lib.results.intervals import (
     fold_interval,
     holm,
@@ -33,9 +34,9 @@ from lib.tables.store import (
     save_table,
 )
 
-__all__ = ["baseline", "bits_asked", "candidates", "CHAPTERS", "COLUMNS", "Cost", "Difference",
-           "difference", "eligible", "energies", "fold_interval", "frame", "holm", "in_points",
-           "interval", "load", "load_costs", "load_scores", "load_table", "METRICS", "networks",
-           "prediction", "provenance", "recipe", "repeats", "Row", "rows_of", "save_table",
-           "select", "selection_losses", "setting_of", "summary", "t_interval", "TRAINING",
-           "untouched", "within"]
+__all__ = ["baseline", "bits_asked", "candidates", "CHAPTERS", "COLUMNS", "Cost", "decided",
+           "Difference", "difference", "eligible", "energies", "fold_interval", "frame", "gains",
+           "holm", "in_points", "interval", "load", "load_costs", "load_scores", "load_table",
+           "METRICS", "networks", "prediction", "provenance", "recipe", "repeats", "Row",
+           "rows_of", "save_table", "select", "selection_losses", "setting_of", "summary",
+           "t_interval", "TRAINING", "untouched", "within"]
