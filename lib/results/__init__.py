@@ -24,6 +24,13 @@ from lib.results.intervals import (
 )
 from lib.results.paired import Difference, difference
 from lib.results.select import eligible, recipe, select, selection_losses, within
+from lib.results.techniques import (
+    fewest_bits,
+    of_network,
+    quantized_alone,
+    with_and_without_training,
+    worst,
+)
 from lib.tables.rows import COLUMNS, Cost, Row, bits_asked, frame, setting_of
 from lib.tables.store import (
     load,
@@ -35,8 +42,8 @@ from lib.tables.store import (
 )
 
 __all__ = ["baseline", "bits_asked", "candidates", "CHAPTERS", "COLUMNS", "Cost", "decided",
-           "Difference", "difference", "eligible", "energies", "fold_interval", "frame", "gains",
+           "Difference", "difference", "eligible", "energies", "fewest_bits", "fold_interval", "frame", "gains",
            "holm", "in_points", "interval", "load", "load_costs", "load_scores", "load_table",
-           "METRICS", "networks", "prediction", "provenance", "recipe", "repeats", "Row",
+           "METRICS", "networks", "prediction", "provenance", "quantized_alone", "recipe", "repeats", "Row",
            "rows_of", "save_table", "select", "selection_losses", "setting_of", "summary",
-           "t_interval", "TRAINING", "untouched", "within"]
+           "t_interval", "TRAINING", "untouched", "with_and_without_training", "within", "worst"]

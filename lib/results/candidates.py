@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from lib.base import titles
+from lib.base import paths, titles
 from lib.base.metric import METRICS
 from lib.base.pairs import parsed
 from lib.base.setting import FIELDS, OF_THE_NET, TEXT_FIELDS
@@ -49,6 +49,8 @@ def rows_of(chapters: Iterable[str] = CHAPTERS) -> tuple[pd.DataFrame, dict, pd.
 def networks(rows: pd.DataFrame, chapters: Iterable[str] = COMPRESSING) -> pd.DataFrame:
     """The networks that chapters make smaller, by their parameter `pairs`: task, net, net_sizes,
     epochs_run, why_not ("" for a usable baseline, else why it is left out)."""
+    earlier = load_table("edge_fp32", paths.PUBLISHED)      # a short training that reaches these
+    printed = earlier.set_index(["task", "model"]).score.to_dict() if len(earlier) else {}
     pairs = [pair for chapter in chapters
              for pair in provenance(chapter).get("parameters", {}).get("pairs", [])]
     lines = []
@@ -58,7 +60,8 @@ def networks(rows: pd.DataFrame, chapters: Iterable[str] = COMPRESSING) -> pd.Da
         base = baseline(rows[rows.split == "test"], **line)
         if len(base):
             epochs = base.epochs_run.max() if "epochs_run" in base else np.nan
-            short = epochs < LEAST_EPOCHS and not net.startswith(PRETRAINED)
+            short = epochs < LEAST_EPOCHS and not net.startswith(PRETRAINED) and not (
+                base.score_high.max() >= printed.get((task, net), np.inf))
             lines.append(line | {"epochs_run": epochs, "why_not": (
                 f"its baseline was trained for {epochs:.0f} epochs and had not converged"
                 if short else "")})
@@ -141,28 +144,30 @@ def _of_network(own: pd.DataFrame, base: pd.DataFrame, net, scores: Mapping[str,
 
 
 def _fine_tuned(own: pd.DataFrame) -> dict:
-    """(epochs, batch_size) -> rows of the baseline fine-tuned for so long; the best by its mean
-    over learning rates is not chosen: the usual rate stands where it was run."""
+    """_course of a fine-tuning -> rows of the baseline fine-tuned so; the best by its mean over
+    learning rates is not chosen: the usual rate stands where it was run."""
     dense = own[(own.tuned == "finetune") & (own.pruner == "") & (own.quantizer == "")
                 & (own.deploy == "")]
     found: dict = {}
     for _, part in dense.sort_values("lr", na_position="first").groupby("key", sort=False):
-        first = part.iloc[0]
-        found.setdefault((_plain(first.epochs), _plain(first.batch_size)), part)
+        found.setdefault(_course(part.iloc[0]), part)
     return found
 
 
 def _against_fine_tuned(part: pd.DataFrame, longer: dict, scores) -> dict:
     """tuned_loss with its interval, where the baseline was fine-tuned for as long; else nothing."""
-    first = part.iloc[0]
-    base = longer.get((_plain(first.epochs), _plain(first.batch_size)))
+    base = longer.get(_course(part.iloc[0]))
     lost = None if base is None else difference(part, base, scores)
     return {} if lost is None else {
         "tuned_loss": lost.mean, "tuned_low": lost.low, "tuned_high": lost.high}
 
 
-def _plain(value) -> float | None:
-    return None if pd.isna(value) else float(value)
+def _course(line) -> tuple[float | None, float | None]:
+    """Epochs that a row's last training ran (where that is not known: that were asked for), and
+    batch size."""
+    ran = line.get("epochs_run", np.nan)
+    epochs = line.epochs if pd.isna(ran) else ran
+    return tuple(None if pd.isna(value) else float(value) for value in (epochs, line.batch_size))
 
 
 def training(line, of_net: bool) -> str:

@@ -1,0 +1,71 @@
+"""What a technique does over the networks that tried it, the same networks in every number."""
+
+import pandas as pd
+
+from lib.results.select import NET, within
+
+MOST_TRIED = 0.8            # of the networks that the commonest setting was tried on
+
+
+def of_network(table: pd.DataFrame) -> pd.DataFrame:
+    """Candidates that are made from the network itself, not from a smaller one."""
+    return table[(table.model == table.net) & (table.sizes == table.net_sizes)]
+
+
+def quantized_alone(table: pd.DataFrame, inputs: bool = False) -> pd.DataFrame:
+    """Candidates that were quantized, one range a channel, and nothing else: neither pruned nor
+    deployed; weights alone, or with `inputs` those of layers too. Trained or not."""
+    own = of_network(table)
+    alone = own.bits_asked.notna() & own.granularity.isin(["", "channel"])
+    for name in ("pruner", "repairs", "budget", "deploy"):
+        alone &= own[name] == ""
+    return own[alone if inputs else alone & own.a_bits.isna()]
+
+
+def worst(lines: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """One line a technique (columns `by`): networks, loss (the largest mean), median, high (the
+    largest upper bound), error (the largest growth of a squared error), least and most (size
+    factors). Of several lines of one network the one with the least selection loss stands."""
+    lines = lines.assign(factor=lines.base_KiB / lines.KiB).sort_values("selection_loss")
+    lines = lines.drop_duplicates([*by, *NET])
+    return lines.groupby(by).agg(
+        networks=("task", "size"), loss=("loss", "max"), median=("loss", "median"),
+        high=("high", "max"), error=("error_ratio", "max"), least=("factor", "min"),
+        most=("factor", "max")).reset_index()
+
+
+def fewest_bits(table: pd.DataFrame, tolerance: float = 1.0) -> pd.Series | None:
+    """The post-training quantizer and bits of weights, the fewest that keep every network within
+    the tolerance, of settings that nearly as many networks tried as any; None if none does.
+
+    A line of `worst`; whether a regression's squared error grows is said beside it (error).
+    """
+    lines = quantized_alone(table)
+    found = worst(lines[lines.tuned == ""], ["quantizer", "bits_asked"])
+    tried = found[found.networks >= MOST_TRIED * found.networks.max()]
+    good = tried[within(tried.loss, pd.Series(0.0, tried.index), tolerance)]
+    good = good.sort_values(["bits_asked", "networks", "loss"], ascending=[True, False, True])
+    return good.iloc[0] if len(good) else None
+
+
+def with_and_without_training(table: pd.DataFrame) -> pd.DataFrame:
+    """What PTQ and QAT (LSQ) of the same bits lose on the same networks: a line a number of bits of
+    weights and inputs (32: not quantized), with networks, and of each way loss and high at worst.
+    """
+    lines = quantized_alone(table, inputs=True)
+    lines = lines[lines.selection_loss.notna()].assign(inputs=lines.a_bits.fillna(32))
+    found = []
+    for (bits, inputs), part in lines.groupby(["bits_asked", "inputs"]):
+        ways = {"ptq": part[part.tuned == ""], "qat": part[part.tuned.str.startswith("lsq")]}
+        nets = [set(way[NET].itertuples(index=False)) for way in ways.values()]
+        shared = nets[0] & nets[1]
+        line = {"bits": bits, "inputs": inputs, "networks": len(shared)}
+        for name, way in ways.items():
+            kept = way[[net in shared for net in way[NET].itertuples(index=False)]]
+            if len(kept):
+                at_worst = worst(kept.assign(way=name), ["way"]).iloc[0]
+                line |= {f"{name}_loss": at_worst.loss, f"{name}_high": at_worst.high}
+        found.append(line)
+    columns = ["bits", "inputs", "networks", "ptq_loss", "ptq_high", "qat_loss", "qat_high"]
+    table = pd.DataFrame(found, columns=columns)
+    return table[table.networks > 0].reset_index(drop=True)
