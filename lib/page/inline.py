@@ -21,7 +21,7 @@ SPACES = {"": "http://www.w3.org/2000/svg", "xlink": "http://www.w3.org/1999/xli
 VARIABLES = {light: f"var(--{name}, {light})" for name, (light, _) in COLORS.items()}
 # On the page's ground; without a page (in JupyterLab) on white, for which the colours were chosen.
 ROOT_STYLE = ("background: var(--ground, #fff); max-width: 100%; height: auto; overflow: visible; "
-              "stroke-linejoin: round; stroke-linecap: butt")
+              "stroke-linejoin: round; stroke-linecap: butt; font-family: sans-serif")
 
 
 def svg(figure: Figure, **options) -> str:
@@ -86,7 +86,7 @@ def _margins(figure: Figure, inches) -> list[float]:
 def in_page(source: str, prefix: str) -> str:
     """An SVG file for a page: ids with a prefix, colours as the page's variables, no name spaces.
 
-    The element of gid "halo" gets the class halo.
+    An element of gid "halo" gets the class halo, one of gid "tip:…" these words as its `data-tip`.
     """
     root, wanted = ElementTree.fromstring(source.encode()), _referred(source)
     _drop(root, DROPPED)
@@ -99,11 +99,15 @@ def in_page(source: str, prefix: str) -> str:
             element.set("id", f"{prefix}-{identity}")
         elif identity == "halo":
             element.set("class", "halo")
+        elif identity.startswith("tip:"):
+            element.set("data-tip", identity.removeprefix("tip:"))
         for key, value in attributes.items():
-            element.set(key, _attribute(key, value, prefix))
+            if written := _attribute(key, value, prefix):
+                element.set(key, written)
     width = float(root.attrib["viewBox"].split()[2]) * PIXELS
     root.attrib = {"viewBox": root.attrib["viewBox"], "width": f"{width:.0f}", "style": ROOT_STYLE}
-    return ElementTree.tostring(root, encoding="unicode").replace("\n", "")
+    text = ElementTree.tostring(root, encoding="unicode").replace("\n", "")
+    return re.sub(r">\s+<", "><", text)
 
 
 def _referred(source: str) -> set[str]:
@@ -141,8 +145,9 @@ def _attribute(key: str, value: str, prefix: str) -> str:
     if key == "href":
         return re.sub("^#", f"#{prefix}-", value)
     if key in PLACES:
-        return _rounded(value)
+        return "" if value.startswith("rotate(-0 ") else _rounded(value)
     if key in PAINTS:
+        value = re.sub("font-family: [^;]*; ?", "", value)
         value = value.replace("url(#", f"url(#{prefix}-")
         return re.sub("#[0-9a-f]{6}", lambda color: VARIABLES.get(color[0], color[0]), value)
     return value

@@ -1,5 +1,6 @@
 """The house style: sizes, colours that read on light and on dark ground, and panels."""
 
+import textwrap
 import warnings
 
 import matplotlib.pyplot as plt
@@ -11,7 +12,8 @@ from matplotlib.figure import Figure
 from lib.page.colors import COLORS
 
 WIDTH = 6.6                 # inches of all panels side by side; one of two fits a phone as it is
-MOST_POINTS = 5.0           # the loss up to which a figure of losses has its eyes open
+PHONE = 4.4                 # inches of one panel alone, whose text a phone still shows in 10 px
+LEAST_POINTS, MOST_POINTS = -0.6, 5.0       # the losses that an axis of losses shows
 INK, SOFT, LINE, CONTEXT, ACCENT, SECOND, THIRD = (
     COLORS[name][0] for name in ("ink", "soft", "line", "context", "accent", "second", "third"))
 SERIES = (ACCENT, SECOND, THIRD)
@@ -38,14 +40,22 @@ def panels(count: int, height: float = 2.4, columns: int = 2, **options) -> tupl
     """A figure of `count` axes, `columns` side by side, each `height` inches high.
 
     On a page each axis is a panel of its own, which flows below its neighbour on a phone: it
-    carries its own title and labels. options: of `plt.subplots`.
+    carries its own title and labels; one panel alone is PHONE inches wide. options: of
+    `plt.subplots`.
     """
     rows = -(-count // columns)
-    figure, axes = plt.subplots(rows, columns, squeeze=False, layout="constrained",
-                                figsize=(WIDTH, height * rows), **options)
+    size = (WIDTH if columns > 1 else PHONE, height * rows)
+    figure, axes = plt.subplots(rows, columns, squeeze=False, layout="constrained", figsize=size,
+                                **options)
     for axis in axes.flat[count:]:
         axis.remove()
     return figure, list(axes.flat[:count])
+
+
+def title(axis: Axes, words: str) -> None:
+    """An axis' title in as many lines as keep it above its axis."""
+    inches = axis.get_position().width * axis.figure.get_figwidth()
+    axis.set_title("\n".join(textwrap.wrap(words, max(20, int(12.5 * inches)))))
 
 
 def lower(axes: list[Axes], shares: list[float]) -> None:
@@ -84,7 +94,7 @@ def heat(axis: Axes, shades: np.ndarray, texts: np.ndarray, colors: np.ndarray) 
                 axis.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colors[i, j],
                                              alpha=DEEPEST * float(shades[i, j]), linewidth=0))
             if texts[i, j]:
-                axis.text(j, i, texts[i, j], ha="center", va="center", fontsize=7)
+                axis.text(j, i, texts[i, j], ha="center", va="center", fontsize=9)
     axis.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)
@@ -103,13 +113,15 @@ def label(axis: Axes, x: float, y: float, words: str, color: str, **options) -> 
 
     options: of `Axes.text`.
     """
-    axis.text(x, y, words, color=color, gid="halo", **{"fontsize": 8, "va": "center"} | options)
+    axis.text(x, y, words, color=color, gid="halo", **{"fontsize": 9, "va": "center"} | options)
 
 
 def bits(value: float) -> str:
-    """Bits a weight in words for a tick: "4", or "3 levels" for log₂ 3."""
-    whole = abs(value - round(value)) < 1e-6
-    return f"{value:.0f}" if whole else f"{2 ** value:.0f} levels"
+    """Bits per weight for a tick: "4", "ternary" for log₂ 3, "6 levels"."""
+    if abs(value - round(value)) < 1e-6:
+        return f"{value:.0f}"
+    levels = round(2 ** value)
+    return "ternary" if levels == 3 else f"{levels} levels"
 
 
 def at_most(axis: Axes, best: float) -> None:
@@ -118,9 +130,9 @@ def at_most(axis: Axes, best: float) -> None:
     axis.set_xlim(low, min(high, best + 0.02 * (best - low)))
 
 
-def losses(axis: Axes) -> None:
-    """An axis of losses in points: from a small gain at the bottom to MOST_POINTS at the top."""
-    axis.set(ylim=(-0.6, MOST_POINTS + 0.45), ylabel="points lost", yticks=range(6))
+def losses(axis: Axes, unit: str = "pp") -> None:
+    """An axis of losses from a small gain at the bottom to MOST_POINTS at the top."""
+    axis.set(ylim=(LEAST_POINTS, MOST_POINTS + 0.45), ylabel=f"loss, {unit}", yticks=range(6))
     axis.axhline(0, color=SOFT, linewidth=0.8)
 
 
@@ -132,6 +144,6 @@ def intervals(axis: Axes, x, lines, color: str) -> None:
 def beyond(axis: Axes, x, y, color: str, size: float = 4) -> None:
     """Arrow heads at the edges of an axis of losses, where a loss or a gain lies beyond it."""
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    edges = ((y > MOST_POINTS + 0.45, MOST_POINTS + 0.25, "^"), (y < -0.6, -0.42, "v"))
+    edges = ((y > MOST_POINTS, MOST_POINTS + 0.25, "^"), (y < LEAST_POINTS, -0.42, "v"))
     for far, edge, mark in edges:
         axis.plot(x[far], np.full(int(far.sum()), edge), mark, color=color, markersize=size)
