@@ -12,7 +12,7 @@ from lib.results.candidates import (
     rows_of,
     untouched,
 )
-from lib.results.gains import decided, gains
+from lib.results.gains import decided, gains, unit
 from lib.results.intervals import (
     fold_interval,
     holm,
@@ -42,8 +42,9 @@ from lib.tables.store import (
 )
 
 __all__ = ["baseline", "bits_asked", "candidates", "CHAPTERS", "COLUMNS", "Cost", "decided",
-           "Difference", "difference", "eligible", "energies", "fewest_bits", "fold_interval", "frame", "gains",
-           "holm", "in_points", "interval", "load", "load_costs", "load_scores", "load_table",
-           "METRICS", "networks", "prediction", "provenance", "quantized_alone", "recipe", "repeats", "Row",
-           "rows_of", "save_table", "select", "selection_losses", "setting_of", "summary",
-           "t_interval", "TRAINING", "untouched", "with_and_without_training", "within", "worst"]
+           "difference", "Difference", "eligible", "energies", "fewest_bits", "fold_interval",
+           "frame", "gains", "holm", "in_points", "interval", "load", "load_costs", "load_scores",
+           "load_table", "METRICS", "networks", "of_network", "prediction", "provenance",
+           "quantized_alone", "recipe", "repeats", "Row", "rows_of", "save_table", "select",
+           "selection_losses", "setting_of", "summary", "t_interval", "TRAINING", "unit",
+           "untouched", "with_and_without_training", "within", "worst"]

@@ -48,6 +48,11 @@ def gains(rows: pd.DataFrame, scores: Mapping[str, np.ndarray], before: Mapping[
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
+def unit(metric: str) -> str:
+    """The unit of losses and gains in points: "pp", "hundredths of R²"."""
+    return {"r2": "hundredths of R²", "mcc": "hundredths of MCC"}.get(metric, "pp")
+
+
 def _asked(rows: pd.DataFrame, values: Mapping[str, object]) -> pd.Series:
     """Which rows have these settings; None: not asked for."""
     found = pd.Series(True, rows.index)
