@@ -1,56 +1,98 @@
 """The claims of four earlier studies and their verdicts."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
+from lib.base import paths
 from lib.replication import edge, green, realtime, resnet_energy
-from lib.replication.sources import Tables, read
-from lib.replication.verdicts import MEANINGS, Evidence, by_chance, number, statement
+from lib.replication.verdicts import MEANINGS, Evidence, held_by_chance, number, statement
+from lib.results.candidates import rows_of
+from lib.tables.store import load_table
 
-__all__ = ["COLUMNS", "MEANINGS", "Tables", "cells", "chance", "counts", "judge", "main", "read"]
+__all__ = ["COLUMNS", "MEANINGS", "Part", "Tables", "by_chance", "cells", "counts", "judge", "main",
+           "read"]
 
-COLUMNS = ("study", "kind", "key", "claim", "task", "model", "said", "value", "unit", "measured",
-           "low", "high", "verdict", "why", "rows", "chapter", "set", "random", "permuted")
+COLUMNS = ("study", "kind", "key", "claim", "task", "said", "value", "unit", "measured", "low",
+           "high", "verdict", "why", "rows", "chapter", "set", "random", "permuted")
 STUDIES = {"Edge": edge, "Green": green, "ResNet-energy": resnet_energy, "Real-time": realtime}
-TEXT = ("key", "task", "model", "why", "set")
+CELLS = ("edge_ptq", "edge_prune", "edge_qat")          # tables of data/published
+
+
+class Part(NamedTuple):
+    """Rows of some chapters on the test set, their scores per example by id, and their costs."""
+
+    rows: pd.DataFrame
+    scores: dict
+    costs: pd.DataFrame
+
+
+class Tables(NamedTuple):
+    """claims: data/published/claims.csv; cells: Edge's tables by name; fp32: its FP32 scores;
+    history: the epochs of 06; heads: scores of untrained heads on SST-2."""
+
+    claims: pd.DataFrame
+    cells: dict[str, pd.DataFrame]
+    fp32: pd.DataFrame
+    compressed: Part
+    plan: Part
+    files: Part
+    served: Part
+    history: pd.DataFrame
+    heads: pd.DataFrame
+
+    def said(self, study: str) -> pd.Series:
+        """The published numbers of a study's claims, by key."""
+        return self.claims[self.claims.study == study].set_index("key").value
+
+
+def read() -> Tables:
+    """The tables of this profile; what no run has made is empty."""
+    claims, fp32, *cells = (load_table(name, paths.PUBLISHED)
+                            for name in ("claims", "edge_fp32", *CELLS))
+    chapters = (("02_train", "03_ptq", "04_prune", "05_qat", "07_distill"), ("06_resnet_energy",),
+                ("08_deploy",), ("09_realtime",))
+    parts = []
+    for rows, scores, costs in map(rows_of, chapters):
+        parts.append(Part(rows[(rows.split == "test") & rows.score.notna()], scores, costs))
+    return Tables(claims, dict(zip(CELLS, cells, strict=True)), fp32, *parts,
+                  load_table("06_history"), load_table("10_untrained_head", paths.RESULTS))
 
 
 def judge(tables: Tables) -> pd.DataFrame:
     """One line a claim: the main claims of the four studies, then each cell of Edge's tables.
 
-    Columns: COLUMNS. kind: number or statement (main claims), cell; said: in words, value: as a
-    number; measured, low, high: in `unit`, of the least favourable result (95 % CI), or of a number
-    the mean and the 95 % prediction interval; set: which networks; random, permuted: how often
-    other numbers would be called reproduced, or hold.
+    Columns: COLUMNS. kind: number or statement (main claims), or cell; said: in words, value: as a
+    number; measured, low, high: in `unit`, the least favourable result with its 95 % CI, or of a
+    number the mean and the 95 % prediction interval; task, set: of a cell, its data and networks;
+    random, permuted: how often other numbers would be called reproduced, or hold.
     """
-    found = {study: room.evidence(tables) for study, room in STUDIES.items()}
-    claims = list(tables.claims.itertuples())
+    evidence = {study: room.evidence(tables) for study, room in STUDIES.items()}
+    found = [(claim, evidence[claim.study].get(claim.key, Evidence()))
+             for claim in tables.claims.itertuples()]
     pools: dict[str, list] = {}
-    for claim in claims:
-        evidence = found[claim.study].get(claim.key, Evidence())
-        pools.setdefault(claim.unit, []).extend(evidence.parts)
-    lines = [_main(claim, found[claim.study].get(claim.key, Evidence()), pools[claim.unit])
-             for claim in claims]
+    for claim, own in found:
+        pools.setdefault(claim.unit, []).extend(own.parts)
+    lines = [_main(claim, own, pools[claim.unit]) for claim, own in found]
     table = pd.DataFrame([*lines, *edge.numbers(tables)]).reindex(columns=COLUMNS)
-    return table.fillna(dict.fromkeys(TEXT, ""))
+    return table.fillna(dict.fromkeys(("key", "task", "set"), ""))
 
 
 def _main(claim, found: Evidence, pool: list) -> dict:
-    """The line of one main claim."""
-    low, high = (-np.inf if pd.isna(claim.low) else claim.low,
-                 np.inf if pd.isna(claim.high) else claim.high)
-    line = {"study": claim.study, "claim": claim.claim, "key": claim.key, "said": claim.said,
-            "value": claim.value, "unit": claim.unit, "chapter": claim.chapter}
+    """The line of one main claim: a number where its two bounds are one."""
+    line = {name: getattr(claim, name) for name in (
+        "study", "key", "claim", "said", "value", "unit", "chapter")}
     if claim.low == claim.high:
         line |= {"kind": "number"} | number(claim.value, found.scores, pd.Series(dtype=float),
-                                            found.span, 0.0, uniform=found.span)
+                                            found.span, 0.0)
         line["why"] = f"{line['why']} {found.note}".strip()
     else:
+        low, high = (end if pd.notna(end) else inf
+                     for end, inf in ((claim.low, -np.inf), (claim.high, np.inf)))
         line |= {"kind": "statement"} | statement(found, low, high)
-        line |= by_chance(found, low, high, pool, claim.unit == "×")
-    if not line["rows"]:
-        line["why"] = f"{claim.missing} {found.note}".strip()
-    return line
+        line |= held_by_chance(found, low, high, pool, claim.unit == "×")
+    return line if line["rows"] else line | {"why": f"{claim.missing} {found.note}".strip()}
 
 
 def main(judged: pd.DataFrame) -> pd.DataFrame:
@@ -64,23 +106,25 @@ def cells(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def counts(judged: pd.DataFrame) -> pd.DataFrame:
-    """How many claims got which verdict: a line a study, kind, chapter of cells and set."""
-    part = judged.assign(chapter=judged.chapter.where(judged.kind == "cell", ""),
-                         kind=judged.kind.where(judged.kind == "cell", "main"))
-    by = ["study", "kind", "chapter", "set"]
-    table = part.groupby([*by, "verdict"], sort=False).size().unstack(fill_value=0)
-    table = table.reindex(columns=list(MEANINGS), fill_value=0)
+    """How many claims got which verdict: a line for the main claims of each study, and for the
+    cells of each chapter and set of networks."""
+    cell = judged.kind == "cell"
+    part = judged.assign(kind=judged.kind.where(cell, "main"),
+                         chapter=judged.chapter.where(cell, ""))
+    by = [part[name] for name in ("study", "kind", "chapter", "set")]
+    table = pd.crosstab(by, part.verdict).reindex(columns=list(MEANINGS), fill_value=0)
     return table.assign(claims=table.sum(axis=1)).reset_index().rename_axis(columns=None)
 
 
-def chance(judged: pd.DataFrame) -> pd.DataFrame:
-    """How often each kind of claim is confirmed, beside how often it would be by chance.
+def by_chance(judged: pd.DataFrame) -> pd.DataFrame:
+    """How often each kind of claim is confirmed, beside how often other numbers would be.
 
-    A line a kind and set, of claims with a verdict: decided (how many), confirmed (share called
-    reproduced, or that holds), random and permuted (the share expected of other numbers).
+    Of claims with a verdict, a line a kind, chapter of cells and set: decided (how many), confirmed
+    (share reproduced, or that holds), random and permuted (expected shares, see `verdicts`).
     """
     part = judged[judged.random.notna() & (judged.verdict != "not testable")]
-    part = part.assign(confirmed=part.verdict.isin(["reproduced", "holds"]))
-    return part.groupby(["kind", "set"], sort=False).agg(
+    part = part.assign(confirmed=part.verdict.isin(["reproduced", "holds"]),
+                       chapter=part.chapter.where(part.kind == "cell", ""))
+    return part.groupby(["kind", "chapter", "set"], sort=False).agg(
         decided=("verdict", "size"), confirmed=("confirmed", "mean"), random=("random", "mean"),
         permuted=("permuted", "mean")).reset_index()

@@ -5,6 +5,7 @@ network would score. A *statement* says that a quantity lies between two bounds:
 loss below 1 point, savings of 15 to 30 %. It is compared with 95 % confidence intervals.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,29 +20,22 @@ REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 UNTESTABLE = "not testable"
 MEANINGS = {
-    REPRODUCED: "The published number lies where one more run of this network would score (95 % "
-                "prediction interval), and fewer than half of the study's other numbers of the "
-                "network do.",
-    NOT_REPRODUCED: "The published number lies outside that interval.",
+    REPRODUCED: "The number lies in the 95 % prediction interval of one more run; few others do.",
+    NOT_REPRODUCED: "The number lies outside that interval.",
     HOLDS: "Every 95 % CI lies within the bounds of the statement.",
-    FAILS: "At least one result lies outside the bounds, after Holm's correction for the number "
-           "of results.",
+    FAILS: "At least one result lies outside the bounds, after Holm's correction.",
     UNDECIDED: "Neither: an interval contains a bound of the statement.",
-    UNTESTABLE: "No published row tests it, or the rows are too few or spread too widely to tell.",
-}
+    UNTESTABLE: "No published row tests it, or the rows are too few or spread too widely to tell."}
 REPEATS = 5             # seeds or draws: fewer do not predict the next one
 WIDEST = 0.2            # of the span between chance and the baseline: a wider interval is no test
 MOST_OTHERS = 0.5       # share of the study's other numbers at which an interval is no test
-SIGNIFICANT = 1 - LEVEL
+NONE = {"random": np.nan, "permuted": np.nan}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One result beside a statement, with its 95 % interval.
-
-    where: network or trace, in words; runs: independent repeats that the interval is over, 0 for
-    test examples or timing windows; rows: how many it is computed from.
-    """
+    """One result, with its 95 % interval over `runs` independent repeats (0: over test examples or
+    timing windows); where: its network or trace, in words; rows: how many it is computed from."""
 
     where: str
     mean: float
@@ -53,11 +47,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What rows say of a claim: results beside a statement, or `scores` beside a number.
-
-    others: further results of the same family of comparisons, for Holm's correction; span: of a
-    number, from chance to baseline; note: what a reader must know beside it.
-    """
+    """What rows say of a claim: results (parts) of a statement, with others of the same family for
+    Holm's correction; or scores of a number, with its span (scores of chance and baseline)."""
 
     parts: list[Estimate] = field(default_factory=list)
     note: str = ""
@@ -66,24 +57,24 @@ class Evidence:
     span: tuple[float, float] = (np.nan, np.nan)
 
 
-def compared(where: str, rows: pd.DataFrame, base: pd.DataFrame, scores, gain: bool = False
-             ) -> list[Estimate]:
-    """The loss (or gain) of rows against base in points, as a list of one; none without pairs.
-
-    Over folds, seeds or test examples (`results.difference`); where nothing per example is kept,
-    over the draws of one network.
-    """
-    if rows.empty or base.empty or (lost := difference(rows, base, scores)) is None:
-        return []
-    runs = 0 if lost.over == "example" else rows[lost.over].nunique()
-    mean, low, high = lost.mean, lost.low, lost.high
-    if np.isnan(low) and rows.draw.nunique() > 1:
-        drawn = rows.groupby("draw").score.mean()
-        mean, low, high = t_interval(base.score.mean() - drawn)
-        runs = len(drawn)
-    ends = np.array([mean, low, high]) / METRICS[rows.metric.iloc[0]].tolerance
-    mean, low, high = -ends[[0, 2, 1]] if gain else ends
-    return [Estimate(where, mean, low, high, runs, len(rows) + len(base))]
+def compared(rows: pd.DataFrame, own: pd.Series, base: pd.Series, by: list[str],
+             where: Callable[[pd.DataFrame], str], scores, gain: bool = False) -> list[Estimate]:
+    """The loss (or gain) in points of the rows `own` against the rows `base` of each group `by`, as
+    `results.difference` has it; over draws where one network has nothing per example."""
+    parts = []
+    for _, part in rows.groupby(by, sort=False):
+        mine, theirs = part[own[part.index]], part[base[part.index]]
+        if mine.empty or theirs.empty or (lost := difference(mine, theirs, scores)) is None:
+            continue
+        runs = 0 if lost.over == "example" else mine[lost.over].nunique()
+        ends = lost[:3]
+        if np.isnan(lost.low) and mine.draw.nunique() > 1:
+            drawn = theirs.score.mean() - mine.groupby("draw").score.mean()
+            ends, runs = t_interval(drawn), len(drawn)
+        mean, low, high = np.array(ends) / METRICS[part.metric.iloc[0]].tolerance
+        ends = (-mean, -high, -low) if gain else (mean, low, high)
+        parts.append(Estimate(where(mine), *ends, runs, len(mine) + len(theirs)))
+    return parts
 
 
 def p_value(part: Estimate, low: float, high: float) -> float:
@@ -100,90 +91,77 @@ def p_value(part: Estimate, low: float, high: float) -> float:
 
 
 def statement(found: Evidence, low: float, high: float) -> dict:
-    """The verdict on "this lies between low and high", joint over all results.
-
-    It holds where every interval lies inside (and, in a larger family, after Holm's correction); it
-    does not where one result lies outside after the correction; else it is undecided. A result
-    without an interval never decides. measured, low, high: of the least favourable result.
-    """
+    """The verdict on "this lies between low and high", joint over all results (see MEANINGS); in a
+    larger family it holds only after Holm's correction. A result without an interval never decides.
+    measured, low, high: of the least favourable result."""
     parts = [part for part in found.parts if not np.isnan(p_value(part, low, high))]
     if not parts:
         return {"verdict": UNTESTABLE, "why": found.note, "rows": 0}
     p = holm(pd.Series([p_value(part, low, high) for part in [*parts, *found.others]]))
+    sure = p.to_numpy()[:len(parts)] < 1 - LEVEL
     inside = np.array([low < part.low and part.high < high for part in parts])
-    outside = np.array([not low <= part.mean <= high for part in parts])
-    sure = p.to_numpy()[:len(parts)] < SIGNIFICANT
-    margin = [min(part.low - low, high - part.high) for part in parts]
-    least = min(range(len(parts)), key=lambda i: (not (outside[i] and sure[i]), margin[i]))
-    verdict = FAILS if (outside & sure).any() else UNDECIDED
-    if inside.all() and (sure.all() or not found.others):
-        verdict = HOLDS
-    worst, total = parts[least], f"{len(parts)} results" if len(parts) > 1 else "1 result"
-    why = (f"{inside.sum()} of {total} agree, {(outside & sure).sum()} disagree. Shown: "
-           f"{worst.where}. {found.note}").strip()
-    return {"verdict": verdict, "measured": worst.mean, "low": worst.low, "high": worst.high,
-            "why": why, "rows": sum(part.rows for part in parts)}
+    outside = sure & [not low <= part.mean <= high for part in parts]
+    holds = inside.all() and (sure.all() or not found.others)
+    shown = parts[min(range(len(parts)), key=lambda i: (
+        not outside[i], min(parts[i].low - low, high - parts[i].high)))]
+    return {"verdict": HOLDS if holds else FAILS if outside.any() else UNDECIDED,
+            "measured": shown.mean, "low": shown.low, "high": shown.high,
+            "why": f"Results: {len(parts)}, agree: {inside.sum()}, disagree: {outside.sum()}. "
+                   f"Shown: {shown.where}. {found.note}".strip(),
+            "rows": sum(part.rows for part in parts)}
 
 
 def number(said: float, scores: np.ndarray, others: pd.Series, span: tuple[float, float],
-           error: float, random: bool = True, log: bool = False, uniform=(np.nan, np.nan)) -> dict:
+           error: float, random: bool = True, log: bool = False) -> dict:
     """The verdict on a published number, from one score a repeat.
 
-    others: the study's other numbers of this network; span: chance and baseline score; error: half
-    of the last printed digit, or of logarithms (log, for squared errors) the tolerance of the print;
-    random: whether a repeat changes the score; uniform: range of random numbers. random and
-    permuted: how often a number drawn from it, or another number of the network, would be called
-    reproduced.
+    others: the study's other numbers of this network; span: scores of chance and baseline; error:
+    half of the last printed digit, of logarithms for squared errors (log); random: whether repeats
+    differ. Of the result, random and permuted: how often a number drawn evenly from chance to the
+    best score, or another number of the network, would be called reproduced.
     """
-    scale, back = (np.log, np.exp) if log else (np.asarray, float)
-    scores, (chance, base) = scale(np.asarray(scores, float)), scale(np.array(span))
-    found = {"verdict": UNTESTABLE, "rows": len(scores), "random": np.nan, "permuted": np.nan}
+    scale, back = (np.log, np.exp) if log else (np.asarray, np.asarray)
+    scores, fit, (chance, base) = (scale(np.asarray(values, float))
+                                   for values in (scores, others, span))
+    found = {"verdict": UNTESTABLE, "rows": len(scores), "why": "", **NONE}
     if not len(scores):
         return found | {"why": "No published row tests it."}
-    found |= {"measured": float(back(scores.mean()))}
+    found["measured"] = float(back(scores.mean()))
     if random and len(scores) < REPEATS:
-        return found | {"why": f"{len(scores)} of the {REPEATS} runs that are needed."}
+        return found | {"why": f"Runs: {len(scores)}; needed: {REPEATS}."}
     low, high = prediction(scores) if len(scores) > 1 else (scores[0], scores[0])
     low, high = low - error, high + error
-    fit = scale(others.to_numpy(float))
     fit = float(((low <= fit) & (fit <= high)).mean()) if len(fit) else 0.0
     wide = (high - low) / abs(base - chance)
-    ends = np.array([back(low), back(high)])
-    least, most = sorted(uniform)
-    share = max(0.0, min(ends[1], most) - max(ends[0], least)) / (most - least)
-    why = ""
+    found |= {"low": float(back(low)), "high": float(back(high)), "random": 0.0, "permuted": 0.0}
+    if wide <= WIDEST and fit < MOST_OTHERS:
+        worst, best = span[0], 0.0 if span[1] < span[0] else 100.0
+        drawn = min(found["high"], max(worst, best)) - max(found["low"], min(worst, best))
+        found |= {"random": max(0.0, drawn) / abs(worst - best), "permuted": fit}
     if not low <= scale(said) <= high:
-        found["verdict"] = NOT_REPRODUCED
-    elif wide > WIDEST:
-        why = f"The interval spans {wide:.0%} of the range from chance to baseline."
-    elif fit >= MOST_OTHERS:
-        why = f"{fit:.0%} of the study's other numbers of this network fit as well."
-    else:
-        found["verdict"] = REPRODUCED
-    blind = wide > WIDEST or fit >= MOST_OTHERS
-    return found | {"low": ends[0], "high": ends[1], "why": why, "random": 0.0 if blind else share,
-                    "permuted": 0.0 if blind else fit}
+        return found | {"verdict": NOT_REPRODUCED}
+    if wide > WIDEST:
+        return found | {"why": f"The interval takes {100 * wide:.0f} % of chance to baseline."}
+    if fit >= MOST_OTHERS:
+        return found | {"why": f"{100 * fit:.0f} % of the study's other numbers fit as well."}
+    return found | {"verdict": REPRODUCED}
 
 
-def by_chance(found: Evidence, low: float, high: float, pool: list[Estimate], log: bool
-              ) -> dict[str, float]:
-    """How often a statement would hold for other numbers with intervals as wide as the measured.
-
-    random: of numbers drawn evenly from ± the largest that was measured in this unit (log: of
-    factors, evenly by their logarithms); permuted: of results that were measured for any statement
-    in this unit. pool: those.
-    """
+def held_by_chance(found: Evidence, low: float, high: float, pool: list[Estimate], log: bool
+                   ) -> dict[str, float]:
+    """How often a statement would hold for other means with the measured intervals: random, drawn
+    evenly from ± the largest in this unit (log: of factors); permuted, from `pool`, all results in
+    this unit."""
     scale = np.log if log else np.asarray
-    means = scale(np.array([part.mean for part in pool], float))
-    parts = [part for part in found.parts if not np.isnan(part.low)]
-    if not parts or not len(means):
-        return {"random": np.nan, "permuted": np.nan}
-    widest, (least, most) = np.abs(means).max(), scale(np.array([low, high], float))
-    rates = {"random": 1.0, "permuted": 1.0}
-    for part in parts:
-        below, middle, above = scale(np.array([part.low, part.mean, part.high], float))
-        first, last = least + middle - below, most - (above - middle)
-        drawn = min(last, widest) - max(first, -widest)
-        rates["random"] *= max(0.0, drawn) / (2 * widest) if widest else 0.0
-        rates["permuted"] *= float(((first < means) & (means < last)).mean())
-    return rates
+    means = scale([part.mean for part in pool])
+    parts = scale([(part.low, part.mean, part.high) for part in found.parts
+                   if not np.isnan(part.low)])
+    if not len(parts) or not np.any(means):
+        return NONE
+    least, most = scale([low, high])
+    first = least + parts[:, 1] - parts[:, 0]           # means between which the statement holds
+    last = most - (parts[:, 2] - parts[:, 1])
+    widest = np.abs(means).max()
+    drawn = (np.minimum(last, widest) - np.maximum(first, -widest)).clip(0) / (2 * widest)
+    picked = ((first[:, None] < means) & (means < last[:, None])).mean(1)
+    return {"random": float(drawn.prod()), "permuted": float(picked.prod())}
