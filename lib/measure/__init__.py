@@ -4,7 +4,7 @@ from lib.measure.energies import of_training
 from lib.measure.files import of_file, speeds
 from lib.measure.row import Measured, device, measure, name_of
 from lib.measure.sizes import size
-from lib.measure.timing import call, latency
+from lib.measure.timing import call, latency, timings
 
 __all__ = ["Measured", "call", "device", "latency", "measure", "name_of", "of_file", "of_training",
-           "size", "speeds"]
+           "size", "speeds", "timings"]

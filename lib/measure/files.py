@@ -6,8 +6,7 @@ import pandas as pd
 from torch import nn
 
 from lib import train
-from lib.measure.timing import call, latency
-from lib.tables.files import timings
+from lib.measure.timing import call, latency, timings
 from lib.tables.rows import Cost, Row
 
 RANGES_FROM = 32            # inputs, where only speed is asked for

@@ -106,3 +106,12 @@ def _others(since: tuple[float, float, float] | None = None):
     if since is None:
         return now
     return ((now[1] - since[1]) - (now[2] - since[2])) / max(1e-9, now[0] - since[0])
+
+
+def timings(latencies: pd.DataFrame, batch: int = 1) -> pd.DataFrame:
+    """What `latency` gave of `batch` examples at once, an example: ms, ms_low, ms_high; speedup,
+    speedup_low, speedup_high and windows; a line each."""
+    named = {"latency_s": "ms", "latency_low": "ms_low", "latency_high": "ms_high"}
+    found = latencies[[*named, "speedup", "speedup_low", "speedup_high", "windows"]]
+    found = found.rename(columns=named)
+    return found.assign(**{name: found[name] * 1000 / batch for name in named.values()})
