@@ -96,7 +96,7 @@ def _order(rows: pd.DataFrame, history: pd.DataFrame, costs: pd.DataFrame) -> di
         [rows.model.isin(FEED_FORWARD), alike & (rows.pruner == ""), alike],
         ["feed", "resnet", "pruned"], ""))
     spent = costs[(costs.quantity == "spent_energy_j") & (costs.kind == "modelled")]
-    spent = spent.assign(process=spent.source.str.partition(",")[0])[["id", "process", "value"]]
+    spent = spent.assign(process=spent.source.str.split(",").str[0])[["id", "process", "value"]]
     own = rows[rows.kind != ""].merge(spent, on="id")
     if len(history) and len(own):
         typed = history.astype({name: own[name].dtype for name in KEYS})
