@@ -27,14 +27,16 @@ KINDS = ("measured", "modelled", "simulated")
 OWN_NET = re.compile(r"module:[^:]*\.py:(\w+)")         # a reader's own net, as rows name it
 
 
-def figure(drawn: Figure, name: str, finding: str, caption: str, saved: bool = True) -> None:
+def figure(drawn: Figure, name: str, finding: str, caption: str, saved: bool = True,
+           fold: str = "") -> None:
     """Save a figure under figures/<profile>/ as SVG and PNG, and show it with its finding.
 
     Each axis becomes a panel of its own, which flows: side by side on a screen, one below the other
     on a phone. name: file stem, "02_curves"; finding: the sentence that the figure shows, its title
     and its alternative text; caption: what is plotted and how to read it (`names` in backticks
-    become code in both); saved: False for a picture that another chapter has saved. ValueError for
-    a name without a notebook's number, and for an empty finding.
+    become code in both); saved: False for a picture that another chapter has saved; fold: a line
+    that opens the figure when a reader clicks on it. ValueError for a name without a notebook's
+    number, and for an empty finding.
     """
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", name):
         raise ValueError(f"a figure's name is its notebook's number and words: {name!r}")
@@ -58,16 +60,19 @@ def figure(drawn: Figure, name: str, finding: str, caption: str, saved: bool = T
     else:
         picture = (f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" '
                    f'alt="{described}">')
-    display(HTML(f'<figure id="{name}"><p class="finding">{_caption(finding)}</p>{picture}'
-                 f"<figcaption>{_caption(caption)}</figcaption></figure>"))
+    html = (f'<figure id="{name}"><p class="finding">{_caption(finding)}</p>{picture}'
+            f"<figcaption>{_caption(caption)}</figcaption></figure>")
+    display(HTML(html if not fold else
+                 f"<details><summary>{_caption(fold)}</summary>{html}</details>"))
 
 
 def table(frame: pd.DataFrame, caption: str, digits: int = 2, fold: str = "",
-          kinds: str | Mapping[str, str] = "", shade: pd.DataFrame | None = None) -> None:
+          kinds: str | Mapping[str, str] = "", shade: pd.DataFrame | None = None,
+          most: int = MOST_LINES) -> None:
     """A table with its caption; floats with `digits` decimals, a dash where there is nothing.
 
-    fold: a line that opens the table when a reader clicks on it; one of more than MOST_LINES lines
-    is folded without, under the first sentence of its caption.
+    fold: a line that opens the table when a reader clicks on it; one of more than `most` lines is
+    folded without, under the first sentence of its caption.
     kinds: measured, modelled or simulated, of the whole table or by column; said in its head.
     shade: same columns and length as `frame`, or fewer: 0 (none) to 1 (deepest) behind a cell.
     """
@@ -83,7 +88,7 @@ def table(frame: pd.DataFrame, caption: str, digits: int = 2, fold: str = "",
     body = "".join(f"<tr>{''.join(cells[i] for cells in columns.values())}</tr>"
                    for i in range(len(frame)))
     named = "data" if shade is None else "data heat"
-    if not fold and len(frame) > MOST_LINES:
+    if not fold and len(frame) > most:
         fold = f"{re.split(r'[.:](?: |$)', caption)[0]} ({len(frame)} lines)"
     html = (f'<table class="{named}"><caption>{_caption(caption)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")

@@ -6,23 +6,23 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from IPython.display import HTML, display
 
-from lib import tables
-from lib.base import machine, names, paths
+from lib.base import machine, names, paths, titles
 from lib.base.pairs import parsed
 from lib.base.said import count
 from lib.data.pairs import nets_of, of_kind, on_tasks, with_classes
 from lib.study import cache, engines, keys, progress, work
 from lib.study.trials import Trial, code_of, grid, made, measured, of_nets, on_validation, recipe_of
-from lib.tables import Cost, Row
+from lib.tables import store
+from lib.tables.rows import Cost, Row, frame
 
-__all__ = ["Trial", "add_costs", "costs", "each", "grid", "left_out", "made", "nets_of", "of_kind",
+__all__ = ["Trial", "add_costs", "commit", "costs", "each", "grid", "left_out", "made", "nets_of", "of_kind",
            "of_nets", "on_tasks", "on_validation", "parsed", "replayed", "save", "scores", "start",
            "timed", "with_classes"]
 
@@ -53,7 +53,7 @@ def start(notebook: str, names: dict, show: bool = True) -> None:
     for kept in (cache.used, _failures, _left_out, _rows, _costs, _run):
         kept.clear()
     _run.update(notebook=notebook, parameters=parameters, started=_now(), git=_git(),
-                python=platform.python_version(), versions={p: version(p) for p in PACKAGES},
+                python=platform.python_version(), versions={p: _version(p) for p in PACKAGES},
                 hardware=machine.hardware())
     if show:
         shown = {"notebook": notebook, "profile": paths.profile(), "started": _run["started"],
@@ -82,7 +82,7 @@ def each(trials: list[Trial], by: Callable = measured, optional: bool = False) -
     with closing(outcomes):             # an interrupt leaves no worker behind
         for trial, outcome in zip(trials, outcomes, strict=True):
             if outcome.error:
-                said = f"{trial.task} {trial.model} {trial.setting}: {outcome.error}"
+                said = f"{progress.named(trial)}: {outcome.error}"
                 (_left_out if optional else _failures)[trial] = said
                 lines.failed(trial, outcome.error)
                 continue
@@ -90,7 +90,7 @@ def each(trials: list[Trial], by: Callable = measured, optional: bool = False) -
             found += rows
             cached = all(step["cached"] for step in outcome.used[-1:])
             lines.finished(trial, rows, outcome.entry.seconds, cached)
-    return tables.frame(list({row.id: row for row in found}.values()))
+    return frame(list({row.id: row for row in found}.values()))
 
 
 def left_out() -> list[str]:
@@ -115,7 +115,7 @@ def timed(trials: list[Trial], windows: int, batch: int = 1) -> pd.DataFrame:
     entry = _alone("time", trials, "lib.measure.timed:recorded", windows=windows, batch=batch)
     table = pd.DataFrame(entry.record["table"])
     table.insert(0, "id", each(trials).id.to_numpy())
-    add_costs(tables.costs_of_times(table, windows, batch, entry.record["processor"]))
+    add_costs(_latencies(table, windows, batch, entry.record["processor"]))
     return table
 
 
@@ -124,7 +124,16 @@ def replayed(trials: list[Trial], **said: Any) -> pd.DataFrame:
 
     said: as `measure.replayed` takes it: policies, traces, seeds, loads, objective, seconds.
     """
-    return tables.frame(_read(_alone("replay", trials, "lib.measure.replays:recorded", **said)))
+    return frame(_read(_alone("replay", trials, "lib.measure.replays:recorded", **said)))
+
+
+def _latencies(table: pd.DataFrame, windows: int, batch: int, processor: str) -> list[Cost]:
+    """The measured latencies of nets timed side by side as costs of their rows; seconds."""
+    examples = "one example" if batch == 1 else f"{batch} examples"
+    return [Cost(line.id, "latency_s", "measured", f"{windows} windows of {examples}, {processor}, "
+                 f"{count(line.threads, 'thread')}{', noisy' if line.noisy else ''}",
+                 line.latency_s, line.latency_low, line.latency_high)
+            for line in table.itertuples()]
 
 
 def _alone(verb: str, trials: list[Trial], by: str, **said: Any) -> cache.Entry:
@@ -142,7 +151,7 @@ def _alone(verb: str, trials: list[Trial], by: str, **said: Any) -> cache.Entry:
 
 def costs() -> pd.DataFrame:
     """The costs of this run's rows so far: id, quantity, kind, source, value, low, high."""
-    return tables.cost_frame(list(_costs.values()))
+    return store.cost_frame(list(_costs.values()))
 
 
 def add_costs(costs: list[Cost]) -> None:
@@ -159,9 +168,9 @@ def save() -> pd.DataFrame:
                    "trials": sum(s["step"].startswith("trial ") for s in cache.used),
                    "work_seconds": sum(step["seconds"] for step in steps),
                    "failures": list(_failures.values())}
-    if paths.profile() == "published":      # only the report runs on committed rows; it has none
-        return tables.frame([])
-    table = tables.save(_run["notebook"], list(_rows.values()), list(_costs.values()), done,
+    if paths.profile() == "published":      # committed rows are only read; nothing is new
+        return frame([])
+    table = store.save(_run["notebook"], list(_rows.values()), list(_costs.values()), done,
                         {row.id: effective(row) for row in _rows.values()})
     if _failures:
         raise RuntimeError(f"{len(_failures)} of this notebook's trials failed, its other rows "
@@ -221,6 +230,11 @@ def _read(entry: cache.Entry) -> list[Row]:
     return rows
 
 
+def commit() -> str:
+    """The commit of the code of this run; with `-dirty` where the code differs from it."""
+    return _run["git"]
+
+
 def _git() -> str:
     """Commit of the code, with `-dirty` where code differs from it; `unknown` without git."""
     def git(*words: str) -> str:
@@ -233,6 +247,13 @@ def _git() -> str:
     commit = git("rev-parse", "HEAD")
     code = ("lib", "notebooks", "params", "pyproject.toml")     # a run's own results do not count
     return commit + "-dirty" * bool(git("status", "--porcelain", "--", *code)) or "unknown"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:        # a reader of saved tables needs no torch
+        return "not installed"
 
 
 def _now() -> str:
