@@ -7,11 +7,11 @@ usage() {
 ./run_all.sh                  set up, run the quick study (minutes, no network), render its report
 ./run_all.sh full [NN]        the full study, from NN on (a number or name); says its cost first
 ./run_all.sh study PATH.yaml  your own study: a file of parameters (see README, "Your own study")
-./run_all.sh report           render the committed rows of the full study, in under a minute
+./run_all.sh report           render report and chapters from the committed rows, in a few minutes
 ./run_all.sh compare [NAME]   my rows against the committed ones; status 1 if they did not come back
 ./run_all.sh publish          put the full study's rows where they are committed
 ./run_all.sh test [ARG …]     the tests (ARGs go to pytest); test --drill: the long fault drills
-./run_all.sh lab              JupyterLab
+./run_all.sh lab              JupyterLab, with copies of the notebooks in data/lab/notebooks
 ./run_all.sh status           what is there
 ./run_all.sh clean [--all]    delete caches and runs; with --all .venv as well
 
@@ -214,7 +214,9 @@ test)
     exec "$python" -m pytest "$@" ;;
 lab)
     set_up
-    exec "$python" -m jupyterlab --notebook-dir="$ROOT" "$@" ;;
+    driver lab
+    exec "$python" -m jupyterlab --notebook-dir="$ROOT" \
+        --LabApp.default_url=/lab/tree/data/lab/notebooks "$@" ;;
 status)
     look status ;;
 clean)

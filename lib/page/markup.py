@@ -13,7 +13,7 @@ TEX = re.compile(r"(```.*?```|~~~.*?~~~|(`+).+?\2|\\\$)|\$\$(.+?)\$\$"
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
 NUMBER = re.compile(r"[-+−±–<>~≈×%\s\d.,:eE\[\]()/]*")
 CONSOLE = '<pre style="white-space:pre;'
-MOST_LINES = 10             # of a log that stands open
+MOST_LINES = 2              # of a log that stands open
 MOST_KEPT = 400             # of a folded one: thousands of trials make pages of megabytes
 # A table's class by the width it asks for, in pixels: a phone's, a tablet's, that of A4 paper (in
 # small print), a screen's, or more.
@@ -76,7 +76,7 @@ def finish(soup: BeautifulSoup) -> None:
     for log in soup.select("pre.stream"):
         _fold_log(log, soup)
     for box in soup.select(".provenance"):
-        _wrapped(box, soup, "the machine and the code of this run", "code")
+        _wrapped(box, soup, "machine and versions of this run", "code")
     for link in soup.select(".anchor-link"):
         link.decompose()
     _unique_ids(soup)

@@ -1,143 +1,168 @@
 """Executed notebooks become pages that read offline: chapters with their code, the report without.
 
-Formulas become MathML here, figures bring their own bytes along (lib.page.show), colours are the
-page's own: nothing is fetched and no script runs, whatever a notebook printed.
+Formulas become MathML, figures bring their own bytes along (lib.page.show): nothing is fetched, and
+the one script of a page is known to its Content-Security-Policy by its hash.
 """
 
+import functools
 import os
 import re
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
 import nbformat
 from bs4 import BeautifulSoup
+from nbformat import NotebookNode
 
 from lib.base import paths
-from lib.page import markup
-from lib.page.colors import COLORS
+from lib.page import markup, side
 
 TEMPLATE = Path(__file__).parent / "template"
 REPORT = "10_report"
-SEEN = re.compile(r"#+\s+What we see\b", re.IGNORECASE)
-# A title, and the paragraph below it; what follows is how things were measured.
-OPENING = re.compile(r"\s*#[^\n]*\n*(?:(?!\s*(?:[-*+>|#]|\d+\.)\s)[^\n]*\S[^\n]*(?:\n|$))*")
-# Where lines of a table become cards: the tables, and the widths of a page that are too narrow.
-CARDS = (("middle", "screen and (max-width: 47.99rem)"),
-         ("paper", "screen and (max-width: 63.99rem)"),
-         ("wide", "print, (max-width: 79.99rem)"), ("widest", "all"))
+SIDE = {"rows": "Rows", "claims": "Claims", "glossary": "Glossary"}
+FINDINGS = re.compile(r"##\s+Findings\b")
+NOTEBOOK = re.compile(r"(?:\.\./notebooks/)?(\d\d_\w+)\.ipynb(#.*)?$")
+PAGE = re.compile(rf"(?:\.\./figures/full/)?(report|{'|'.join(SIDE)})\.html(#.*)?$")
 
 
-def render(profile: str) -> Path:
-    """Write figures/<profile>/report.html and chapters/*.html, and give the report's path.
+def render(profile: str, made: dict[str, NotebookNode] | None = None) -> Path:
+    """Write report, chapters and side pages of a profile under figures/, and give the report's path
+    (the chapters' folder, where there is none).
 
-    All of them, each time: that takes two seconds, and no clock has to be trusted. Chapters of the
-    full study that were run elsewhere stay as they are.
+    made: the executed notebooks, by their stems; those of the profile's last run if not given. The
+    published rows are the full study's: their pages are figures/full.
     """
-    folder, made = paths.FIGURES / profile, paths.RUNS / profile / "notebooks"
-    sources = {p.stem: p for p in sorted(made.glob("[0-9][0-9]_*.ipynb"))
-               if (paths.NOTEBOOKS / p.name).exists()}     # a half-run or a dropped one is not
-    pages = {stem: folder / "report.html" if stem == REPORT else folder / f"chapters/{stem}.html"
-             for stem in sources}
-    if profile in ("full", "published"):    # the full study's chapters, run here or elsewhere
-        pages = {p.stem: p for p in (paths.FIGURES / "full/chapters").glob("*.html")} | pages
-    for page in set(folder.glob("chapters/*.html")) - set(pages.values()):
-        page.unlink()
-    notebooks = {stem: nbformat.read(path, as_version=4) for stem, path in sources.items()}
-    titles = {stem: title(notebooks[stem], stem) if stem in notebooks else
-              BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").title.text
-              for stem, page in pages.items()}
-    for stem, notebook in notebooks.items():
-        paths.write_atomic(pages[stem], _html(notebook, stem, pages, titles))
-    return pages.get(REPORT, folder / "chapters")
+    made = _executed(profile) if made is None else made
+    folder = paths.FIGURES / ("full" if profile == "published" else profile)
+    paths.profile(profile)
+    for page in folder.glob("chapters/*.html"):
+        if page.stem not in (made if folder.name != "full" else _stems()):
+            page.unlink()
+    there = {*made, *(stem for stem in _stems() if _place(folder, stem).exists())}
+    for stem, notebook in made.items():
+        page = _place(folder, stem)
+        paths.write_atomic(page, _html(notebook, stem, navigation(page, folder, there)))
+    side.write(folder, navigation(folder / "rows.html", folder, there))
+    if profile == "published":
+        _drop_figures(folder, made)
+    return _place(folder, REPORT) if REPORT in there else folder / "chapters"
 
 
-def title(notebook: nbformat.NotebookNode, stem: str) -> str:
+def navigation(page: Path, folder: Path, there: Iterable[str]) -> list[dict[str, str]]:
+    """The links of a page: the report, every notebook of the project, the side pages. Each is stem,
+    label, title and href, "" where the notebook has no page (there: stems of those that have)."""
+    chapters = [stem for stem in _stems() if stem != REPORT]
+    entries = [(REPORT, "GreenBits"), *((stem, stem.replace("_", " ")) for stem in chapters)]
+    found = [{"stem": stem, "label": label, "title": title(_source(stem), stem),
+              "href": _href(_place(folder, stem), page) if stem in there else ""}
+             for stem, label in entries]
+    return found + [{"stem": stem, "label": label, "title": label,
+                     "href": _href(folder / f"{stem}.html", page)} for stem, label in SIDE.items()]
+
+
+def title(notebook: NotebookNode | None, stem: str) -> str:
     """A notebook's first heading, without markup."""
-    for cell in notebook.cells:
+    for cell in notebook.cells if notebook else []:
         if cell.cell_type == "markdown" and (found := re.search(r"^#+\s+(.+)$", cell.source, re.M)):
             return re.sub(r"[*`]", "", found[1]).strip()
     return stem
 
 
-def opened(cells: list) -> list:
-    """A chapter's cells with what “What we see” shows right below the title; its code stays where
-    it was. A chapter without that section stays as it is."""
+def with_findings_first(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """A chapter's cells with its findings right below the title; their code stays where it was."""
     start = next((i for i, cell in enumerate(cells)
-                  if cell.cell_type == "markdown" and SEEN.match(cell.source)), None)
+                  if cell.cell_type == "markdown" and FINDINGS.match(cell.source)), None)
     if not start:
         return cells
     end = next((i for i in range(start + 1, len(cells)) if cells[i].cell_type == "markdown"),
                len(cells))
-    seen, code = [cells[start]], []
-    for cell in cells[start + 1:end]:
-        shown = {"metadata": {**cell.metadata, "seen": True}, "id": f"{cell.id}-seen"}
-        seen.append(nbformat.from_dict({**cell, **shown}))
-        code.append(nbformat.from_dict({**cell, "outputs": []}))
-    first = OPENING.match(cells[0].source)
-    head, rest = cells[0].source[:first.end()], cells[0].source[first.end():].strip()
-    said = nbformat.v4.new_markdown_cell
-    how = [said(f"## How it was measured\n\n{rest}")] if rest else []
-    pointer = said("## How that was found\n\nWhat we see [stands at the top](#What-we-see); this "
-                   "is the code that says it.")
-    return [said(head), *seen, *how, *cells[1:start], pointer, *code, *cells[end:]]
+    shown = [nbformat.from_dict({**cell, "id": f"{cell.id}-shown",
+                                 "metadata": {**cell.metadata, "seen": True}})
+             for cell in cells[start + 1:end]]
+    code = [nbformat.from_dict({**cell, "outputs": []}) for cell in cells[start + 1:end]]
+    return [cells[0], cells[start], *shown, *cells[1:start], *code, *cells[end:]]
 
 
-def _html(notebook: nbformat.NotebookNode, stem: str, pages: dict[str, Path],
-          titles: dict[str, str]) -> str:
+def _executed(profile: str) -> dict[str, NotebookNode]:
+    """The notebooks that a profile's last run executed as a whole."""
+    folder = paths.RUNS / profile / "notebooks"
+    there = [stem for stem in _stems() if (folder / f"{stem}.ipynb").exists()]
+    return {stem: nbformat.read(folder / f"{stem}.ipynb", as_version=4) for stem in there}
+
+
+def _stems() -> list[str]:
+    return sorted(path.stem for path in paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+@functools.cache
+def _read(path: Path, _changed: int) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def _source(stem: str) -> NotebookNode:
+    path = paths.NOTEBOOKS / f"{stem}.ipynb"
+    return _read(path, path.stat().st_mtime_ns)
+
+
+def _place(folder: Path, stem: str) -> Path:
+    return folder / "report.html" if stem == REPORT else folder / f"chapters/{stem}.html"
+
+
+def _html(notebook: NotebookNode, stem: str, links: list[dict[str, str]]) -> str:
     """One page. A formula is what a notebook's own text writes; in an output, a name is a name."""
-    from nbconvert import HTMLExporter
     formulas = markup.Formulas(nbformat.writes(notebook))
+    notebook = nbformat.from_dict({**notebook, "cells": list(notebook.cells)})
     if stem != REPORT:
-        notebook.cells = opened(notebook.cells)
+        notebook.cells = with_findings_first(notebook.cells)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = markup.mathml(cell.source, formulas.keep)
         elif cell.cell_type == "code":
-            logged = [markup.as_log(output) for output in cell.outputs]
-            cell.outputs = [nbformat.from_dict(output) for output in logged]
+            cell.outputs = [nbformat.from_dict(markup.as_log(output)) for output in cell.outputs]
+    page = {"title": title(notebook, stem), "stem": stem, "code": stem != REPORT, "contents": [],
+            "navigation": links, **side.assets()}
+    soup = _soup(notebook, page)
+    page["contents"] = [(head["id"], head.get_text().rstrip("¶"))
+                        for head in soup.main.find_all("h2", id=True)]
+    soup = _soup(notebook, page)                # the contents are known when the page has been made
+    _link(soup, {entry["stem"]: entry["href"] for entry in links})
+    # A warning says which file of lib it comes from, but not where on this machine that lies.
+    html = formulas.back(str(soup)).replace(escape(f"{paths.ROOT}/", quote=False), "")
+    return markup.CONTROL.sub("\ufffd", html)
+
+
+def _soup(notebook: NotebookNode, page: dict) -> BeautifulSoup:
+    from nbconvert import HTMLExporter
     exporter = HTMLExporter(template_name=TEMPLATE.name,
                             extra_template_basedirs=[str(TEMPLATE.parent)])
     exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", True)
-    body, _ = exporter.from_notebook_node(notebook, {"page": _page(stem, pages, titles)})
+    body, _ = exporter.from_notebook_node(notebook, {"page": page})
     soup = BeautifulSoup(body, "html.parser")
     markup.finish(soup)
-    links = {other: _href(page, pages[stem]) for other, page in pages.items()}
-    for link in soup.find_all("a", href=re.compile(r"^(\.\./notebooks/)?\d\d_\w+\.ipynb$")):
-        if (other := Path(link["href"]).stem) in links:
-            link["href"] = links[other]
+    return soup
+
+
+def _link(soup: BeautifulSoup, links: dict[str, str]) -> None:
+    """Links to notebooks and pages lead to this study's pages; to one that it left out, nowhere."""
+    for link in soup.main.find_all("a", href=True):
+        found = NOTEBOOK.match(link["href"]) or PAGE.match(link["href"])
+        if not found:
+            continue
+        href = links.get(REPORT if found[1] == "report" else found[1], "")
+        if href:
+            link["href"] = href + (found[2] or "")
         else:
-            link.unwrap()                       # a chapter that this study left out
-    # A warning says which file of lib it comes from, but not where on this machine that lies.
-    page = formulas.back(str(soup)).replace(escape(f"{paths.ROOT}/", quote=False), "")
-    return markup.CONTROL.sub("\ufffd", page)
+            link.unwrap()
 
 
-def _page(stem: str, pages: dict[str, Path], titles: dict[str, str]) -> dict:
-    """What the template needs to know beside the notebook."""
-    page = pages[stem]
-    chapters = [{"stem": other, "title": titles[other], "href": _href(pages[other], page),
-                 "label": other.replace("_", " ")} for other in sorted(pages) if other != REPORT]
-    home = _href(pages.get(REPORT, page), page)
-    stems = [chapter["stem"] for chapter in chapters]
-    i = stems.index(stem) if stem in stems else None
-    before = None if not i else chapters[i - 1]
-    after = chapters[i + 1] if i is not None and i + 1 < len(chapters) else {
-        "title": titles[REPORT], "href": home} if REPORT in titles else None
-    return {"title": titles[stem], "stem": stem, "code": stem != REPORT, "home": home,
-            "chapters": chapters, "before": before, "after": after, "css": _css()}
-
-
-def _css() -> str:
-    """The page's style sheet: its colours on light and dark ground, and tables as cards."""
-    light, dark = ("; ".join(f"--{name}: {values[i]}" for name, values in COLORS.items())
-                   for i in (0, 1))
-    page, cards = ((TEMPLATE / name).read_text(encoding="utf-8")
-                   for name in ("page.css", "cards.css"))
-    return "\n".join([
-        f":root {{ {light} }}",
-        f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}", page,
-        *(f"@media {media} {{\n{cards.replace('table.cards', f'table.{kind}')}}}"
-          for kind, media in CARDS)])
+def _drop_figures(folder: Path, made: dict[str, NotebookNode]) -> None:
+    """Delete the figures of chapters whose page shows them no more."""
+    for stem in made:
+        shown = set(re.findall(r'<figure id="(\w+)"', _place(folder, stem).read_text("utf-8")))
+        for file in folder.glob(f"{stem[:2]}_*.[ps][nv]g"):
+            if file.stem not in shown:
+                file.unlink()
 
 
 def _href(target: Path, page: Path) -> str:

@@ -96,8 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, run, count in (
             ("quick", _study, 0), ("full", _study, "?"), ("study", _study, None),
-            ("report", _report, 0), ("compare", _other, "?"), ("publish", _other, 0),
-            ("status", _other, 0), ("clean", _other, 0)):
+            ("report", _report, 0), ("lab", _lab, 0), ("compare", _other, "?"),
+            ("publish", _other, 0), ("status", _other, 0), ("clean", _other, 0)):
         command = commands.add_parser(name)
         command.set_defaults(run=run, argument=None)
         if count != 0:
@@ -126,11 +126,37 @@ def _study(asked: argparse.Namespace) -> int:
 
 
 def _report(asked: argparse.Namespace) -> int:
-    from lib.study.parameters import REPORT, Plan
-    if any(paths.RESULTS.glob("*.csv")):
-        return _run(Plan("published", {REPORT: {"profile": "published"}}))
-    print("data/results has no rows yet: run ./run_all.sh full, then publish", file=sys.stderr)
-    return FAILED
+    """Render the committed rows: every page, a line each with its seconds."""
+    if not any(paths.RESULTS.glob("*.csv")):
+        print("data/results has no rows yet: run ./run_all.sh full, then publish", file=sys.stderr)
+        return FAILED
+    from lib.page import report
+    from lib.study import execute, parameters, published
+    made, failed, stems = {}, [], parameters.notebooks()
+    try:
+        with execute.alone("published"):
+            for stem, found, seconds in published.executed(stems):
+                if isinstance(found, published.Failed):
+                    failed.append(stem)
+                    print(found, file=sys.stderr)
+                else:
+                    made[stem] = found
+                    print(f"[{len(made) + len(failed)}/{len(stems)}] {stem} · {duration(seconds)}")
+            began = time.monotonic()
+            page = report.render("published", made)
+    except execute.Stopped as stop:
+        print(stop, file=sys.stderr)
+        return FAILED
+    print(f"{len(made)} notebooks and their side pages written · "
+          f"{duration(time.monotonic() - began)}\n\nThe report: {page}")
+    return FAILED if failed else DONE
+
+
+def _lab(asked: argparse.Namespace) -> int:
+    from lib.study import copies
+    for sentence in copies.refresh():
+        print(sentence)
+    return DONE
 
 
 def _other(asked: argparse.Namespace) -> int:

@@ -85,8 +85,7 @@ def _finished(plan: Plan, stem: str, head: str) -> str:
 
 def _others_rows(profile: str) -> list[Path]:
     """The chapters' tables and the published ones: a new one is news for the report."""
-    folder = paths.RESULTS if profile == "published" else paths.RUNS / profile
-    tables = [*folder.glob("[0-9][0-9]_*.csv*"), *paths.PUBLISHED.glob("*.csv")]
+    tables = [*(paths.RUNS / profile).glob("[0-9][0-9]_*.csv*"), *paths.PUBLISHED.glob("*.csv")]
     return sorted(path for path in tables if not path.name.startswith(parameters.REPORT))
 
 

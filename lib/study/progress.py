@@ -3,10 +3,11 @@
 import sys
 import time
 
+from lib.base import titles
 from lib.base.metric import METRICS
 from lib.base.said import duration
 from lib.study.trials import Trial
-from lib.tables import Row
+from lib.tables.rows import Row
 
 WIDTH = 100                     # columns of a line
 NUMBERS = 52                    # of these for what stands behind the names
@@ -18,9 +19,9 @@ class Lines:
     def __init__(self, trials: list[Trial]) -> None:
         self.total, self.done, self.began, self.worked = len(trials), 0, time.monotonic(), 0
         self.digits = len(str(self.total))
-        names = [len(self._name(trial)) for trial in trials]
+        names = [len(named(trial)) for trial in trials]
         self.width = min(max(names, default=0), WIDTH - NUMBERS - 2 * self.digits - 2)
-        head = f"{'done':<{2 * self.digits + 1}} {'net and setting':<{self.width}} "
+        head = f"{'done':<{2 * self.digits + 1}} {'network and technique':<{self.width}} "
         print(head + f"{'repeat':<8} {'score':>8} {'95 % interval':>18} {'took':>8} left")
 
     def finished(self, trial: Trial, rows: list[Row], seconds: float, cached: bool) -> None:
@@ -29,14 +30,14 @@ class Lines:
         for row in rows:
             took = "cached" if cached else f"{seconds:.1f} s"
             numbers = f"{_repeat(trial):<8} {_score(row)} {took:>8} {self._left()}"
-            self._print(self._name(trial), numbers)
+            self._print(named(trial), numbers)
             if row.left_float:
-                print(f"  left float: {row.left_float}")
+                print(f"  kept in FP32: {row.left_float}")
 
     def failed(self, trial: Trial, error: str) -> None:
         """A trial that left nothing, and why."""
         self._count(cached=False)
-        self._print(self._name(trial), f"{_repeat(trial):<8} FAILED")
+        self._print(named(trial), f"{_repeat(trial):<8} FAILED")
         print(f"  {error}")
 
     def _count(self, cached: bool) -> None:
@@ -58,10 +59,12 @@ class Lines:
             return ""
         return duration((time.monotonic() - self.began) / self.worked * rest)
 
-    @staticmethod
-    def _name(trial: Trial) -> str:
-        what = "" if str(trial.setting) == "as trained" else f" · {trial.setting}"
-        return f"{trial.task} {trial.model}{what}"
+
+def named(trial: Trial) -> str:
+    """A trial's network and technique as a reader knows them."""
+    network = titles.network(trial.task, trial.model, trial.setting.sizes)
+    done = titles.technique(trial.setting)
+    return network if done == titles.BASELINE else f"{network} · {done}"
 
 
 def _repeat(trial: Trial) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, display
 
-from lib.base import machine, names, paths, titles
+from lib.base import machine, names, paths
 from lib.base.pairs import parsed
 from lib.base.said import count
 from lib.data.pairs import nets_of, of_kind, on_tasks, with_classes
@@ -22,9 +22,9 @@ from lib.study.trials import Trial, code_of, grid, made, measured, of_nets, on_v
 from lib.tables import store
 from lib.tables.rows import Cost, Row, frame
 
-__all__ = ["Trial", "add_costs", "commit", "costs", "each", "grid", "left_out", "made", "nets_of", "of_kind",
-           "of_nets", "on_tasks", "on_validation", "parsed", "replayed", "save", "scores", "start",
-           "timed", "with_classes"]
+__all__ = ["Trial", "add_costs", "commit", "costs", "each", "grid", "left_out", "made", "nets_of",
+           "of_kind", "of_nets", "on_tasks", "on_validation", "parsed", "replayed", "save",
+           "scores", "start", "timed", "with_classes"]
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-learn")
 PLAIN = (bool, int, float, str, list, type(None))
@@ -55,10 +55,12 @@ def start(notebook: str, names: dict, show: bool = True) -> None:
     _run.update(notebook=notebook, parameters=parameters, started=_now(), git=_git(),
                 python=platform.python_version(), versions={p: _version(p) for p in PACKAGES},
                 hardware=machine.hardware())
-    if show:
-        shown = {"notebook": notebook, "profile": paths.profile(), "started": _run["started"],
-                 "code": _run["git"], "python": _run["python"], **_run["versions"],
-                 **_run["hardware"]}
+    # Committed rows are only read: what they depend on is what their run depended on.
+    told = store.provenance(notebook) if paths.profile() == "published" else _run
+    if show and told:
+        shown = {"notebook": notebook, "profile": paths.profile(), "started": told["started"],
+                 "code": told["git"], "python": told["python"], **told["versions"],
+                 **told["hardware"]}
         html = pd.Series(shown, name="").astype(str).to_frame().to_html(header=False, border=0)
         display(HTML(f'<div class="provenance">{html}</div>'))
 
