@@ -34,9 +34,9 @@ def test_one_comparison_in_many_has_to_be_clearer():
     base = rows([90.0, 90.3, 89.8], name="b")
     clear = ({"net": "clear"}, rows([91.0, 91.4, 90.7]), base)
     noise = [({"net": str(i)}, rows([90.0 + i / 20, 90.1, 90.0]), base) for i in range(20)]
-    assert family([clear], {}).significant[0]
+    assert family([clear], {}).verdict[0] == "significantly higher"
     among = family([clear, *noise], {})
-    assert not among.significant[0]
+    assert among.verdict[0] == "inconclusive"
     assert (among.holm >= among.p).all()
 
 
@@ -46,7 +46,7 @@ def test_what_cannot_be_paired_has_no_line():
     assert set(COLUMNS) <= set(family([], {}).columns)
 
 
-def test_without_scores_per_example_nothing_is_significant():
+def test_without_scores_per_example_nothing_is_decided():
     """One training on each side, whose scores per example were not kept."""
     table = family([({"net": "x"}, rows([95.0]), rows([90.0], name="b"))], {})
-    assert table.gain[0] == 5 and np.isnan(table.low[0]) and not table.significant[0]
+    assert table.gain[0] == 5 and np.isnan(table.low[0]) and table.verdict[0] == "inconclusive"
