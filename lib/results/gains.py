@@ -10,10 +10,11 @@ from lib.base.metric import METRICS
 from lib.base.setting import FIELDS
 from lib.results.intervals import holm
 from lib.results.paired import difference
+from lib.results.select import MOST_ERROR
 
 COURSE = ("epochs", "lr", "batch_size")                 # of a training
 COLUMNS = ("task", "net", "sizes", "width", "technique", "teacher", "metric", "before", "score",
-           "gain", "low", "high", "p", "over", "runs")
+           "gain", "low", "high", "p", "over", "runs", "error_ratio")
 LEVEL = 0.05
 
 
@@ -25,7 +26,8 @@ def gains(rows: pd.DataFrame, scores: Mapping[str, np.ndarray], before: Mapping[
     among them teachers may differ, and where nothing was trained before so may epochs, learning
     rate and batch size: such rows have none of them. rows: of the test set, or of several splits,
     of which the test set is taken. Columns: COLUMNS; before and score are means in the metric's own
-    unit; gain, low, high in points (pp, or hundredths of R² and MCC), paired; p is not corrected.
+    unit; gain, low, high in points (pp, or hundredths of R² and MCC), paired; p is not corrected;
+    error_ratio: of a regression's squared errors, after / before.
     """
     tested = rows[(rows.split == "test") & rows.score.notna()]
     free = {*before, *after} | ({"teacher"} if "tuned" in before else set())
@@ -44,7 +46,8 @@ def gains(rows: pd.DataFrame, scores: Mapping[str, np.ndarray], before: Mapping[
             lines.append((first.task, first.model, first.sizes, titles.width(first),
                           titles.technique(first), first.teacher, first.metric, lost.base,
                           part.score.mean(), -lost.mean / point, -lost.high / point,
-                          -lost.low / point, lost.p, lost.over, lost.runs))
+                          -lost.low / point, lost.p, lost.over, lost.runs,
+                          lost.error_ratio))
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -64,14 +67,15 @@ def _asked(rows: pd.DataFrame, values: Mapping[str, object]) -> pd.Series:
 def decided(table: pd.DataFrame, tolerance: float = 1.0) -> pd.DataFrame:
     """The same lines with `holm` (p corrected over all of them, one family) and `verdict`.
 
-    table: metric, gain, low, high in points, p. verdict: "equivalent within 1 pp" (0.01 of R² and
-    MCC) where the interval lies within the tolerance, else "significantly higher" or "significantly
-    lower" by the corrected p, else "inconclusive".
+    table: as `gains` gives it. verdict: "equivalent within 1 pp" (0.01 of R² and MCC) where the
+    interval lies within the tolerance and a squared error differs by a tenth at most, else
+    "significantly higher" or "significantly lower" by the corrected p, else "inconclusive".
     """
     adjusted = holm(table.p)
     point = table.metric.map(lambda name: METRICS[name].tolerance).astype(float) * tolerance
     equal = [f"equivalent within {most:g}" + " pp" * (most == tolerance) for most in point]
-    within = (table.low >= -tolerance) & (table.high <= tolerance)
+    within = (table.low >= -tolerance) & (table.high <= tolerance) & ~(
+        (table.error_ratio > MOST_ERROR) | (table.error_ratio < 1 / MOST_ERROR))
     told = np.where(table.gain > 0, "significantly higher", "significantly lower")
     verdict = np.where(within, equal, np.where(adjusted < LEVEL, told, "inconclusive"))
     return table.assign(holm=adjusted, verdict=verdict)
