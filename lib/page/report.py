@@ -4,6 +4,7 @@ Formulas become MathML, figures bring their own bytes along (lib.page.show): not
 the one script of a page is known to its Content-Security-Policy by its hash.
 """
 
+import copy
 import functools
 import os
 import re
@@ -26,27 +27,39 @@ NOTEBOOK = re.compile(r"(?:\.\./notebooks/)?(\d\d_\w+)\.ipynb(#.*)?$")
 PAGE = re.compile(rf"(?:\.\./figures/full/)?(report|{'|'.join(SIDE)})\.html(#.*)?$")
 
 
-def render(profile: str, made: dict[str, NotebookNode] | None = None) -> Path:
+def render(profile: str, notebooks: Iterable[tuple[str, NotebookNode]] | None = None,
+           expected: Iterable[str] = ()) -> Path:
     """Write report, chapters and side pages of a profile under figures/, and give the report's path
     (the chapters' folder, where there is none).
 
-    made: the executed notebooks, by their stems; those of the profile's last run if not given. The
-    published rows are the full study's: their pages are figures/full.
+    notebooks: stems and executed notebooks, as they come, of the stems expected; those of the
+    profile's last run if not given. The published rows are the full study's: so are their pages.
     """
-    made = _executed(profile) if made is None else made
+    made = {} if notebooks else _executed(profile)
     folder = paths.FIGURES / ("full" if profile == "published" else profile)
     paths.profile(profile)
     for page in folder.glob("chapters/*.html"):
         if page.stem not in (made if folder.name != "full" else _stems()):
             page.unlink()
-    there = {*made, *(stem for stem in _stems() if _place(folder, stem).exists())}
-    for stem, notebook in made.items():
-        page = _place(folder, stem)
-        paths.write_atomic(page, _html(notebook, stem, navigation(page, folder, there)))
-    side.write(folder, navigation(folder / "rows.html", folder, there))
+    before = {stem for stem in _stems() if _place(folder, stem).exists()}
+    hoped = {*before, *made, *expected}
+    side.write(folder, navigation(folder / "rows.html", folder, hoped))
+    for stem, notebook in notebooks or made.items():
+        made[stem] = notebook
+        _write(folder, stem, notebook, hoped)
+    there = {*before, *made}
+    if there != hoped:                          # one that failed is linked by no page
+        side.write(folder, navigation(folder / "rows.html", folder, there))
+        for stem, notebook in made.items():
+            _write(folder, stem, notebook, there)
     if profile == "published":
         _drop_figures(folder, made)
     return _place(folder, REPORT) if REPORT in there else folder / "chapters"
+
+
+def _write(folder: Path, stem: str, notebook: NotebookNode, there: Iterable[str]) -> None:
+    page = _place(folder, stem)
+    paths.write_atomic(page, _html(notebook, stem, navigation(page, folder, there)))
 
 
 def navigation(page: Path, folder: Path, there: Iterable[str]) -> list[dict[str, str]]:
@@ -112,7 +125,7 @@ def _place(folder: Path, stem: str) -> Path:
 def _html(notebook: NotebookNode, stem: str, links: list[dict[str, str]]) -> str:
     """One page. A formula is what a notebook's own text writes; in an output, a name is a name."""
     formulas = markup.Formulas(nbformat.writes(notebook))
-    notebook = nbformat.from_dict({**notebook, "cells": list(notebook.cells)})
+    notebook = copy.deepcopy(notebook)
     if stem != REPORT:
         notebook.cells = with_findings_first(notebook.cells)
     for cell in notebook.cells:

@@ -26,6 +26,7 @@ import errno
 import sys
 import time
 import traceback
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -132,24 +133,28 @@ def _report(asked: argparse.Namespace) -> int:
         return FAILED
     from lib.page import report
     from lib.study import execute, parameters, published
-    made, failed, stems = {}, [], parameters.notebooks()
+    failed: list[str] = []
+    stems = parameters.notebooks()
     try:
         with execute.alone("published"):
-            for stem, found, seconds in published.executed(stems):
-                if isinstance(found, published.Failed):
-                    failed.append(stem)
-                    print(found, file=sys.stderr)
-                else:
-                    made[stem] = found
-                    print(f"[{len(made) + len(failed)}/{len(stems)}] {stem} · {duration(seconds)}")
-            began = time.monotonic()
-            page = report.render("published", made)
+            page = report.render("published", _shown(published.executed(stems), failed), stems)
     except execute.Stopped as stop:
         print(stop, file=sys.stderr)
         return FAILED
-    print(f"{len(made)} notebooks and their side pages written · "
-          f"{duration(time.monotonic() - began)}\n\nThe report: {page}")
+    print(f"\nThe report: {page}")
     return FAILED if failed else DONE
+
+
+def _shown(executed: Iterable, failed: list[str]) -> Iterator[tuple]:
+    """Notebooks for their pages, a line each when its page is written; the others are told."""
+    for stem, found, seconds in executed:
+        began = time.monotonic()
+        if isinstance(found, Exception):
+            failed.append(stem)
+            print(found, file=sys.stderr)
+            continue
+        yield stem, found
+        print(f"{stem} · {duration(seconds + time.monotonic() - began)}")
 
 
 def _lab(asked: argparse.Namespace) -> int:
