@@ -89,10 +89,13 @@ def rows() -> pd.DataFrame:
     if not any(map(len, found)):
         return pd.DataFrame({"chapter": []})
     own = pd.concat([table for table in found if len(table)], ignore_index=True)
-    costs = pd.concat([results.load_costs(chapter) for chapter in chapters], ignore_index=True)
+    costs = pd.concat([results.load_costs(chapter).assign(chapter=chapter)
+                       for chapter in chapters], ignore_index=True)
+    costs = costs.astype({"value": float, "source": str})       # of no row in an empty table
     energy = results.energies(costs).set_index("id").reindex(own.id)
     timed = costs[(costs.quantity == "latency_s") & costs.source.str.contains(ONE_EXAMPLE)]
-    times = timed.drop_duplicates("id").set_index("id").value.reindex(own.id)
+    times = timed.drop_duplicates(["chapter", "id"]).set_index(["chapter", "id"]).value.reindex(
+        pd.MultiIndex.from_frame(own[["chapter", "id"]]))   # each chapter timed its own
     alike = own.groupby(list(FIELDS), dropna=False, sort=False).ngroup()
     first = own.loc[~alike.duplicated()]
     named = dict(zip(alike[first.index], map(_technique, first.itertuples()), strict=True))
@@ -122,6 +125,8 @@ def _claims() -> dict:
     judged = results.load_table("claims")
     if not set(replication.COLUMNS) <= set(judged.columns):     # not judged, or by other rules
         return {"count": 0}
+    words_of = judged.columns.difference(judged.select_dtypes("number").columns)
+    judged = judged.fillna(dict.fromkeys(words_of, ""))     # of a file, what is empty is missing
     chance = replication.by_chance(judged)
     shares = list(chance.select_dtypes("float"))
     chance[shares] = (100 * chance[shares]).map(words.fixed, digits=0)
