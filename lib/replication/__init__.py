@@ -1,6 +1,6 @@
 """The claims of four earlier studies and their verdicts."""
 
-from typing import NamedTuple
+from collections import namedtuple
 
 import numpy as np
 import pandas as pd
@@ -15,36 +15,15 @@ __all__ = ["COLUMNS", "MEANINGS", "Part", "Tables", "by_chance", "cells", "count
            "read"]
 
 COLUMNS = ("study", "kind", "key", "claim", "task", "said", "value", "unit", "measured", "low",
-           "high", "verdict", "why", "rows", "chapter", "set", "random", "permuted")
+           "high", "where", "verdict", "why", "rows", "chapter", "set", "random", "permuted")
 STUDIES = {"Edge": edge, "Green": green, "ResNet-energy": resnet_energy, "Real-time": realtime}
+TEXT = ("key", "task", "where", "why", "set")
 CELLS = ("edge_ptq", "edge_prune", "edge_qat")          # tables of data/published
-
-
-class Part(NamedTuple):
-    """Rows of some chapters on the test set, their scores per example by id, and their costs."""
-
-    rows: pd.DataFrame
-    scores: dict
-    costs: pd.DataFrame
-
-
-class Tables(NamedTuple):
-    """claims: data/published/claims.csv; cells: Edge's tables by name; fp32: its FP32 scores;
-    history: the epochs of 06; heads: scores of untrained heads on SST-2."""
-
-    claims: pd.DataFrame
-    cells: dict[str, pd.DataFrame]
-    fp32: pd.DataFrame
-    compressed: Part
-    plan: Part
-    files: Part
-    served: Part
-    history: pd.DataFrame
-    heads: pd.DataFrame
-
-    def said(self, study: str) -> pd.Series:
-        """The published numbers of a study's claims, by key."""
-        return self.claims[self.claims.study == study].set_index("key").value
+# Rows of some chapters on the test set, their scores per example by id, and their costs.
+Part = namedtuple("Part", "rows scores costs")
+# data/published/claims.csv; Edge's tables of cells by name; its FP32 scores; four Parts; the epochs
+# of 06; scores of untrained heads on SST-2.
+Tables = namedtuple("Tables", "claims cells fp32 compressed plan files served history heads")
 
 
 def read() -> Tables:
@@ -53,10 +32,9 @@ def read() -> Tables:
                             for name in ("claims", "edge_fp32", *CELLS))
     chapters = (("02_train", "03_ptq", "04_prune", "05_qat", "07_distill"), ("06_resnet_energy",),
                 ("08_deploy",), ("09_realtime",))
-    parts = []
-    for rows, scores, costs in map(rows_of, chapters):
-        parts.append(Part(rows[(rows.split == "test") & rows.score.notna()], scores, costs))
-    return Tables(claims, dict(zip(CELLS, cells, strict=True)), fp32, *parts,
+    parts = [Part(rows[(rows.split == "test") & rows.score.notna()], scores, costs)
+             for rows, scores, costs in map(rows_of, chapters)]
+    return Tables(claims.fillna({"note": ""}), dict(zip(CELLS, cells, strict=True)), fp32, *parts,
                   load_table("06_history"), load_table("10_untrained_head", paths.RESULTS))
 
 
@@ -64,9 +42,9 @@ def judge(tables: Tables) -> pd.DataFrame:
     """One line a claim: the main claims of the four studies, then each cell of Edge's tables.
 
     Columns: COLUMNS. kind: number or statement (main claims), or cell; said: in words, value: as a
-    number; measured, low, high: in `unit`, the least favourable result with its 95 % CI, or of a
-    number the mean and the 95 % prediction interval; task, set: of a cell, its data and networks;
-    random, permuted: how often other numbers would be called reproduced, or hold.
+    number; measured, low, high: in `unit`, the least favourable result with its 95 % CI, and where;
+    of a number the mean and the 95 % prediction interval; task, set: of a cell, its data and
+    networks; random, permuted: how often other numbers would be called reproduced, or hold.
     """
     evidence = {study: room.evidence(tables) for study, room in STUDIES.items()}
     found = [(claim, evidence[claim.study].get(claim.key, Evidence()))
@@ -76,7 +54,7 @@ def judge(tables: Tables) -> pd.DataFrame:
         pools.setdefault(claim.unit, []).extend(own.parts)
     lines = [_main(claim, own, pools[claim.unit]) for claim, own in found]
     table = pd.DataFrame([*lines, *edge.numbers(tables)]).reindex(columns=COLUMNS)
-    return table.fillna(dict.fromkeys(("key", "task", "set"), ""))
+    return table.astype(dict.fromkeys(TEXT, object)).fillna(dict.fromkeys(TEXT, ""))
 
 
 def _main(claim, found: Evidence, pool: list) -> dict:
@@ -86,13 +64,13 @@ def _main(claim, found: Evidence, pool: list) -> dict:
     if claim.low == claim.high:
         line |= {"kind": "number"} | number(claim.value, found.scores, pd.Series(dtype=float),
                                             found.span, 0.0)
-        line["why"] = f"{line['why']} {found.note}".strip()
     else:
         low, high = (end if pd.notna(end) else inf
                      for end, inf in ((claim.low, -np.inf), (claim.high, np.inf)))
         line |= {"kind": "statement"} | statement(found, low, high)
         line |= held_by_chance(found, low, high, pool, claim.unit == "×")
-    return line if line["rows"] else line | {"why": f"{claim.missing} {found.note}".strip()}
+    words = (line["why"], claim.note, found.note) if line["rows"] else (claim.missing, found.note)
+    return line | {"why": " ".join(filter(None, words))}
 
 
 def main(judged: pd.DataFrame) -> pd.DataFrame:

@@ -28,48 +28,45 @@ CAUSES = {              # what quant/edge_switched.py switches off, one at a tim
 
 def evidence(tables) -> dict[str, Evidence]:
     """What the rows say of each of Edge's statements, by its key in claims.csv."""
-    rows, said = _by_net(tables.compressed.rows), tables.said("Edge")
+    rows, said = _by_net(tables.compressed.rows), tables.claims.set_index("key").value
+    ptq, pruned, dense = rows.done == "edge_ptq", rows.done == "edge_prune", rows.base.isin(DENSE)
+    four = tables.cells["edge_qat"].query("bits == 4").sort_values("score")     # the last is best
+    shown = dict(zip(four.task + "/" + four.model, four.quantizer, strict=True))
+    best = ptq & (rows.quantizer == BEST)
+    tests = {
+        "dense": best & dense & (rows.bits == said.dense),
+        "simple_cnn": best & (rows.base == "cnn_edge") & (rows.bits == said.simple_cnn),
+        "complex_cnn": best & (rows.base == "resnet9") & (rows.bits == said.complex_cnn),
+        "multipoint": ptq & (rows.quantizer == POINTS) & (rows.bits == 8) & (rows.set == ANEW),
+        "pruned": pruned & (rows.task == "churn@edge") & np.isclose(rows.bits, said.pruned),
+        "qat": (rows.done == "edge_qat") & (rows.bits == 4)
+               & (rows.quantizer == rows.net.map(shown))}
 
-    def losses(part: pd.DataFrame, own: pd.Series, base: pd.Series, **more) -> list[Estimate]:
-        return verdicts.compared(part, own, base, ["set", "net", "sizes"], _where,
-                        tables.compressed.scores, **more)
+    def losses(own: pd.Series, base: pd.Series, gain: bool = False) -> list[Estimate]:
+        return verdicts.compared(rows, own, base, ["set", "net", "sizes"], _where,
+                                 tables.compressed.scores, gain)
 
-    plain, bare = _quantized_only(rows), (rows.pruner == "") & (rows.tuned == "")
-    dense, images = rows[plain & rows.base.isin(DENSE)], rows[plain & ~rows.base.isin(DENSE)]
-    found = {"best": [part for rival in RIVALS for part in _ahead(dense, (BEST,), (rival,))],
-             "normal": _ahead(dense, SETS["uniform"], SETS["normal"])}
-    for key, model in (("dense", ""), ("simple_cnn", "cnn_edge"), ("complex_cnn", "resnet9")):
-        part = images[images.base == model] if model else dense
-        found[key] = losses(part, (part.quantizer == BEST) & (part.bits == said.get(key)),
-                            part.quantizer == "")
-    anew = rows[plain & (rows.set == ANEW)]
-    pointed = (anew.quantizer == POINTS) & (anew.bits == 8)
-    found["multipoint"] = losses(anew, pointed, anew.quantizer == "")
-    nets = rows[(rows.task == "churn@edge") & (rows.quantizer == "") & (rows.tuned == "")]
-    found["pruned"] = losses(nets, (nets.pruner == "edge")
-                             & np.isclose(100 * nets.amount, said.get("pruned")), nets.pruner == "")
-    four = tables.cells["edge_qat"].query("bits == 4").sort_values("score")
-    best = dict(zip(four.task + "/" + four.model, four.quantizer, strict=True))     # the last wins
-    found["qat"] = losses(rows, (rows.tuned == "ste") & (rows.bits == 4) & (rows.pruner == "")
-                          & (rows.quantizer == rows.net.map(best)),
-                          bare & (rows.quantizer == "") & rows.net.isin(best))
-    eight = rows[(rows.base == "resnet9") & (rows.bits == 8) & (rows.repairs == "")]
-    shifted = eight[eight.quantizer == "edge_nearest_uniform"]
-    after = (shifted.pruner == "edge") & (shifted.amount == 0.2)
-    after &= shifted.order == "quantize prune"
-    found["raises"] = losses(shifted, after, shifted.pruner == "", gain=True)
-    notes = {"best": "Networks for images were trained once and are not ranked."}
-    zero = eight[(eight.quantizer == "affine") & (eight.pruner == "")].score
-    if after.any() and len(zero):
-        notes["raises"] = (f"From {shifted.score[shifted.pruner == ''].mean():.1f} % to "
-                           f"{shifted.score[after].mean():.1f} %. Edge's levels have no zero; with "
-                           f"one, 8 bits score {zero.max():.1f} % without pruning.")
-    for part in _ahead(dense, SETS["uniform"], SORTED)[:1]:
+    found = {key: losses(own, rows.done == "base") for key, own in tests.items()}
+    eight = (rows.base == "resnet9") & (rows.quantizer == "edge_nearest_uniform") & (rows.bits == 8)
+    after = eight & (rows.done == "after") & (rows.amount == 0.2)
+    found["raises"] = losses(after, eight & ptq, gain=True)
+    ranked = rows[ptq & dense]
+    found["best"] = [part for rival in RIVALS for part in _ahead(ranked, (BEST,), (rival,))]
+    found["normal"] = _ahead(ranked, SETS["uniform"], SETS["normal"])
+    notes, printed = {}, tables.cells["edge_ptq"]
+    for cell in printed[(printed.model == "resnet9") & (printed.bits == said.complex_cnn)
+                        & (printed.quantizer == BEST)].itertuples():
+        notes["complex_cnn"] = (f"Edge's own table has {cell.score} % at {cell.bits} bits and "
+                                f"{cell.float_score} % in FP32.")
+    if found["raises"]:
+        before, then = (rows.score[which].mean() for which in (eight & ptq, after))
+        notes["raises"] = f"From {before:.1f} % to {then:.1f} %."
+    for part in _ahead(ranked, SETS["uniform"], SORTED)[:1]:
         notes["normal"] = (f"Edge leaves these levels unsorted; sorted, they are {part.mean:.2g} "
                            f"ranks behind [{part.low:.2g}, {part.high:.2g}] ({OWN}).")
-    if pointed.any():
-        notes["multipoint"] = (f"It stores {anew.bits_per_weight[pointed].min():.0f} bits a weight "
-                               "or more; FP32 stores 32.")
+    if found["multipoint"]:
+        stored = rows.bits_per_weight[tests["multipoint"]].min()
+        notes["multipoint"] = f"It stores {stored:.0f} bits a weight or more; FP32 stores 32."
     for line in tables.fp32.query("task == 'cifar100' and model == 'resnet9'").itertuples():
         notes["training"] = (f"The printed value is the training accuracy ({line.train_score} %); "
                              f"Edge's tables give {line.score} % on the test set.")
@@ -77,21 +74,13 @@ def evidence(tables) -> dict[str, Evidence]:
 
 
 def numbers(tables) -> list[dict]:
-    """A line for each cell of Edge's tables and set of networks that it is tested on.
-
-    Edge kept the weights of its dense networks, but not those of its multipoint notebooks or those
-    that it trained through a quantizer.
-    """
-    rows, lines = _by_net(tables.compressed.rows), []
-    pruned = rows[(rows.quantizer == "") & (rows.tuned == "") & (rows.pruner == "edge")]
-    through = (rows.tuned == "ste") & rows.granularity.isin(["", "tensor"]) & rows.a_bits.isna()
-    tests = {"edge_ptq": rows[_quantized_only(rows)],
-             "edge_prune": pruned.assign(quantizer="edge", bits=100 * pruned.amount),
-             "edge_qat": rows[through & (rows.pruner == "")]}
+    """A line for each cell of Edge's tables and set of networks that it is tested on. Edge kept its
+    dense networks, but not those of its multipoint notebooks or trained through a quantizer."""
+    lines, rows = [], _by_net(tables.compressed.rows)
+    by = dict(iter(rows.groupby(["done", "set", "net", "quantizer", "bits"])))
     for name, cells in tables.cells.items():
         if name == "edge_prune":
             cells = cells.assign(quantizer="edge", bits=100 * cells.amount)
-        by = dict(iter(tests[name].groupby(["set", "net", "quantizer", "bits"])))
         others = dict(iter(cells.groupby(["task", "model", "float_score"]).score))
         for cell in cells.itertuples():
             kept = cell.model in DENSE and name != "edge_qat" and cell.quantizer != POINTS
@@ -102,11 +91,10 @@ def numbers(tables) -> list[dict]:
 
 
 def _line(cell, by: dict, others: pd.Series, which: str, name: str) -> dict:
-    """The line of one cell; by: (set, net, quantizer, bits) -> rows."""
-    key = (which, f"{cell.task}/{cell.model}", cell.quantizer, float(cell.bits))
-    own = by.get(key)
-    if cell.quantizer == POINTS and cell.points != cell.bits + 1:       # as many as rows have
-        own = None
+    """The line of one cell; by: (table, set, net, quantizer, bits) -> rows."""
+    key = (name, which, f"{cell.task}/{cell.model}", cell.quantizer, float(cell.bits))
+    pointed = cell.quantizer == POINTS                  # rows have as many points as bits + 1
+    own = None if pointed and cell.points != cell.bits + 1 else by.get(key)
     line = _number(cell, own, others, which)
     if line["verdict"] in (REPRODUCED, verdicts.NOT_REPRODUCED):
         line["why"] = _cause(cell, by, key, line)
@@ -115,7 +103,7 @@ def _line(cell, by: dict, others: pd.Series, which: str, name: str) -> dict:
     else:
         words = [titles.quantizer(cell.quantizer), f"{cell.bits:g}-bit"]
         words += ["range between quartiles"] if cell.quantizer.endswith("_iqr") else []
-        words += [f"{cell.points:g} points"] if cell.quantizer == POINTS else []
+        words += [f"{cell.points:g} points"] if pointed else []
         words += ["trained through the quantizer"] if name == "edge_qat" else []
     return line | {"study": "Edge", "kind": "cell", "task": cell.task, "set": which,
                    "claim": ", ".join([titles.model(cell.model), *words]),
@@ -133,12 +121,10 @@ def _number(cell, own: pd.DataFrame | None, others: pd.Series, which: str) -> di
         cell.score, scores, others, (cell.chance, cell.float_score),
         NEAR if squared else getattr(cell, "reading", DIGIT),
         random=which == ANEW or "stochastic" in cell.quantizer, log=squared)
-    if own is not None and (changed := own.iloc[0][["sizes", "epochs", "batch_size"]].replace(
-            "", np.nan).dropna()).any():
-        words = ", ".join(f"{name} {value}" for name, value in changed.items())
-        line |= {"verdict": verdicts.UNTESTABLE, **verdicts.NONE, "why": (
-            f"Built or trained otherwise than Edge's: {words}; runs: {len(scores)}.")}
-    return line
+    asked = [] if own is None else [f"{name} {own[name].iloc[0]}" for name in (
+        "sizes", "epochs", "batch_size") if own[name].iloc[0] and pd.notna(own[name].iloc[0])]
+    why = f"Built or trained otherwise than Edge's: {', '.join(asked)}; runs: {len(scores)}."
+    return line | {"verdict": verdicts.UNTESTABLE, **verdicts.NONE, "why": why} if asked else line
 
 
 def _cause(cell, by: dict, key: tuple, line: dict) -> str:
@@ -151,8 +137,8 @@ def _cause(cell, by: dict, key: tuple, line: dict) -> str:
     causes = []
     for switch, words in CAUSES.items():
         name = f"edge_{switch}_{cell.quantizer.removeprefix('edge_')}"
-        own = by.get((*key[:2], name, key[3]))
-        off = _number(cell, own, pd.Series(dtype=float), key[0])
+        own = by.get((*key[:3], name, key[4]))
+        off = _number(cell, own, pd.Series(dtype=float), key[1])
         if own is not None and not low <= off["measured"] <= high \
                 and REPRODUCED in (off["verdict"], line["verdict"]):
             causes.append(f"{words} (without this: {off['measured']:.4g})")
@@ -160,18 +146,22 @@ def _cause(cell, by: dict, key: tuple, line: dict) -> str:
 
 
 def _by_net(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of Edge's networks with base (the model), net, set and mse."""
+    """Rows of Edge's networks with base (the model), net, set, mse, and done: base, the table of
+    Edge that they test, or after (pruned after quantization). bits: of a pruned one its percent."""
     rows = rows[rows.model.isin(BY_EDGE) | (rows.recipe == "edge")]
     base = rows.model.str.removesuffix("-edge")
-    return rows.assign(base=base, net=rows.task + "/" + base, bits=rows.bits.fillna(0.0),
-                       set=np.where(rows.model.isin(BY_EDGE), OWN, ANEW),
-                       mse=rows.score2.where(rows.metric2 == "rmse")**2)
-
-
-def _quantized_only(rows: pd.DataFrame) -> pd.Series:
-    """Baselines, and networks of which only the weights are quantized, one range a tensor."""
-    return (rows.granularity.isin(["", "tensor"]) & (rows.pruner == "") & (rows.repairs == "")
-            & rows.a_bits.isna() & (rows.tuned == ""))
+    plain, whole, alone = rows.quantizer == "", rows.pruner == "", rows.tuned == ""
+    tensor = rows.granularity.isin(["", "tensor"]) & rows.a_bits.isna() & (rows.repairs == "")
+    edge = (rows.pruner == "edge") & alone
+    kinds = {"base": tensor & plain & whole & alone, "edge_ptq": tensor & whole & alone,
+             "edge_prune": plain & edge, "edge_qat": tensor & whole & (rows.tuned == "ste"),
+             "after": tensor & edge & (rows.order == "quantize prune")}
+    return rows.assign(
+        base=base, net=rows.task + "/" + base, mse=rows.score2.where(rows.metric2 == "rmse")**2,
+        set=np.where(rows.model.isin(BY_EDGE), OWN, ANEW),
+        done=np.select(list(kinds.values()), list(kinds), ""),
+        quantizer=rows.quantizer.mask(kinds["edge_prune"], "edge"),
+        bits=rows.bits.mask(kinds["edge_prune"], 100 * rows.amount).fillna(0.0))
 
 
 def _where(rows: pd.DataFrame) -> str:

@@ -13,8 +13,6 @@ PLAN_RATE = 0.001               # of the recipe "plan", where a row names no oth
 FEED_FORWARD = ("mlp_simple", "mlp_complex")
 EARLY = 0.95                    # of the score that the network without shortcuts ends with
 KEYS = ["task", "model", *FIELDS, "seed", "fold"]
-ENERGY = ("Modelled energy of training up to one score; the model charges pruned weights like "
-          "others.")
 
 
 def evidence(tables) -> dict[str, Evidence]:
@@ -22,13 +20,12 @@ def evidence(tables) -> dict[str, Evidence]:
     rows, scores, costs = tables.plan
     rows = _with_sizes(rows[rows.recipe == "plan"])
     usual, dense, xavier = rows.lr.isna(), rows.pruner == "", rows.init == "xavier"
-    claimed = np.isclose(rows.rate, tables.said("ResNet-energy").get("rate", PLAN_RATE))
+    claimed = np.isclose(rows.rate, tables.claims.set_index("key").value["rate"])
     by = ["task", "model", "sizes", "epochs"]
     rates = [part for rate in sorted(set(rows.rate[~claimed])) for part in compared(
         rows, dense & claimed, dense & np.isclose(rows.rate, rate), by,
         lambda own, rate=rate: f"{_net(own)}, against {rate:g}", scores, gain=True)]
-    drawn = rows[usual & dense]
-    init = compared(drawn, xavier[drawn.index], ~xavier[drawn.index],
+    init = compared(rows, usual & dense & xavier, usual & dense & ~xavier,
                     ["task", "model", "bare", "epochs"], _net, scores, gain=True)
     thin = rows[~dense & (rows.macs_nonzero <= 0.7 * rows.macs)].groupby("task").score.max()
     best = [f"{titles.task(task)} {score:.1f} %" for task, score in thin.items()]
@@ -60,11 +57,8 @@ def _savings(rows: pd.DataFrame, scores) -> Evidence:
         whole = rows[(rows.task == task) & (rows.sizes == one.sizes)]
         lost += compared(whole, whole.amount == amount, whole.pruner == "",
                          ["task", "model", "epochs"], _net, scores)
-    note = "Counted, where hardware skips zeros; other hardware saves nothing."
-    if lost:
-        least, most = (end(part.mean for part in lost) for end in (min, max))
-        note += f" The pruned networks lose {least:.1f} to {most:.1f} points of accuracy."
-    return Evidence(parts, note)
+    ends = [f"{end(part.mean for part in lost):.1f}" for end in (min, max) if lost]
+    return Evidence(parts, f"The pruned networks lose {' to '.join(ends)} points." if lost else "")
 
 
 def _shortcuts(history: pd.DataFrame) -> list[Estimate]:
@@ -87,14 +81,13 @@ def _shortcuts(history: pd.DataFrame) -> list[Estimate]:
 def _order(rows: pd.DataFrame, history: pd.DataFrame, costs: pd.DataFrame) -> dict[str, Evidence]:
     """How many times the energy of training the first kind takes of the second, over seeds, up to
     the score that all kinds reach: feed-forward, ResNet, pruned ResNet of the same size."""
-    pairs = {"feed_forward": ("feed", "resnet"), "pruned_energy": ("resnet", "pruned")}
-    parts: dict[str, list] = {key: [] for key in pairs}
+    parts: dict[str, list] = {"feed_forward": [], "pruned_energy": []}
+    kinds = ["feed", "resnet", "pruned"]
     masked = rows[(rows.pruner != "") & (rows.init == "")]
-    alike = rows.sizes.isin(masked.sizes) & rows.model.isin(masked.model)
-    alike &= rows.epochs.isin(masked.epochs)
-    rows = rows.assign(kind=np.select(
-        [rows.model.isin(FEED_FORWARD), alike & (rows.pruner == ""), alike],
-        ["feed", "resnet", "pruned"], ""))
+    alike = np.logical_and.reduce([rows[name].isin(masked[name])
+                                   for name in ("sizes", "model", "epochs")])
+    rows = rows.assign(kind=np.select([rows.model.isin(FEED_FORWARD), alike & (rows.pruner == ""),
+                                       alike], kinds, ""))
     spent = costs[(costs.quantity == "spent_energy_j") & (costs.kind == "modelled")]
     spent = spent.assign(process=spent.source.str.split(",").str[0])[["id", "process", "value"]]
     own = rows[rows.kind != ""].merge(spent, on="id")
@@ -104,15 +97,16 @@ def _order(rows: pd.DataFrame, history: pd.DataFrame, costs: pd.DataFrame) -> di
     for (task, process), part in own.groupby(["task", "process"]) if "epoch" in own else ():
         means = part.groupby(["kind", *KEYS[:-2], "epoch"], dropna=False).val_score.mean()
         level = means.groupby("kind").max().min()
-        part = part.assign(joules=part.value * part.epoch / part.epochs)
+        part = part.assign(joules=np.log(part.value * part.epoch / part.epochs))
         least = part[part.val_score >= level].groupby(["seed", "kind"]).joules.min().unstack()
-        for key, (one, other) in pairs.items():
-            ratio = np.log(least[one] / least[other]).dropna() if {one, other} <= set(least) else ()
+        least = least.reindex(columns=kinds)
+        for key, one, other in zip(parts, kinds, kinds[1:], strict=False):
+            ratio = (least[one] - least[other]).dropna()
             if len(ratio) > 1:
                 where = f"{titles.task(task)}, {process}, up to {level:.1f} % on validation"
                 parts[key].append(Estimate(where, *np.exp(t_interval(ratio)), len(ratio),
                                            2 * len(ratio)))
-    return {key: Evidence(found, ENERGY) for key, found in parts.items()}
+    return {key: Evidence(found) for key, found in parts.items()}
 
 
 def _with_sizes(rows: pd.DataFrame) -> pd.DataFrame:

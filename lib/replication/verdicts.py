@@ -1,8 +1,8 @@
 """Verdicts: what each word means, and the one rule for each kind of claim, whatever the study.
 
-A *number* is a published score of one network; it is compared with where one more run of that
-network would score. A *statement* says that a quantity lies between two bounds: a gain above 0, a
-loss below 1 point, savings of 15 to 30 %. It is compared with 95 % confidence intervals.
+A *number*, a published score of one network, is compared with where one more run of it would score;
+a *statement*, that something lies between two bounds (a gain above 0, a loss below 1 point, savings
+of 15 to 30 %), with 95 % confidence intervals.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,14 @@ from lib.base.metric import METRICS
 from lib.results.intervals import LEVEL, holm, prediction, t_interval
 from lib.results.paired import difference
 
-REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
-UNTESTABLE = "not testable"
 MEANINGS = {
-    REPRODUCED: "The number lies in the 95 % prediction interval of one more run; few others do.",
-    NOT_REPRODUCED: "The number lies outside that interval.",
-    HOLDS: "Every 95 % CI lies within the bounds of the statement.",
-    FAILS: "At least one result lies outside the bounds, after Holm's correction.",
-    UNDECIDED: "Neither: an interval contains a bound of the statement.",
-    UNTESTABLE: "No published row tests it, or the rows are too few or spread too widely to tell."}
+    "reproduced": "The number lies in the 95 % prediction interval of one more run; few others do.",
+    "not reproduced": "The number lies outside that interval.",
+    "holds": "Every 95 % CI lies within the bounds of the statement.",
+    "does not hold": "At least one result lies outside the bounds, after Holm's correction.",
+    "undecided": "Neither: an interval contains a bound of the statement.",
+    "not testable": "No published row tests it, or the rows are too few or spread too widely."}
+REPRODUCED, NOT_REPRODUCED, HOLDS, FAILS, UNDECIDED, UNTESTABLE = MEANINGS
 REPEATS = 5             # seeds or draws: fewer do not predict the next one
 WIDEST = 0.2            # of the span between chance and the baseline: a wider interval is no test
 MOST_OTHERS = 0.5       # share of the study's other numbers at which an interval is no test
@@ -66,8 +64,7 @@ def compared(rows: pd.DataFrame, own: pd.Series, base: pd.Series, by: list[str],
         mine, theirs = part[own[part.index]], part[base[part.index]]
         if mine.empty or theirs.empty or (lost := difference(mine, theirs, scores)) is None:
             continue
-        runs = 0 if lost.over == "example" else mine[lost.over].nunique()
-        ends = lost[:3]
+        ends, runs = lost[:3], 0 if lost.over == "example" else mine[lost.over].nunique()
         if np.isnan(lost.low) and mine.draw.nunique() > 1:
             drawn = theirs.score.mean() - mine.groupby("draw").score.mean()
             ends, runs = t_interval(drawn), len(drawn)
@@ -96,7 +93,7 @@ def statement(found: Evidence, low: float, high: float) -> dict:
     measured, low, high: of the least favourable result."""
     parts = [part for part in found.parts if not np.isnan(p_value(part, low, high))]
     if not parts:
-        return {"verdict": UNTESTABLE, "why": found.note, "rows": 0}
+        return {"verdict": UNTESTABLE, "rows": 0}
     p = holm(pd.Series([p_value(part, low, high) for part in [*parts, *found.others]]))
     sure = p.to_numpy()[:len(parts)] < 1 - LEVEL
     inside = np.array([low < part.low and part.high < high for part in parts])
@@ -104,11 +101,13 @@ def statement(found: Evidence, low: float, high: float) -> dict:
     holds = inside.all() and (sure.all() or not found.others)
     shown = parts[min(range(len(parts)), key=lambda i: (
         not outside[i], min(parts[i].low - low, high - parts[i].high)))]
+    counted = {"agree": inside.sum(), "disagree": outside.sum(),
+               "have no interval": len(found.parts) - len(parts)}
+    words = ", ".join(f"{n} {word}" for word, n in counted.items() if n) or "none decides"
+    why = f"Of {len(found.parts)} results, {words}." if len(found.parts) > 1 else ""
     return {"verdict": HOLDS if holds else FAILS if outside.any() else UNDECIDED,
-            "measured": shown.mean, "low": shown.low, "high": shown.high,
-            "why": f"Results: {len(parts)}, agree: {inside.sum()}, disagree: {outside.sum()}. "
-                   f"Shown: {shown.where}. {found.note}".strip(),
-            "rows": sum(part.rows for part in parts)}
+            "measured": shown.mean, "low": shown.low, "high": shown.high, "where": shown.where,
+            "why": why, "rows": sum(part.rows for part in parts)}
 
 
 def number(said: float, scores: np.ndarray, others: pd.Series, span: tuple[float, float],
