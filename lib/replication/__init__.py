@@ -35,7 +35,7 @@ def read() -> Tables:
     parts = [Part(rows[(rows.split == "test") & rows.score.notna()], scores, costs)
              for rows, scores, costs in map(rows_of, chapters)]
     return Tables(claims.fillna({"note": ""}), dict(zip(CELLS, cells, strict=True)), fp32, *parts,
-                  load_table("06_history"), load_table("10_untrained_head", paths.RESULTS))
+                  load_table("06_history"), load_table("untrained_head", paths.RESULTS))
 
 
 def judge(tables: Tables) -> pd.DataFrame:
