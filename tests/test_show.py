@@ -43,25 +43,26 @@ def soup(html: str) -> BeautifulSoup:
 
 
 def test_a_figure_is_kept_twice_and_shown_with_its_finding(folder, shown):
-    show.figure(draw(), "02_curves", "Loss & `time` < 1", 'a "falling" curve')
+    show.figure(draw(), "02_curves", 'a "falling" curve', "Loss & `time` < 1")
     assert (folder / "02_curves.svg").read_text().startswith("<?xml")
     assert min(Image.open(io.BytesIO((folder / "02_curves.png").read_bytes())).size) > 200
     figure = soup(shown[0]).figure
     assert figure["id"] == "02_curves" and figure.figcaption.text == "Loss & time < 1"
     assert figure.find(role="img")["aria-label"] == 'a "falling" curve'
+    assert figure.find(class_="finding").text == 'a "falling" curve'
     assert figure.code.text == "time" and not plt.get_fignums()
 
 
 def test_a_net_of_the_readers_own_goes_by_its_class_wherever_it_is_shown(shown):
     own = "module:mine/some net.py:Net:w.safetensors"
     drawn = draw(f"digits · {own}")
-    show.figure(drawn, "02_curves", f"`{own}`", f"{own} leads")
+    show.figure(drawn, "02_curves", f"{own} leads", f"`{own}`")
     show.table(pd.DataFrame({"model": [own]}), f"rows of {own}")
     show.text(f"- {show.plain(own)} and {own}")
     page = "".join(map(str, shown))
     assert "module" not in page and "some net" not in page
     assert "digits · Net:w.safetensors" in page and "<code>Net:w.safetensors</code>" in page
-    assert page.count("Net:w.safetensors") >= 5 and "Net&#58;w" in page
+    assert page.count("Net:w.safetensors") >= 6 and "Net&#58;w" in page
 
 
 def test_each_axis_is_a_panel_whose_text_is_text_in_the_colours_of_the_page(shown):
@@ -84,14 +85,14 @@ def test_panels_of_one_page_share_no_id(shown):
 
 
 def test_a_figure_that_another_chapter_has_saved_is_only_shown(folder, shown):
-    show.figure(draw(), "10_policies", "c", "it falls", saved=False)
+    show.figure(draw(), "10_policies", "it falls", "c", saved=False)
     assert not folder.exists()
     assert '<figure id="10_policies">' in shown[0] and "<svg" in shown[0]
 
 
 def test_a_figure_too_large_for_a_page_is_a_picture(shown, monkeypatch):
     monkeypatch.setattr(show, "MOST_BYTES", 100)
-    show.figure(draw(), "02_curves", "c", "it falls")
+    show.figure(draw(), "02_curves", "it falls", "c")
     image = soup(shown[0]).img
     assert image["alt"] == "it falls" and image["src"].startswith("data:image/png;base64,iVBOR")
 
@@ -104,11 +105,28 @@ def test_the_same_figure_is_the_same_file(folder, shown):
     assert kept[0] == kept[1] and shown[0] == shown[1]
 
 
-@pytest.mark.parametrize("name, alt, said", [("curves", "it falls", "notebook's number"),
-                                             ("02_curves", " ", "no alternative text")])
-def test_a_figure_belongs_to_a_notebook_and_has_a_finding(name, alt, said):
+@pytest.mark.parametrize("name, finding, said", [("curves", "it falls", "notebook's number"),
+                                                 ("02_curves", " ", "no finding")])
+def test_a_figure_belongs_to_a_notebook_and_has_a_finding(name, finding, said):
     with pytest.raises(ValueError, match=said):
-        show.figure(draw(), name, "c", alt)
+        show.figure(draw(), name, finding, "c")
+
+
+def test_figures_of_the_published_rows_are_those_of_the_full_study(folder, shown, monkeypatch):
+    monkeypatch.setattr(paths, "_profile", "published")
+    show.figure(draw(), "02_curves", "it falls", "c")
+    assert (folder.parent / "full/02_curves.svg").exists()
+    assert not (folder.parent / "published").exists()
+
+
+def test_a_point_tells_its_name(shown):
+    figure, (axis,) = style.panels(1)
+    axis.plot([1], [2], "o", gid='tip:GPTQ <4-bit> & "co": 0.1 pp')
+    axis.plot([2], [3], "o")
+    show.figure(figure, "02_points", "it falls", "c")
+    told = soup(shown[0]).select("[data-tip]")
+    assert [point["data-tip"] for point in told] == ['GPTQ <4-bit> & "co": 0.1 pp']
+    assert told[0].find(["use", "path"]) and "tip:" not in shown[0]
 
 
 def test_numbers_in_a_table_are_always_formatted(shown):
@@ -128,6 +146,42 @@ def test_a_long_table_opens_on_a_click(shown):
     show.table(pd.DataFrame({"a": [1]}), "All", fold="every <row>")
     page = soup(shown[0]).find("details", class_="table", open=False)
     assert page.summary.text == "every <row>" and page.table.caption.text == "All"
+
+
+@pytest.mark.parametrize("lines, folded", [(12, False), (13, True)])
+def test_a_table_of_more_than_twelve_lines_is_folded_by_itself(shown, lines, folded):
+    show.table(pd.DataFrame({"a": range(lines)}), "All networks: their loss. By width.")
+    page = soup(shown[0])
+    assert bool(page.find("details", class_="table", open=False)) is folded
+    assert len(page.tbody.find_all("tr")) == lines
+    assert not folded or page.summary.text == "All networks (13 lines)"
+
+
+def test_findings_are_a_list_whose_names_are_text(shown):
+    show.findings([f"**Four bits** are enough for {show.plain('<b>*a*</b>')}.", "`b` < 1 & *c*"])
+    items = soup(shown[0]).select("ul.findings > li")
+    assert [item.text for item in items] == ["Four bits are enough for <b>*a*</b>.", "b < 1 & *c*"]
+    assert [tag.name for item in items for tag in item.find_all(True)] == ["strong", "code"]
+
+
+def test_a_box_tells_the_experiment_and_the_machine_of_its_run(shown, monkeypatch):
+    told = {"hardware": {"processor": "Some <CPU>", "cores": 2, "gpu": "none"},
+            "ended": "2026-11-25T20:30:21+00:00", "work_seconds": 3725.0}
+    monkeypatch.setattr(show, "provenance", {"03_ptq": told, "04_prune": {}}.get)
+    for chapter in ("03_ptq", "04_prune"):
+        show.box(chapter, varies="bits", held="data", measured="accuracy")
+    known, unknown = [dict(zip([term.text for term in page.find_all("dt")],
+                               [said.text for said in page.find_all("dd")], strict=True))
+                      for page in map(soup, shown)]
+    own = {"Varies": "bits", "Held constant": "data", "Measured": "accuracy"}
+    assert unknown == own
+    assert known == own | {"Hardware": "Some <CPU>, 2 cores", "Date": "2026-11-25",
+                           "Computing time": "1 h 02 min"}
+
+
+def test_a_missing_table_names_the_command_that_makes_it(shown):
+    show.missing("The table of *layers*", "03_ptq")
+    assert "`./run_all.sh full 03`" in shown[0] and "*layers*" not in shown[0]
 
 
 def test_a_table_says_what_was_measured_and_what_was_modelled(shown):
@@ -160,7 +214,8 @@ def test_names_from_data_are_text_in_every_place(shown, name):
     assert table.td.text == table.th.text == written
     in_words = re.sub("`(.+)`", r"\1", written)             # backticks are a caption's own markup
     assert table.summary.text == table.caption.text == figure.figcaption.text == in_words
-    assert figure.find(role="img")["aria-label"] == name
+    assert figure.find(role="img")["aria-label"] == name.replace("`", "")
+    assert figure.find(class_="finding").text == in_words
     assert all(line in figure.svg.text for line in written.split("\n"))
 
 
@@ -178,7 +233,7 @@ def test_a_file_places_to_hundredths_and_leaves_words_alone(folder, shown):
     figure, axes = style.panels(1)
     axes[0].plot([1 / 3, 2 / 3], [1 / 7, 2 / 7])
     axes[0].set_title("0.123456 of 7")
-    show.figure(figure, "02_fine", "A line.", "It climbs")
+    show.figure(figure, "02_fine", "It climbs", "A line.")
     source = (folder / "02_fine.svg").read_text()
     assert "0.123456 of 7" in source
     for places in re.findall(r' (?:d|x|y|transform)="([^"]*)"', source):

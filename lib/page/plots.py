@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from lib.base import titles
+from lib.base.said import written
 from lib.page import style, words
 from lib.results.select import SMALLER, is_baseline
 
@@ -20,10 +21,9 @@ SCALES = {"KiB": "file size, KiB", "ms": "latency, ms (measured)",
           "energy_share": "energy, % of the baseline's (modelled)"}
 LETTER = 0.028              # of a panel's width, in a label
 LINE = 0.4                  # points on the axis of losses, in a line of a label
-LABELS = 3                  # lines that a panel names without crowding
 
 
-def leading(losses: pd.DataFrame, count: int = LABELS) -> list[str]:
+def leading(losses: pd.DataFrame, count: int = 3) -> list[str]:
     """The quantizers that lose least against the median quantizer of each network and width, best
     first. losses: task, net, quantizer, bits_asked, loss; a gain counts as no loss."""
     seen = losses.loss.clip(0, style.MOST_POINTS)
@@ -51,8 +51,8 @@ def loss_by_bits(axis: Axes, lines: pd.DataFrame, named: Sequence[str], unit: st
     for i, name in enumerate(there):
         line = lines[lines.quantizer == name]
         axis.plot(line.place, line.loss, "-", color=colors[name], linewidth=1.4)
-        _points(axis, line.assign(technique=titles.quantizer(name) + " "
-                                  + line.bits_asked.map(style.bits)), "place", colors[name], unit)
+        named_points = [f"{titles.quantizer(name)} {_width(bits)}" for bits in line.bits_asked]
+        _points(axis, line.assign(technique=named_points), "place", colors[name], unit)
         style.intervals(axis, line.place, line, colors[name])
         style.label(axis, 0.98, 0.93 - 0.11 * i, titles.quantizer(name), colors[name], ha="right",
                     transform=axis.transAxes, weight="bold")
@@ -88,7 +88,7 @@ def front(axis: Axes, candidates: pd.DataFrame, named: pd.DataFrame, x: str = "K
     axis.plot(whole.place, whole.loss, "D", color=style.INK, markersize=5, markerfacecolor="none")
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_locator(LogLocator(base=2, numticks=6))
-    axis.xaxis.set_major_formatter(lambda value, _: _short(value))
+    axis.xaxis.set_major_formatter(lambda value, _: written(value))
     axis.set_xlabel(SCALES[x])
     axis.margins(x=0.08)
     axis.grid(axis="x", visible=False)
@@ -122,8 +122,8 @@ def _points(axis: Axes, lines: pd.DataFrame, x: str, color: str, unit: str, mark
     style.beyond(axis, lines[x], lines.loss, color, 2.5)
 
 
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
+def _width(bits: float) -> str:
+    return f"{bits:.0f}-bit" if float(bits).is_integer() else style.bits(bits)
 
 
 def _name(axis: Axes, whole: pd.DataFrame, dense: pd.DataFrame, chosen: pd.DataFrame, x: str
@@ -133,7 +133,7 @@ def _name(axis: Axes, whole: pd.DataFrame, dense: pd.DataFrame, chosen: pd.DataF
     labels = [(line.place, line.loss, f"{SMALLER}s", style.SECOND)
               for line in dense[dense.loss <= style.MOST_POINTS].head(1).itertuples()]
     labels += [(line.place, line.loss, textwrap.fill(
-        f"{line.technique}, {_short(line.place)}{unit}", int(0.75 / LETTER)), style.ACCENT)
+        f"{line.technique}, {written(line.place)}{unit}", int(0.75 / LETTER)), style.ACCENT)
         for line in chosen.itertuples()]
     low, high = np.log(axis.get_xlim())
     floor = 0.0
@@ -146,6 +146,6 @@ def _name(axis: Axes, whole: pd.DataFrame, dense: pd.DataFrame, chosen: pd.DataF
         style.label(axis, min(start + 0.01, end), min(height, style.MOST_POINTS), text, color,
                     transform=axis.get_yaxis_transform())
     for place in whole.place:
-        start = (np.log(place) - low) / (high - low)
-        style.label(axis, min(start, 1 - LETTER * 15), -0.4, titles.BASELINE, style.INK,
+        start = min((np.log(place) - low) / (high - low), 1 - LETTER * len(titles.BASELINE))
+        style.label(axis, start, -0.4, titles.BASELINE, style.INK,
                     transform=axis.get_yaxis_transform())
