@@ -24,7 +24,8 @@ PHRASES = {
     "significantly", r"rungs?": "variant", r"right and in time": "on-time accuracy",
     r"clairvoyant": "look-ahead", r"generali[sz]es": "reproduced, holds",
     r"stand-?ins?": "undecided, not testable", r"artefacts?": "does not hold",
-    r"(?<!needs )3 levels": "ternary", r"(test|validation|training) parts?": "test set, validation set",
+    r"(?<!needs )3 levels": "ternary",
+    r"(test|validation|training) parts?": "test set, validation set",
 }
 PATTERN = re.compile(r"(?<![\w-])(?:" + "|".join(PHRASES) + r")(?![\w-])", re.IGNORECASE)
 
