@@ -60,4 +60,4 @@ def rendered(profile: str = "toy") -> dict[str, BeautifulSoup]:
     report.render(profile)
     folder = paths.FIGURES / profile
     return {page.stem: BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
-            for page in [folder / "report.html", *folder.glob("chapters/*.html")] if page.exists()}
+            for page in [*folder.glob("*.html"), *folder.glob("chapters/*.html")]}

@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from lib.base import paths
-from lib.page import markup, show
+from lib.page import markup, show, side
 from lib.study import parameters
 from tests import pages as made
 from tests.toys import HOSTILE
@@ -29,6 +29,8 @@ def test_the_report_holds_every_section(quick, pages):
               for line in cell.source.splitlines() if line.startswith("#")]
     found = [h.get_text().rstrip("¶") for h in pages["report"].find_all(re.compile("h[1-4]"))]
     assert len(wanted) >= 3 and set(wanted) <= set(found)
+    assert {h.text for h in pages["report"].select(".contents a")} >= {
+        h.get_text().rstrip("¶") for h in pages["report"].main.find_all("h2")}
     assert not pages["report"].select("div.highlight")              # the report has no code …
     for stem in parameters.notebooks():
         if stem != parameters.REPORT:
@@ -61,7 +63,13 @@ def test_every_figure_is_whole_and_described(pages):
 
 def test_pages_read_offline(pages):
     for stem, page in pages.items():
-        assert not page.find_all(["script", "iframe", "object", "embed"]), stem
+        assert not page.find_all(["iframe", "object", "embed"]), stem
+        scripts = [script for script in page.find_all("script") if not script.get("type")]
+        policy = page.find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"]
+        assert scripts and not any(script.get("src") for script in scripts), stem
+        assert all(f"'{side.policy_hash(script.string)}'" in policy for script in scripts), stem
+        assert all(script.get("type", "") in ("", "application/json")
+                   for script in page.find_all("script")), stem
         fetched = [tag[name] for name in ("src", "srcset", "poster", "background")
                    for tag in page.find_all(attrs={name: True})]
         fetched += [tag["href"] for tag in page.find_all("link", href=True)]
@@ -102,43 +110,83 @@ def project(tmp_path, monkeypatch):
     made.move(monkeypatch, tmp_path)
 
 
-def chapter(**outputs):
+def chapter():
     """A chapter with all that DESIGN asks of one, in a few cells."""
-    seen = outputs.get("seen", [made.log("GPTQ wins")])
-    return [made.text("# 03 · Few bits?\n\nWhat this asks.\n\n- **Varies:** bits."),
+    return [made.text("# 03 · Few bits?\n\nWhat this asks."),
             made.code("run.start()", made.html('<div class="provenance"><table><tbody><tr>'
                                                "<th>code</th><td>abc</td></tr></tbody></table></div>")),
-            made.text("## The sweep\n\n$$x^2$$"),
+            made.text("## The experiment\n\n$$x^2$$"),
             made.code("run.each()", made.log("\n".join(f"line {i}" for i in range(12)))),
             made.code("short()", made.log("one line")),
-            made.text("## What we see"), made.code("lines = 1"), made.code("show(lines)", *seen),
+            made.text("## Findings"), made.code("lines = 1"),
+            made.code("show.findings(lines)", made.html('<ul class="findings"><li>GPTQ</li></ul>')),
             made.text("**Limits.** One sample.")]
 
 
-def test_a_chapter_opens_with_what_we_see_and_its_code_stays_where_it_was(project):
+def test_a_chapter_opens_with_its_findings_and_their_code_stays_where_it_was(project):
     made.written("03_few", *chapter())
     page = made.rendered()["03_few"]
-    heads = [head.text for head in page.find_all(["h1", "h2"])]
-    assert heads == ["03 · Few bits?", "What we see", "How it was measured", "The sweep",
-                     "How that was found"]
+    heads = [head.text for head in page.main.find_all(["h1", "h2"])]
+    assert heads == ["03 · Few bits?", "Findings", "The experiment"]
     words = page.main.get_text()
-    order = [words.index(part) for part in ("What this asks", "GPTQ wins", "Varies", "show(lines)",
-                                            "One sample")]
-    assert order == sorted(order) and words.count("GPTQ wins") == words.count("show(lines)") == 1
-    assert page.find(id=page.select_one("section a[href^='#']")["href"][1:]).name == "h2"
+    order = [words.index(part) for part in ("What this asks", "GPTQ", "short()",
+                                            "show.findings(lines)", "One sample")]
+    assert order == sorted(order)
+    assert words.count("GPTQ") == words.count("show.findings(lines)") == 1
 
 
-def test_the_report_and_a_chapter_that_sees_nothing_keep_their_order(project):
+def test_the_report_and_a_chapter_without_findings_keep_their_order(project):
     made.written("10_report", made.text("# Report"), made.text("## First"),
-                 made.text("## What we see"), made.code("1", made.log("seen")))
+                 made.text("## Findings"), made.code("1", made.log("seen")))
     made.written("01_plain", made.text("# Plain"), made.text("## End"))
     pages = made.rendered()
-    assert [h.text for h in pages["report"].main.find_all("h2")] == ["First", "What we see"]
+    assert [h.text for h in pages["report"].main.find_all("h2")] == ["First", "Findings"]
     assert [h.text for h in pages["01_plain"].main.find_all("h2")] == ["End"]
     assert pages["report"].select('footer a[href="chapters/01_plain.html"]')
 
 
-def test_code_long_logs_and_provenance_are_folded(project):
+def test_a_page_lists_its_parts(project):
+    made.written("03_few", *chapter(), made.text("## The experiment"))
+    page = made.rendered()["03_few"]
+    listed = [(link["href"], link.text) for link in page.select(".contents a")]
+    assert listed == [("#Findings", "Findings"), ("#The-experiment", "The experiment"),
+                      ("#The-experiment-2", "The experiment")]
+    assert all(page.find(id=href[1:]).name == "h2" for href, _ in listed)
+
+
+def test_every_page_links_every_notebook_and_says_which_were_not_run(project):
+    for stem in ("01_one", "02_two", "10_report"):
+        made.written(stem, made.text(f"# Title of {stem}"))
+    (paths.RUNS / "toy/notebooks/02_two.ipynb").unlink()
+    pages = made.rendered()
+    stems = ["10_report", "01_one", "02_two", "rows", "claims", "glossary"]
+    assert set(pages) == {"report", "01_one", "rows", "claims", "glossary"}
+    for stem, page in pages.items():
+        folder = paths.FIGURES / "toy" / ("chapters" if stem == "01_one" else "")
+        links = {link["title"]: link["href"] for link in page.select("header nav a")}
+        assert list(links) == ["Title of 10_report", "Title of 01_one", "Rows", "Claims",
+                               "Glossary"]
+        assert all((folder / href).exists() for href in links.values())
+        assert [span["title"] for span in page.select("header nav span[title]")] == [
+            "Title of 02_two: not run here"]
+        assert len(page.select("header nav > *")) == len(stems)
+
+
+def test_links_to_pages_lead_there_from_every_page(project):
+    source = ("# T\n\n[a](03_few.ipynb#x) [b](../figures/full/glossary.html#gptq) [c](rows.html) "
+              "[d](../notebooks/10_report.ipynb)")
+    for stem in ("03_few", "10_report"):
+        made.written(stem, made.text(source))
+    pages = made.rendered()
+    found = {stem: [link["href"] for link in pages[stem].main.select("section.text p a")]
+             for stem in ("03_few", "report")}
+    assert found["report"] == ["chapters/03_few.html#x", "glossary.html#gptq", "rows.html",
+                               "report.html"]
+    assert found["03_few"] == ["03_few.html#x", "../glossary.html#gptq", "../rows.html",
+                               "../report.html"]
+
+
+def test_code_logs_and_provenance_are_folded(project):
     made.written("03_few", *chapter())
     page = made.rendered()["03_few"]
     assert not page.select("details[open]")
@@ -147,7 +195,7 @@ def test_code_long_logs_and_provenance_are_folded(project):
     assert folded.summary.text == "log of 12 lines; the last: line 11"
     assert folded.pre.text.startswith("line 0")
     assert [log.text for log in page.select("pre.stream") if not log.find_parent("details")] == [
-        "GPTQ wins", "one line"]
+        "one line"]
     assert page.select_one(".provenance").find_parent("details")
 
 
@@ -210,11 +258,14 @@ def test_a_name_in_a_sentence_is_read_as_it_is(project, monkeypatch, name):
     assert not page.main.find_all("a") and page.select_one("pre.stream").text == f"printed {said}"
 
 
-def test_a_page_forbids_every_script_and_every_fetch(project):
-    made.written("03_few", made.text("# Few"))
-    policy = made.rendered()["03_few"].find("meta", attrs={"http-equiv": "Content-Security-Policy"})
-    assert policy["content"].startswith("default-src 'none'; style-src 'unsafe-inline'")
-    assert "script" not in policy["content"] and "http" not in policy["content"]
+def test_a_page_forbids_every_script_but_its_own_and_every_fetch(project):
+    made.written("03_few", made.text("# Few\n\n<script>alert(1)</script>"))
+    page = made.rendered()["03_few"]
+    policy = page.find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"]
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
+    *_, own = page.find_all("script")
+    allowed = re.search(r"script-src ([^;]*)", policy)[1].split()
+    assert allowed == [f"'{side.policy_hash(own.string)}'"] and "http" not in policy
 
 
 @pytest.mark.parametrize("columns, letters, kind", [
@@ -264,6 +315,7 @@ def test_the_full_study_keeps_chapters_that_were_run_elsewhere(project):
     there = paths.FIGURES / "full/chapters/03_there.html"
     there.parent.mkdir(parents=True)
     there.write_text("<title>There</title>")
+    made.written("03_there", made.text("# There"))
     made.written("02_here", made.text("# Here"), profile="full")
     page = made.rendered("full")["02_here"]
     assert there.read_text() == "<title>There</title>" and page.select('a[href="03_there.html"]')
@@ -274,4 +326,4 @@ def test_a_chapter_that_is_gone_leaves_no_page(project):
     made.written("03_gone", made.text("# Gone"))
     made.rendered()
     (paths.NOTEBOOKS / "03_gone.ipynb").unlink()
-    assert set(made.rendered()) == {"02_here"}
+    assert set(made.rendered()) == {"02_here", "rows", "claims", "glossary"}

@@ -113,9 +113,9 @@ def _read(path: Path, _changed: int) -> NotebookNode:
     return nbformat.read(path, as_version=4)
 
 
-def _source(stem: str) -> NotebookNode:
+def _source(stem: str) -> NotebookNode | None:
     path = paths.NOTEBOOKS / f"{stem}.ipynb"
-    return _read(path, path.stat().st_mtime_ns)
+    return _read(path, path.stat().st_mtime_ns) if path.exists() else None
 
 
 def _place(folder: Path, stem: str) -> Path:
