@@ -75,7 +75,7 @@ def evidence(tables) -> dict[str, Evidence]:
 
 def numbers(tables) -> list[dict]:
     """A line for each cell of Edge's tables and set of networks that it is tested on. Edge kept its
-    dense networks, but not those of its multipoint notebooks or trained through a quantizer."""
+    dense networks, but not those of its multipoint notebooks or of its QAT."""
     lines, rows = [], _by_net(tables.compressed.rows)
     by = dict(iter(rows.groupby(["done", "set", "net", "quantizer", "bits"])))
     for name, cells in tables.cells.items():
@@ -104,7 +104,7 @@ def _line(cell, by: dict, others: pd.Series, which: str, name: str) -> dict:
         words = [titles.quantizer(cell.quantizer), f"{cell.bits:g}-bit"]
         words += ["range between quartiles"] if cell.quantizer.endswith("_iqr") else []
         words += [f"{cell.points:g} points"] if pointed else []
-        words += ["trained through the quantizer"] if name == "edge_qat" else []
+        words += ["QAT"] if name == "edge_qat" else []
     return line | {"study": "Edge", "kind": "cell", "task": cell.task, "set": which,
                    "claim": ", ".join([titles.model(cell.model), *words]),
                    "said": f"{cell.score:g}", "value": cell.score, "chapter": CHAPTERS[name],

@@ -84,13 +84,13 @@ def _order(rows: pd.DataFrame, history: pd.DataFrame, costs: pd.DataFrame) -> di
     parts: dict[str, list] = {"feed_forward": [], "pruned_energy": []}
     kinds = ["feed", "resnet", "pruned"]
     masked = rows[(rows.pruner != "") & (rows.init == "")]
-    alike = np.logical_and.reduce([rows[name].isin(masked[name])
+    same = np.logical_and.reduce([rows[name].isin(masked[name])
                                    for name in ("sizes", "model", "epochs")])
-    rows = rows.assign(kind=np.select([rows.model.isin(FEED_FORWARD), alike & (rows.pruner == ""),
-                                       alike], kinds, ""))
+    rows = rows.assign(kind=np.select([rows.model.isin(FEED_FORWARD), same & (rows.pruner == ""),
+                                       same], kinds, ""))
     spent = costs[(costs.quantity == "spent_energy_j") & (costs.kind == "modelled")]
-    spent = spent.assign(process=spent.source.str.split(",").str[0])[["id", "process", "value"]]
-    own = rows[rows.kind != ""].merge(spent, on="id")
+    process = spent.source.str.split(",").str[0]        # no setting
+    own = rows[rows.kind != ""].merge(spent.assign(process=process)[["id", "process", "value"]])
     if len(history) and len(own):
         typed = history.astype({name: own[name].dtype for name in KEYS})
         own = own.merge(typed[[*KEYS, "epoch", "val_score"]], on=KEYS)
