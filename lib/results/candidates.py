@@ -206,7 +206,7 @@ def energies(costs: pd.DataFrame, quantity: str = "energy_j") -> pd.DataFrame:
     remade = load_table("energy_remade")
     if len(remade) and quantity == "energy_j":
         own = pd.concat([own, remade])
-    own = own.assign(process=own.source.str.partition(",")[0], new=own.source.str.contains(MARK))
+    own = own.assign(process=own.source.str.split(",").str[0], new=own.source.str.contains(MARK))
     own = own.sort_values("new", kind="stable").drop_duplicates(["id", "process"], keep="last")
     wide = own.pivot(index="id", columns="process", values="value").rename(columns=PROCESSES)
     wide = wide.reindex(columns=list(PROCESSES.values()))

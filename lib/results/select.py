@@ -211,6 +211,8 @@ def _best(kept: pd.DataFrame, tolerance: float, without: int | None = None) -> s
     else:
         losses, ratios = kept.selection_loss, kept.selection_ratio
     known = kept[losses.notna()]
+    if known.empty:
+        return ""
     networks = known.groupby(NET).ngroups
     as_much = known.groupby("training").apply(lambda part: part.groupby(NET).ngroups)
     tried = known.groupby("technique").agg(
