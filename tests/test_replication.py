@@ -572,13 +572,23 @@ def test_the_benchmark_is_compared_with_untrained_heads():
 def test_the_published_claims_and_cells_are_whole():
     assert 24 <= len(CLAIMS) <= 32 and not CLAIMS.duplicated(["study", "key"]).any()
     assert set(CLAIMS.study) == set(replication.STUDIES)
-    assert CLAIMS[["claim", "said", "unit", "chapter", "missing"]].notna().all(axis=None)
+    assert CLAIMS[["claim", "said", "unit", "chapter", "missing", "source"]].notna().all(axis=None)
     ptq = load_table("edge_ptq", paths.PUBLISHED)
     assert not ptq.duplicated(["task", "model", "bits", "quantizer", "points"]).any()
     accuracy = ptq[ptq.metric == "accuracy"]
     assert accuracy.score.between(1, 100).all() and (accuracy.float_score > accuracy.chance).all()
     dense_ = ptq[ptq.model.isin(edge.DENSE) & ptq.points.isna()]
     assert set(dense_.groupby(["task", "model", "quantizer"]).size()) == {6}
+
+
+def test_the_bounds_of_greens_losses_are_those_of_its_table():
+    table = load_table("green_compressed", paths.PUBLISHED)
+    kind = table.deploy.where(table.pruner == "", "pruning")
+    lost = (table.float_score - table.score).groupby(kind)
+    bounds = CLAIMS[CLAIMS.study == "Green"].set_index("key")
+    for key in ("static", "dynamic", "pruning"):
+        assert lost.min()[key] == pytest.approx(bounds.low[key])
+        assert lost.max()[key] == pytest.approx(bounds.high[key])
 
 
 def test_without_rows_nothing_is_testable():
