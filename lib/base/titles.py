@@ -29,13 +29,17 @@ SIZES = {"width": "width {}", "hidden": "hidden {}", "layers": "{} layers", "d":
 
 QUANTIZERS = {
     "affine": "affine", "hqq": "HQQ", "gptq": "GPTQ", "brecq": "BRECQ", "adaround": "AdaRound",
-    "kmeans": "k-means", "mid_rise": "mid-rise", "multipoint": "multipoint", "lsq": "LSQ",
+    "kmeans": "k-means", "mid_rise": "mid-rise", "mid_tread": "mid-tread",
+    "multipoint": "multipoint", "lsq": "LSQ",
     "nearest_uniform": "nearest (uniform levels)",
     "nearest_histogram": "nearest (histogram levels)",
     "nearest_normal": "nearest (normal levels)",
     "stochastic_uniform": "stochastic (uniform levels)",
     "stochastic_histogram": "stochastic (histogram levels)",
     "stochastic_normal": "stochastic (normal levels)"}
+# Beside Edge's code as published: one of its choices changed.
+SWITCHES = {"sorted_": "levels sorted", "own_": "own range per tensor", "zero_": "zero a level",
+            "clamped_": "clamped", "whole_": "output layer quantized"}
 PRUNERS = {"magnitude_l1": "magnitude", "magnitude_l2": "L2 magnitude",
            "magnitude_l1_layer": "layer-wise magnitude", "wanda": "Wanda", "taylor": "Taylor",
            "random": "random", "edge": "Edge's"}
@@ -97,14 +101,14 @@ def technique(asked: Any) -> str:
 
 def quantizer(name: str) -> str:
     """Title of a quantizer; "edge_" before a name: as Edge's code computes it."""
+    name, quartiles, _ = name.partition("_iqr")
+    changes = ["range by quartiles"] if quartiles else []
     if name.startswith("edge_"):
-        for switch, change in (("sorted_", "levels sorted"), ("own_", "own range a tensor"),
-                               ("zero_", "zero a level"), ("clamped_", "clamped"),
-                               ("whole_", "output layer quantized")):
-            if name.startswith(f"edge_{switch}"):
-                return f"{quantizer(name.removeprefix(f'edge_{switch}'))} (Edge's code, {change})"
-        return f"{quantizer(name.removeprefix('edge_').removesuffix('_iqr'))} (Edge's code)"
-    return QUANTIZERS.get(name, name.replace("_", " "))
+        switch = next((one for one in SWITCHES if name.startswith(f"edge_{one}")), "")
+        name = name.removeprefix(f"edge_{switch}")
+        changes = ["Edge's code", *([SWITCHES[switch]] if switch else []), *changes]
+    title = QUANTIZERS.get(name, name.replace("_", " "))
+    return f"{title} ({', '.join(changes)})" if changes else title
 
 
 def quantization(asked: Any) -> str:

@@ -16,18 +16,19 @@ import pandas as pd
 from safetensors import safe_open
 from scipy import stats
 
-from lib import tables
 from lib.base import names, paths
 from lib.base.metric import METRICS
 from lib.base.setting import FIELDS
 from lib.study import cache
+from lib.tables import store
+from lib.tables.rows import KEY, identify, setting_of
 
 CLOSE = 0.1                         # of the metric's tolerance: 0.1 points, or 0.001 of R²
 ALIKE = 0.995                       # share of the examples
 WIDE = 10                           # of the metric's tolerance: such an interval excludes little
 EQUAL = 1e-9                        # of a score: what sums in another order may differ by
 DISPLACED = ("device", "threads")   # parts of the key that another machine may change
-ELSEWHERE = tuple(name for name in tables.KEY if name not in DISPLACED)
+ELSEWHERE = tuple(name for name in KEY if name not in DISPLACED)
 REPEATED = ("task", "model", *FIELDS, "split")      # alike in the rows of several seeds
 
 
@@ -147,7 +148,7 @@ def from_committed_weights(row, steps: list[dict]) -> bool:
 
 def training(row) -> str:
     """The step that trained a row's net, or trained it on, as `recipes` names it."""
-    setting = tables.setting_of(row)
+    setting = setting_of(row)
     repeat = [f"seed {row.seed:g}" if pd.notna(row.seed) else "",
               f"fold {row.fold:g}" if pd.notna(row.fold) else ""]
     if setting.trains:
@@ -189,24 +190,24 @@ def _least(row) -> float:
 
 
 def _identity(row, columns: tuple[str, ...]) -> str:
-    return tables.identify(tuple(getattr(row, name) for name in columns))
+    return identify(tuple(getattr(row, name) for name in columns))
 
 
 def _label(row) -> str:
-    return f"{row.task} {row.model} {tables.setting_of(row)} {row.split}" + "".join(
+    return f"{row.task} {row.model} {setting_of(row)} {row.split}" + "".join(
         f" {name} {getattr(row, name):g}" for name in ("seed", "fold", "draw")
         if pd.notna(getattr(row, name)))
 
 
 def _kept(profile: str) -> dict[str, Kept]:
-    """What each notebook with rows left in this profile; older tables are upgraded."""
+    """What each notebook with rows left in this profile."""
     paths.profile(profile)
     found = {}
     for stem in sorted(path.stem for path in paths.run_folder().glob("[0-9][0-9]_*.npz")):
-        rows = tables.load(stem)
+        rows = store.load(stem)
         if len(rows):
-            steps = tables.provenance(stem).get("steps", [])
-            found[stem] = Kept(rows, tables.load_scores(stem), steps)
+            steps = store.provenance(stem).get("steps", [])
+            found[stem] = Kept(rows, store.load_scores(stem), steps)
     return found
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pandas as pd
 
-from lib import tables
 from lib.base import paths
 from lib.base.said import bounded, duration, size
 from lib.study import execute, lasting, stamps, weights
+from lib.tables.store import as_published
 
 COST = paths.RESULTS / "cost.json"
 MOST_MB = {"data/results": 24, "data/weights": 64}      # data/results with figures/full
@@ -137,7 +137,7 @@ def _results(provenance: dict[str, dict]) -> dict[Path, bytes]:
         with lasting.readable(path, AGAIN):
             if path.suffix == ".csv":
                 pd.read_csv(path, dtype=str)
-            name, content = tables.as_published(path)
+            name, content = as_published(path)
         files[paths.RESULTS / name] = content
     for name, told in provenance.items():
         files[paths.RESULTS / name] = _portable(told).encode()

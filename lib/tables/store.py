@@ -11,7 +11,6 @@ import pandas as pd
 
 from lib.base import paths
 from lib.tables.rows import COST_COLUMNS, KEY, TEXT, WHOLE, Cost, Row, frame, typed
-from lib.tables.upgrade import is_old, upgrade
 
 DIGITS = "%.6g"
 # Columns after those of a Row, no part of any key: epochs that the last training of the row's
@@ -64,17 +63,13 @@ def packed(scores: Mapping[str, np.ndarray]) -> bytes:
 
 
 def unpacked(path: Path) -> dict[str, np.ndarray]:
-    """What `packed` made, by ids; tables of before have an array a row."""
+    """What `packed` made, by ids."""
     scores: dict[str, np.ndarray] = {}
     with np.load(path, allow_pickle=False) as file:
-        for name in file.files:
-            dtype, _, part = name.partition(" ")
-            if part == "ids":
-                ends = np.cumsum(file[f"{dtype} counts"])[:-1]
-                values = np.split(file[f"{dtype} values"], ends)
-                scores |= dict(zip(file[name].tolist(), values, strict=True))
-            elif part not in ("counts", "values"):
-                scores[name] = file[name]
+        for dtype in [name.removesuffix(" ids") for name in file.files if name.endswith(" ids")]:
+            ends = np.cumsum(file[f"{dtype} counts"])[:-1]
+            values = np.split(file[f"{dtype} values"], ends)
+            scores |= dict(zip(file[f"{dtype} ids"].tolist(), values, strict=True))
     return scores
 
 
@@ -103,21 +98,9 @@ def cost_frame(costs: list[Cost]) -> pd.DataFrame:
 
 def load(notebook: str) -> pd.DataFrame:
     """A notebook's rows in this profile; an empty frame if it has not been run. Columns that a
-    table does not have yet are empty, and one of the first format is upgraded."""
-    return _rows(notebook)[0]
-
-
-def _rows(notebook: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """A notebook's rows, and for a table of the first format {first key: id}."""
+    table does not have yet are empty."""
     path = paths.run_folder() / f"{notebook}.csv"
-    if not path.exists():
-        return _typed(frame([])), {}
-    table = pd.read_csv(paths.reads(path), dtype=str, keep_default_na=False)
-    if not is_old(table):
-        return _read(path), {}
-    steps = provenance(notebook).get("parameters", {}).get("learned_steps")
-    rows, _, names = upgrade(table, steps)
-    return _typed(rows), names
+    return _read(paths.reads(path)) if path.exists() else _typed(frame([]))
 
 
 def _read(file: Path | io.StringIO) -> pd.DataFrame:
@@ -149,15 +132,7 @@ def of_step_model(costs: pd.DataFrame) -> pd.Series:
 def load_scores(notebook: str) -> dict[str, np.ndarray]:
     """Per-example scores of a notebook's rows: id -> array (n,)."""
     path = paths.run_folder() / f"{notebook}.npz"
-    if not path.exists():
-        return {}
-    names = _rows(notebook)[1]
-    scores = unpacked(paths.reads(path))
-    if not names:
-        return scores
-    # The first format kept the deviations beside the squared errors in one notebook.
-    return {names[name]: array[:, 0] if array.ndim == 2 else array
-            for name, array in scores.items()}
+    return unpacked(paths.reads(path)) if path.exists() else {}
 
 
 def provenance(notebook: str) -> dict:
