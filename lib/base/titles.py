@@ -158,11 +158,11 @@ def _pruning(asked: Any) -> str:
     if not pruner:
         return ""
     schedule, structure = _value(asked, "schedule"), _value(asked, "structure")
-    how = SCHEDULES.get(schedule, f"{schedule.replace('-', ' ')} epochs")
     what = ("channel" if structure.startswith("channel") else
             "2:4" if structure == "2:4" else PRUNERS.get(pruner, pruner))
     what += f" (multiples of {structure[8:]})" if structure.startswith("channel-") else ""
-    words = [f"{100 * asked.amount:g} %", how, what, "pruning"]
+    every = "" if schedule in ("", *SCHEDULES) else f"{schedule.replace('-', ' ')} epochs"
+    words = [f"{100 * asked.amount:g} %", SCHEDULES.get(schedule, ""), what, "pruning", every]
     return " ".join(word for word in words if word)
 
 
