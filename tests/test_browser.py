@@ -414,7 +414,8 @@ def test_rows_are_searched_filtered_sorted_and_saved(site, browser):
     assert set(column("chapter")) == {"03_ptq"} and bits and 2 <= min(bits) <= max(bits) <= 4.5
     for direction in (1, -1):
         tab.locator(".long thead th").nth(heads.index("score")).locator("button").click()
-        scores = [direction * float(value.replace(",", "")) for value in column("score")]
+        scores = [direction * float(value.replace(",", "").replace("−", "-"))
+                  for value in column("score")]
         assert scores == sorted(scores) and len(scores) == len(bits)
     with tab.expect_download() as download:
         tab.click('[data-part="save"]')

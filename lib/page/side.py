@@ -13,7 +13,6 @@ from markupsafe import Markup
 from lib import replication, results
 from lib.base import paths, titles
 from lib.base.setting import FIELDS
-from lib.page import words
 from lib.page.colors import COLORS
 from lib.page.markup import CONTROL
 
@@ -23,7 +22,7 @@ GLOSSARY = paths.ROOT / "lib/base/glossary.toml"
 CARDS = (("middle", "screen and (max-width: 47.99rem)"),
          ("paper", "screen and (max-width: 63.99rem)"),
          ("wide", "print, (max-width: 79.99rem)"), ("widest", "all"))
-MOST_OPTIONS = 30           # of a filter that lists what a column holds; a longer one is typed
+MOST_OPTIONS, MOST_LETTERS = 30, 60     # of a filter that lists what a column holds; else typed
 ONE_EXAMPLE = "of one example"                          # in the source of a latency at batch 1
 COLUMNS = {"score_low": "CI low", "score_high": "CI high", "bits_per_weight": "bits per weight"}
 FIRST = {"chapter", "task", "study", "verdict"}         # filters that are not folded
@@ -129,7 +128,8 @@ def _claims() -> dict:
     judged = judged.fillna(dict.fromkeys(words_of, ""))     # of a file, what is empty is missing
     chance = replication.by_chance(judged)
     shares = list(chance.select_dtypes("float"))
-    chance[shares] = (100 * chance[shares]).map(words.fixed, digits=0)
+    chance[shares] = (100 * chance[shares]).map(lambda share: "–" if share != share else
+                                                round(share)).astype(object)
     shown = judged[list(replication.COLUMNS)].drop(columns=UNSHOWN)
     shown = shown.assign(task=[titles.task(name) if name else "" for name in shown.task])
     return {"count": len(judged), "source": _place("claims.csv"), "meanings": replication.MEANINGS,
@@ -159,8 +159,9 @@ def _long(table: pd.DataFrame) -> dict:
             _plain(value) for value in column]
         known = list(dict.fromkeys(values))
         options = sorted(value for value in known if value) if text else []
+        few = 1 < len(options) <= MOST_OPTIONS and max(map(len, options)) <= MOST_LETTERS
         columns.append({"name": name, "text": text, "index": index, "first": name in FIRST,
-                        "options": options if 1 < len(options) <= MOST_OPTIONS else []})
+                        "options": options if few else []})
         kept = {"name": name, "text": text, "values": values}
         if 3 * len(known) < len(values):
             place = {value: code for code, value in enumerate(known)}

@@ -11,7 +11,9 @@ for (const part of document.querySelectorAll(".long")) {
   const search = find("search"), body = find("body"), status = find("status"), more = find("more");
   const filters = [...part.querySelectorAll("[data-column]")];
   const texts = columns.filter((column) => column.text);
-  const digits = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
+  for (const column of texts) { column.wide = column.values.some((value) => value && value.length > 40); }
+  const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
+  const digits = (x) => (x && Math.abs(x) < 1e-3 ? x.toExponential(2) : plain.format(x)).replace("-", "−");
   let order = [...Array(count).keys()], wanted = order, drawn = 0;
 
   // What a filter of a column keeps: ">= 4", "< 0.5", "2..4" or a number; words for text.
@@ -36,9 +38,9 @@ for (const part of document.querySelectorAll(".long")) {
       for (const column of columns) {
         const value = column.at(wanted[drawn]), cell = line.insertCell();
         if (value !== null && value !== "") {
-          cell.textContent = column.text ? value : digits.format(value);
+          cell.textContent = column.text ? value : digits(value);
         }
-        if (!column.text) { cell.className = "number"; }
+        cell.className = column.text ? (column.wide ? "wide" : "") : "number";
       }
       lines.append(line);
     }
