@@ -49,7 +49,7 @@ KNOWN = [("08_deploy", "resnet20", "", "", None), ("08_deploy", "resnet20", "wid
 
 
 @pytest.mark.parametrize("chapter, model, sizes, quantizer, bits", KNOWN)
-def test_energies_are_those_of_a_network_built_anew(remade, chapter, model, sizes, quantizer, bits):
+def test_energies_are_those_of_a_rebuilt_network(remade, chapter, model, sizes, quantizer, bits):
     rows = store.load(chapter)
     rows = rows[(rows.task == "cifar10") & (rows.model == model) & (rows.sizes == sizes)
                 & (rows.split == "test") & (rows.pruner == "") & (rows.deploy == "")
