@@ -5,14 +5,17 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import nbformat
+import pandas as pd
 import pytest
 from hypothesis import settings
 
+from lib import results
 from lib.base import paths
 
 # The same examples in every run: a suite that fails by chance would say nothing about a change.
@@ -93,6 +96,40 @@ def pytest_collection_modifyitems(config, items):
     other = [item for item in items if ("drill" in item.keywords) != wanted]
     config.hook.pytest_deselected(items=other)
     items[:] = [item for item in items if item not in other]
+
+
+@dataclass
+class Published:
+    """The committed rows of the chapters that make networks smaller, and what follows from them."""
+
+    rows: pd.DataFrame
+    scores: dict
+    nets: pd.DataFrame              # all of them, those left out with the reason
+    candidates: pd.DataFrame        # on the test set, with their losses on the selection data
+
+
+@contextmanager
+def profile(name: str):
+    """Another profile for a while."""
+    before = paths.profile()
+    paths.profile(name)
+    try:
+        yield
+    finally:
+        paths.profile(before)
+
+
+@pytest.fixture(scope="session")
+def committed() -> Published:
+    """What data/results holds, computed once: it takes some ten seconds."""
+    with profile("published"):
+        rows, scores, costs = results.rows_of()
+        nets = results.networks(rows)
+        usable = nets[nets.why_not == ""]
+        table = results.candidates(rows, scores, costs, usable)
+        validated = results.candidates(rows, scores, costs, usable, "val")
+    table = table.join(results.selection_losses(table, validated))
+    return Published(rows, scores, nets, table)
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ import pytest
 from safetensors.numpy import save_file
 from scipy import stats
 
-from lib import tables
 from lib.base import paths
 from lib.study import compare
-from lib.tables import Row
+from lib.tables import store
+from lib.tables.rows import Row, frame
 
 STEP = "train churn mlp_simple seed 0 fold 1"
 OWN = "train-churn-mlp-simple-seed-0-fold-1-ab.safetensors"
@@ -41,7 +41,7 @@ def publish(*rows):
 def keep(folder, rows, steps=()):
     runs, paths.RUNS = paths.RUNS, folder.parent
     paths.profile(folder.name)
-    tables.save("02_train", list(rows), [], {"steps": list(steps)})
+    store.save("02_train", list(rows), [], {"steps": list(steps)})
     paths.RUNS = runs
 
 
@@ -104,7 +104,7 @@ def test_retrained_rows_lie_where_one_more_seed_would(capsys):
     scores = [90.0, 90.4, 89.8, 90.1, 90.2]
     publish(*(row(score, seed) for seed, score in enumerate(scores)))
     half = stats.t.ppf(0.975, 4) * np.std(scores, ddof=1) * np.sqrt(1 + 1 / 5)
-    table = tables.frame([row(score, seed) for seed, score in enumerate(scores)])
+    table = frame([row(score, seed) for seed, score in enumerate(scores)])
     low, high, over = compare.interval(table, next(table.itertuples()))
     assert (low, high) == pytest.approx((90.1 - half, 90.1 + half)) and over == "5 seeds and folds"
     rest = [row(score, seed) for seed, score in enumerate(scores)][1:]
@@ -115,7 +115,7 @@ def test_retrained_rows_lie_where_one_more_seed_would(capsys):
 def test_the_spread_of_seeds_is_taken_from_all_folds_and_their_differences_are_not():
     rows = [row(score, seed, fold=fold) for fold, scores in enumerate(
         ([90.0, 91.0, 92.0], [60.0, 60.5, 61.0])) for seed, score in enumerate(scores)]
-    table = tables.frame(rows)
+    table = frame(rows)
     spread = np.sqrt((2 * 1.0 + 2 * 0.25) / 4)
     half = stats.t.ppf(0.975, 4) * spread * np.sqrt(1 + 1 / 3)
     low, high, over = compare.interval(table, table.iloc[3])
@@ -163,23 +163,6 @@ def test_r2_is_compared_in_hundredths_of_points(capsys):
     # 0.2 of a mean squared deviation is the mean error: 0.01 of it is 0.002 of the deviation.
     assert verdict(capsys, row(0.8009, metric="r2", n=100, scores=errors * 1.01)) == ["within"]
     assert verdict(capsys, row(0.8011, metric="r2", n=100, scores=errors)) == ["OUT"]
-
-
-def test_tables_of_the_first_format_are_compared_as_rows_of_today(capsys, toy):
-    publish(row())
-    columns = ("task,model,method,setting,runtime,device,threads,batch,seed,fold,draw,split,n,"
-               "metric,score,score_low,score_high,metric2,score2,loss,arithmetic")
-    line = ("churn,mlp_simple,baseline,baseline,torch,cpu,1,,0,1.0,,test,1000,"
-            "accuracy,90.0,89,91,macro_f1,80,0.3,float")
-    folder = paths.RUNS / "full"
-    folder.mkdir(parents=True)
-    (folder / "02_train.csv").write_text(f"{columns}\n{line}\n")
-    scores = np.ones(1000, np.uint8)
-    scores[100:200] = 0                             # as many wrong, but other ones
-    key = "churn|mlp_simple|baseline|baseline|0|1|None|test|torch|cpu|1|None"
-    np.savez(folder / "02_train.npz", **{key: scores})
-    compare.compare()
-    assert "90.0000 → 90.0000, 80.0 % of examples alike" in capsys.readouterr().out
 
 
 def test_nothing_to_compare_is_a_failure(capsys):

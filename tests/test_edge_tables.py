@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import data, quant, recipes, tables
+from lib import data, quant, recipes, results
 from lib.base import paths
 from lib.data.sources import DataError
 
@@ -35,7 +35,7 @@ def score(net: torch.nn.Module, task: data.Task) -> float:
 @pytest.mark.parametrize("name", TASKS)
 def test_roundings_without_chance_come_back_to_the_printed_digit(name, kind):
     task, net = edges_net(name, kind)
-    published = tables.load_table("edge_ptq", paths.PUBLISHED)
+    published = results.load_table("edge_ptq", paths.PUBLISHED)
     cells = published[(published.task == task.name) & (published.model == f"mlp_{kind}")
                       & published.points.isna()]
     cells = cells[~cells.quantizer.isin([n for n in quant.METHODS if quant.is_random(n)])]
@@ -63,7 +63,7 @@ def test_where_edge_printed_one_class_its_code_divides_by_zero(name, printed, ki
 
 
 def test_chance_is_what_a_constant_answer_scores_on_edges_test_rows():
-    published = tables.load_table("edge_ptq", paths.PUBLISHED)
+    published = results.load_table("edge_ptq", paths.PUBLISHED)
     for name in TASKS:
         task, _ = edges_net(name, "simple")
         y = task.test.y.double().numpy()

@@ -89,7 +89,7 @@ def test_new_files_redo_nothing(source, name, text):
 
 @pytest.mark.parametrize("name", ["quant/multipoint.py", "models/transformer.py",
                                   "study/engines.py", "page/report.py", "base/names.py",
-                                  "tables/claims.py", "tables/__init__.py", "deploy/int8.py"])
+                                  "results/select.py", "tables/__init__.py", "deploy/int8.py"])
 def test_files_that_a_trial_does_not_name_redo_nothing(source, name):
     was = key(**AFFINE)
     (source / name).write_text((source / name).read_text() + "\nNEW = 1\n")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lib import data, models, recipes
+from lib import data, models, recipes, results
 from lib.base import names, paths
 from lib.base.pairs import parsed
 from lib.base.setting import Setting
@@ -181,9 +181,10 @@ def test_its_rows_stand_with_those_of_others(folder, name):
     assert list(plain.recipe) == ["ours", ""] and set(rows.model) == {
         name, f"{name}:w.safetensors"}
     assert (small.bits_per_weight < 8).all() and (pruned.sparsity > 0.4).all()
-    from lib import tables
-    lost = tables.losses(rows, run.nets_of(pairs), run.scores())
-    assert len(lost) == 8 and not lost.attrs["left_out"]
+    nets = plain[["task", "model", "sizes"]].set_axis(["task", "net", "net_sizes"], axis=1)
+    lost = results.candidates(rows, run.scores(), results.load_costs("03_ptq"), nets)
+    assert len(lost) == 8 and (lost.groupby("net").size() == 4).all()
+    assert (lost.loss[results.untouched(lost)] == 0).all() and lost.loss.notna().all()
 
 
 @pytest.mark.parametrize("pair, told", [

@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 from safetensors import safe_open
 
-from lib import tables
+from lib import results
 from lib.base import paths
 from lib.study import cache, commands, execute, lasting, publish, stamps, upkeep, weights
+from lib.tables import store
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +65,9 @@ def test_costs_are_committed_compressed_and_read_as_they_were():
     assert publish.publish() == 0               # the same bytes whenever it is done
     assert (paths.RESULTS / "02_train_costs.csv.gz").read_bytes() == first
     paths.profile("full")
-    own = tables.load_costs("02_train")
+    own = results.load_costs("02_train")
     paths.profile("published")
-    pd.testing.assert_frame_equal(tables.load_costs("02_train"), own)
+    pd.testing.assert_frame_equal(results.load_costs("02_train"), own)
     assert own.value.tolist() == [2.5]
 
 
@@ -83,7 +84,7 @@ def test_publish_copies_rows_and_tables_and_says_what_they_cost():
     assert sorted(p.name for p in paths.RESULTS.iterdir()) == [
         "02_history.csv", "02_train.csv", "02_train.json", "02_train.npz", "02_train_costs.csv.gz",
         "cost.json"]
-    assert list(tables.unpacked(paths.RESULTS / "02_train.npz")) == ["right"]   # errors are large
+    assert list(store.unpacked(paths.RESULTS / "02_train.npz")) == ["right"]   # errors are large
     told = publish.cost(["02_train"])
     assert "about 1 h 01 min on" in told            # the first run, not the one from caches
     assert "about 1 h 01 min, and what 05_qat, 07_distill take, never published yet, on" in (

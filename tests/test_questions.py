@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from lib import data, deploy, measure, models, quant, tables, train
+from lib import data, deploy, measure, models, quant, train
 from lib.base import paths
+from lib.base.metric import METRICS
 from lib.data import catalogue, questions, sources
 
 WORDS = ["who", "runs", "is", "the", "king", "today", "and", "not", "here", ".", "?", "ann", "bob",
@@ -163,7 +164,7 @@ def test_a_net_learns_to_answer_and_goes_on_in_files_and_few_bits(raw):
     assert lost.mean() == pytest.approx(row.score - again.score, abs=1e-4)
     low, high = task.metric.paired_interval(lost)
     assert low <= lost.mean() <= high
-    assert tables.METRICS["f1"].total(row.scores) == pytest.approx(row.score)
+    assert METRICS["f1"].total(row.scores) == pytest.approx(row.score)
 
 
 def test_without_the_train_part_another_way_is_named(raw):

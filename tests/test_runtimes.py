@@ -2,11 +2,10 @@
 
 import sys
 
-import pandas as pd
 import pytest
 import torch
 
-from lib import data, deploy, measure, models, recipes, tables
+from lib import data, deploy, measure, models, recipes
 from lib.base import Setting
 from lib.study import run
 
@@ -75,16 +74,6 @@ def test_several_runtimes_stand_in_one_table():
     assert rows.runtime.tolist() == ["onnxruntime"] * 2 + ["openvino"] * 2
     assert rows.size_bytes.tolist()[:2] == rows.size_bytes.tolist()[2:]
     assert rows.score[0] == rows.score[2]
-    times = pd.DataFrame({"id": rows["id"], "latency_s": [4e-3, 2e-3, 6e-3, 2e-3],
-                          "latency_low": 1e-3, "latency_high": 8e-3, "speedup": [1, 2, 0.7, 2],
-                          "speedup_low": 0.5, "speedup_high": 3.0, "windows": 9})
-    wider_rows = rows.assign(sizes="width=8", id=rows["id"] + "w")
-    wider_times = times.assign(id=times["id"] + "w", latency_s=1.0)
-    told = tables.runtimes(pd.concat([rows, wider_rows]), pd.concat([times, wider_times]))
-    assert told.within.tolist()[4:] == [1, 1, 1, 1]     # of another size, beside its own floats
-    told = told[:4]
-    assert told.within.tolist() == [1, 2, 1, 3] and told.ms.tolist() == [4, 2, 6, 2]
-    assert told.speedup.tolist() == [1, 2, 0.7, 2]
 
 
 @pytest.mark.drill

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lib import tables
+from lib import results
 from lib.base import Setting, paths
 from lib.base.pairs import parsed
 from lib.study import cache, run
@@ -85,13 +85,13 @@ def test_one_failure_stops_nothing_but_is_told_at_the_end(capsys):
     assert "FAILED" in capsys.readouterr().out
     with pytest.raises(RuntimeError, match="1 of this notebook's trials failed.*transformer"):
         run.save()
-    assert list(tables.load("03_ptq").bits) == [4]              # finished work is not lost
+    assert list(results.load("03_ptq").bits) == [4]              # finished work is not lost
 
 
 def test_what_was_spent_stands_in_the_costs():
     rows = run.each(run.grid([PAIR], quantizer="affine", bits=4))
     run.save()
-    costs = tables.load_costs("03_ptq")
+    costs = results.load_costs("03_ptq")
     assert set(costs.id) == set(rows.id) and set(costs.quantity) == {"spent_s", "energy_j"}
     costs = costs[costs.quantity == "spent_s"].reset_index(drop=True)
     assert costs.source[0].startswith("clock") and "1 thread" in costs.source[0]
@@ -108,14 +108,14 @@ def test_what_was_spent_stands_in_the_costs():
     ("resnet20-akamaster", {}, None, ""), ("knn", {}, None, ""),
     ("resnet20", {"policy": "slack", "trace": "burst"}, None, "")])
 def test_what_was_effective_is_the_recipe_under_what_was_asked(model, asked, epochs, arguments):
-    row = tables.Row(task="cifar10", model=model, **asked)
+    row = results.Row(task="cifar10", model=model, **asked)
     assert run.effective(row) == (epochs, arguments)
 
 
 def test_arguments_of_a_network_are_spelled_as_sizes():
-    row = tables.Row(task="telescope", model="mlp_complex", recipe="ours")
+    row = results.Row(task="telescope", model="mlp_complex", recipe="ours")
     assert run.effective(row) == (80, "hidden=72,44 dropout=0 logs=1")
-    again = tables.Row(task="telescope", model="mlp_complex", recipe="ours", sizes="hidden=18,11")
+    again = results.Row(task="telescope", model="mlp_complex", recipe="ours", sizes="hidden=18,11")
     assert run.effective(again)[1] == "hidden=18,11 dropout=0 logs=1"
     spelled = run.effective(row)[1]
     assert run.spelled(Setting(sizes=spelled).build_arguments) == spelled
@@ -126,7 +126,7 @@ def test_rows_are_saved_with_the_epochs_their_training_ran():
     trials = run.grid([PAIR], epochs=[2, 3])
     run.each(trials)
     run.save()
-    table = tables.load("03_ptq").set_index("epochs")
+    table = results.load("03_ptq").set_index("epochs")
     for trial in trials:
         ran = len(run.made(trial)[1].history)
         assert table.epochs_run[trial.setting.epochs] == ran == trial.setting.epochs
@@ -136,7 +136,7 @@ def test_nets_timed_side_by_side_become_costs():
     trials = run.grid([PAIR, "breast_cancer/mlp_complex"])
     table = run.timed(trials, windows=3)
     run.save()
-    costs = tables.load_costs("03_ptq")
+    costs = results.load_costs("03_ptq")
     latency = costs[costs.quantity == "latency_s"].set_index("id")
     assert list(table.id) and set(table.id) == set(latency.index)
     assert latency.source.str.contains("3 windows of one example").all()
@@ -166,7 +166,7 @@ def test_what_may_fail_is_left_out_of_rows_and_times_and_told_in_a_line(capsys):
     assert line.startswith("breast_cancer transformer_small") and "Error: " in line
     times = run.timed([trials[0], broken, trials[1]], windows=1)
     assert list(times["id"]) == list(table["id"])
-    assert len(run.save()) == 2 and tables.provenance("03_ptq")["failures"] == []
+    assert len(run.save()) == 2 and results.provenance("03_ptq")["failures"] == []
     with pytest.raises(RuntimeError, match="could not time"):
         run.timed([broken, *trials], windows=1)
 
@@ -174,7 +174,7 @@ def test_what_may_fail_is_left_out_of_rows_and_times_and_told_in_a_line(capsys):
 def test_provenance_lies_beside_the_rows():
     run.each(run.grid([PAIR]))
     run.save()
-    told = tables.provenance("03_ptq")
+    told = results.provenance("03_ptq")
     assert told["parameters"] == {"profile": "toy", "engine": "here", "seeds": [0]}
     assert told["trials"] == 1 and told["failures"] == []
     assert [step["step"] for step in told["steps"]] == [
