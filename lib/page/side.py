@@ -92,7 +92,8 @@ def rows() -> pd.DataFrame:
                        for chapter in chapters], ignore_index=True)
     costs = costs.astype({"value": float, "source": str})       # of no row in an empty table
     energy = results.energies(costs).set_index("id").reindex(own.id)
-    timed = costs[(costs.quantity == "latency_s") & costs.source.str.contains(ONE_EXAMPLE)]
+    single = costs.source.str.contains(ONE_EXAMPLE)         # no setting
+    timed = costs[(costs.quantity == "latency_s") & single]
     times = timed.drop_duplicates(["chapter", "id"]).set_index(["chapter", "id"]).value.reindex(
         pd.MultiIndex.from_frame(own[["chapter", "id"]]))   # each chapter timed its own
     alike = own.groupby(list(FIELDS), dropna=False, sort=False).ngroup()
