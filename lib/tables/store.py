@@ -156,8 +156,9 @@ def load_table(name: str, folder: Path | None = None) -> pd.DataFrame:
         path = path.with_name(f"{name}.csv.gz")         # as costs are published
     if not path.exists():
         return pd.DataFrame()
-    table = pd.read_csv(paths.reads(path), dtype=dict.fromkeys(TEXT, str))
-    return table.fillna(dict.fromkeys(TEXT.intersection(table.columns), ""))
+    text = {*TEXT, "net_sizes"}
+    table = pd.read_csv(paths.reads(path), dtype=dict.fromkeys(text, str))
+    return table.fillna(dict.fromkeys(text.intersection(table.columns), ""))
 
 
 def as_published(path: Path) -> tuple[str, bytes]:
