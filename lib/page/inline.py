@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections import Counter
 from xml.etree import ElementTree
 
 from matplotlib.figure import Figure
@@ -16,7 +15,6 @@ PIXELS = 4 / 3              # of a page, in a point of a figure
 DROPPED = ("metadata", "style", "title")        # elements that a page has no use for
 PLACES = ("d", "x", "y", "transform", "width", "height", "points")
 PAINTS = ("style", "clip-path", "fill", "stroke")
-OFTEN = 3                   # elements of one style, which then stands once
 SPACES = {"": "http://www.w3.org/2000/svg", "xlink": "http://www.w3.org/1999/xlink"}
 VARIABLES = {light: f"var(--{name}, {light})" for name, (light, _) in COLORS.items()}
 # On the page's ground; without a page (in JupyterLab) on white, for which the colours were chosen.
@@ -33,8 +31,7 @@ def svg(figure: Figure, **options) -> str:
 
 
 def compact(source: str) -> str:
-    """An SVG file, as small as it may be: names that nothing refers to left out, and a style that
-    many elements have written once."""
+    """An SVG file without names that nothing refers to, with places to hundredths."""
     for name, space in SPACES.items():
         ElementTree.register_namespace(name, space)
     root, wanted = ElementTree.fromstring(source.encode()), _referred(source)
@@ -45,7 +42,6 @@ def compact(source: str) -> str:
         for key in PLACES:
             if key in element.attrib:
                 element.set(key, _rounded(element.get(key)))
-    _share(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
@@ -120,20 +116,6 @@ def _drop(root: ElementTree.Element, names: tuple[str, ...]) -> None:
         for child in list(parent):
             if child.tag.rpartition("}")[2] in names:
                 parent.remove(child)
-
-
-def _share(root: ElementTree.Element) -> None:
-    """Write the styles of many elements once, as classes."""
-    styled = [element for element in root.iter() if "style" in element.attrib]
-    counts = Counter(element.get("style") for element in styled)
-    often = [style for style, count in counts.items() if count >= OFTEN]
-    classes = {style: f"s{number}" for number, style in enumerate(often)}
-    for element in styled:
-        if element.get("style") in classes:
-            element.set("class", classes[element.attrib.pop("style")])
-    rules = ElementTree.Element(f"{{{SPACES['']}}}style")
-    rules.text = "".join(f".{name}{{{style}}}" for style, name in classes.items())
-    root.insert(0, rules)
 
 
 def _rounded(places: str) -> str:

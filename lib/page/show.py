@@ -1,7 +1,5 @@
 """Figures, tables and sentences on a page; what comes from data reaches it as text alone."""
 
-import base64
-import io
 import re
 import warnings
 from collections.abc import Iterable, Mapping
@@ -13,7 +11,6 @@ import pandas as pd
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from PIL import Image
 
 from lib.base import paths
 from lib.base.said import duration
@@ -21,7 +18,6 @@ from lib.page import inline, words
 from lib.page.markup import CONTROL
 from lib.tables.store import provenance
 
-MOST_BYTES = 300_000        # of a figure's SVG in a page; a larger one is shown as PNG
 MOST_LINES = 12             # of a table that stands open
 KINDS = ("measured", "modelled", "simulated")
 OWN_NET = re.compile(r"module:[^:]*\.py:(\w+)")         # a reader's own net, as rows name it
@@ -29,7 +25,7 @@ OWN_NET = re.compile(r"module:[^:]*\.py:(\w+)")         # a reader's own net, as
 
 def figure(drawn: Figure, name: str, finding: str, caption: str, saved: bool = True,
            fold: str = "") -> None:
-    """Save a figure under figures/<profile>/ as SVG and PNG, and show it with its finding.
+    """Save a figure under figures/<profile>/ as SVG, and show it with its finding.
 
     Each axis becomes a panel of its own, which flows: side by side on a screen, one below the other
     on a phone. name: file stem, "02_curves"; finding: the sentence that the figure shows, its title
@@ -47,19 +43,13 @@ def figure(drawn: Figure, name: str, finding: str, caption: str, saved: bool = T
     with warnings.catch_warnings():             # a name may hold any sign; a reader's fonts have it
         warnings.filterwarnings("ignore", "Glyph .* missing")
         svg = inline.compact(inline.svg(drawn, facecolor="white", bbox_inches="tight"))
-        png = _png(drawn)
         shown = "".join(inline.panels(drawn, name))
     if saved:
         profile = "full" if paths.profile() == "published" else paths.profile()
         paths.write_atomic(paths.FIGURES / profile / f"{name}.svg", svg)
-        paths.write_atomic(paths.FIGURES / profile / f"{name}.png", png)
     described = escape(short(finding).replace("`", ""), quote=True)
     plt.close(drawn)
-    if len(shown) <= MOST_BYTES:
-        picture = f'<div class="panels" role="img" aria-label="{described}">{shown}</div>'
-    else:
-        picture = (f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" '
-                   f'alt="{described}">')
+    picture = f'<div class="panels" role="img" aria-label="{described}">{shown}</div>'
     html = (f'<figure id="{name}"><p class="finding">{_caption(finding)}</p>{picture}'
             f"<figcaption>{_caption(caption)}</figcaption></figure>")
     display(HTML(html if not fold else
@@ -67,14 +57,12 @@ def figure(drawn: Figure, name: str, finding: str, caption: str, saved: bool = T
 
 
 def table(frame: pd.DataFrame, caption: str, digits: int = 2, fold: str = "",
-          kinds: str | Mapping[str, str] = "", shade: pd.DataFrame | None = None,
-          most: int = MOST_LINES) -> None:
+          kinds: str | Mapping[str, str] = "", most: int = MOST_LINES) -> None:
     """A table with its caption; floats with `digits` decimals, a dash where there is nothing.
 
     fold: a line that opens the table when a reader clicks on it; one of more than `most` lines is
     folded without, under the first sentence of its caption.
     kinds: measured, modelled or simulated, of the whole table or by column; said in its head.
-    shade: same columns and length as `frame`, or fewer: 0 (none) to 1 (deepest) behind a cell.
     """
     by_column = dict.fromkeys(frame.columns, kinds) if isinstance(kinds, str) else kinds
     for kind in set(by_column.values()) - {""}:
@@ -84,13 +72,12 @@ def table(frame: pd.DataFrame, caption: str, digits: int = 2, fold: str = "",
         by_column, caption = {}, f"{caption.rstrip()} All of it is {kinds}."
     head = "".join(f'<th scope="col">{_html(column)}{_kind(by_column.get(column, ""))}</th>'
                    for column in frame.columns)
-    columns = {column: _cells(frame[column], digits, shade) for column in frame.columns}
-    body = "".join(f"<tr>{''.join(cells[i] for cells in columns.values())}</tr>"
-                   for i in range(len(frame)))
-    named = "data" if shade is None else "data heat"
+    columns = [[f"<td>{_html(_value(value, digits))}</td>" for value in frame[column]]
+               for column in frame.columns]
+    body = "".join(f"<tr>{''.join(line)}</tr>" for line in zip(*columns, strict=True))
     if not fold and len(frame) > most:
         fold = f"{re.split(r'[.:](?: |$)', caption)[0]} ({len(frame)} lines)"
-    html = (f'<table class="{named}"><caption>{_caption(caption)}</caption>'
+    html = (f'<table class="data"><caption>{_caption(caption)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
     display(HTML(f'<div class="table">{html}</div>' if not fold else
                  f'<details class="table"><summary>{_caption(fold)}</summary>{html}</details>'))
@@ -174,17 +161,6 @@ def _kind(kind: str) -> str:
     return f' <small class="kind">{kind}</small>' if kind else ""
 
 
-def _cells(column: pd.Series, digits: int, shade: pd.DataFrame | None) -> list[str]:
-    """The cells of a column as HTML."""
-    shades = shade[column.name] if shade is not None and column.name in shade else None
-    cells = []
-    for i, value in enumerate(column):
-        depth = 0.0 if shades is None or pd.isna(shades.iloc[i]) else float(shades.iloc[i])
-        style_of = f' class="shaded" style="--depth: {depth:.2f}"' if depth > 0 else ""
-        cells.append(f"<td{style_of}>{_html(_value(value, digits))}</td>")
-    return cells
-
-
 def _value(value: object, digits: int) -> str:
     """A value as people read it: 91.75, 5,472, −0.3, yes, –."""
     if isinstance(value, bool | np.bool_):
@@ -196,13 +172,3 @@ def _value(value: object, digits: int) -> str:
     if value is None or value is pd.NA or value is pd.NaT or isinstance(value, float):
         return words.NONE if pd.isna(value) else str(value)
     return str(value)
-
-
-def _png(drawn: Figure) -> bytes:
-    """The figure as a picture of 256 colours: a third of the bytes."""
-    file, small = io.BytesIO(), io.BytesIO()
-    drawn.savefig(file, format="png", metadata={"Software": None}, facecolor="white",
-                  bbox_inches="tight")
-    Image.open(file).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
-        small, "png", optimize=True)
-    return small.getvalue()

@@ -17,7 +17,6 @@ LEAST_POINTS, MOST_POINTS = -0.6, 5.0       # the losses that an axis of losses 
 INK, SOFT, LINE, CONTEXT, ACCENT, SECOND, THIRD = (
     COLORS[name][0] for name in ("ink", "soft", "line", "context", "accent", "second", "third"))
 SERIES = (ACCENT, SECOND, THIRD)
-DEEPEST = 0.45              # of a shade in a heat table: ink stays readable on it, 4.5 to 1
 
 sns.set_theme(context="paper", style="whitegrid", palette=SERIES, rc={
     "figure.figsize": (WIDTH, 3.6), "figure.dpi": 110, "savefig.dpi": 160,
@@ -84,23 +83,6 @@ def spread(places: list[float], gap: float) -> list[float]:
     return found.tolist()
 
 
-def heat(axis: Axes, shades: np.ndarray, texts: np.ndarray, colors: np.ndarray) -> None:
-    """Cells shaded from 0 (not at all) to 1, each in its color, with its text; where a shade is
-    missing there is no cell; (rows, columns)."""
-    rows, columns = shades.shape
-    for i in range(rows):
-        for j in range(columns):
-            if not np.isnan(shades[i, j]):
-                axis.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colors[i, j],
-                                             alpha=DEEPEST * float(shades[i, j]), linewidth=0))
-            if texts[i, j]:
-                axis.text(j, i, texts[i, j], ha="center", va="center", fontsize=9)
-    axis.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
-    axis.grid(visible=False)
-    axis.spines[:].set_visible(False)
-    axis.tick_params(length=0)
-
-
 def decades(axis: Axes) -> None:
     """A logarithmic x axis with its powers of ten as plain numbers."""
     axis.set_xscale("log")
@@ -122,12 +104,6 @@ def bits(value: float) -> str:
         return f"{value:.0f}"
     levels = round(2 ** value)
     return "ternary" if levels == 3 else f"{levels} levels"
-
-
-def at_most(axis: Axes, best: float) -> None:
-    """The axis of scores ends where the metric does, with room for half a mark."""
-    low, high = axis.get_xlim()
-    axis.set_xlim(low, min(high, best + 0.02 * (best - low)))
 
 
 def losses(axis: Axes, unit: str = "pp") -> None:
