@@ -81,13 +81,13 @@ def targets(y: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
         numbers.bounded(y.astype(float), where)
         return y.astype(float), ()
     if y.dtype.kind == "f" and abs(y).max() >= 2**53:
-        raise DataError(f"{where} has whole numbers beyond 2**53, which cannot be told apart: "
-                        "number the classes from 0, or bring texts.")
+        raise DataError(f"{where} has whole numbers beyond 2**53, which floating-point numbers "
+                        "do not hold exactly: number the classes from 0, or bring texts.")
     if y.dtype.kind not in "iu":
         y = y.astype(np.int64 if numeric else str)
     names, chosen, counts = np.unique(y, return_inverse=True, return_counts=True)
     if len(names) < 2:
-        raise DataError(f"{where} has one class only ({names[0]}): there is nothing to tell apart.")
+        raise DataError(f"{where} has one class only ({names[0]}): there is nothing to predict.")
     if counts.min() < FEWEST_OF_A_CLASS:
         raise DataError(f"{where} has {counts.min()} rows of class {names[counts.argmin()]}, but "
                         f"five splits need {FEWEST_OF_A_CLASS}: bring more or leave it out.")

@@ -64,10 +64,10 @@ class Controller:
         names = [rung.name for rung in self.rungs]
         fixed = self.policy.removeprefix("fixed ")
         if self.policy != fixed and fixed not in names:
-            raise ValueError(f"no rung {fixed!r} to stay on; there are: {', '.join(names)}")
+            raise ValueError(f"there is no variant {fixed!r} to stay with; choose one of: {', '.join(names)}")
         if self.policy == fixed and self.policy not in POLICIES:
             raise ValueError(f"no policy {self.policy!r}; choose one of: {', '.join(POLICIES)}, or "
-                             "fixed and the name of a rung")
+                             "fixed and the name of a variant")
         self._wish = POLICIES[self.policy] if self.policy == fixed else (
             lambda controller, signals: names.index(fixed))
         self.draw = np.random.default_rng(self.seed)
@@ -136,7 +136,7 @@ class Controller:
             return wish
         alive = self.alive()
         if not alive:
-            raise RuntimeError("every rung has failed; nothing can answer any more")
+            raise RuntimeError("every variant has failed, so no request can be served")
         return next((place for place in alive if place > wish), alive[-1])
 
     def _may_rise(self, signals: Signals, wish: int) -> bool:

@@ -44,7 +44,7 @@ def ladder(rungs: Iterable[Rung]) -> list[Rung]:
     ordered = sorted(rungs, key=lambda rung: (-rung.score, rung.seconds))
     names = [rung.name for rung in ordered]
     if not names or len(set(names)) < len(names):
-        raise ValueError("a ladder needs rungs of different names, not "
+        raise ValueError("serving needs variants of different names, not "
                          f"{', '.join(names) or 'none'}")
     kept: list[Rung] = []
     for rung in ordered:

@@ -63,7 +63,7 @@ def compare(profile: str | None = None) -> int:
         total.update(verdict for verdict, _ in verdicts)
     anew = total["within"] + total["wide"] + total["OUT"]
     print(", ".join(f"{count} {verdict}" for verdict, count in total.items())
-          + (f"; of rows trained anew, one in twenty is out by chance ({anew / 20:.0f} here)"
+          + (f"; of rows trained again, one in twenty is out by chance ({anew / 20:.0f} here)"
              if total["OUT"] else ""))
     return int(bool(total["OUT"] + total["MISSING"]) or not total)
 
