@@ -81,10 +81,10 @@ def test_panels_of_one_page_share_no_id(shown):
     assert wanted and wanted <= set(ids)
 
 
-def test_a_figure_that_another_chapter_has_saved_is_only_shown(folder, shown):
-    show.figure(draw(), "10_policies", "it falls", "c", saved=False)
-    assert not folder.exists()
-    assert '<figure id="10_policies">' in shown[0] and "<svg" in shown[0]
+def test_a_figure_opens_on_a_click_where_it_is_to(shown):
+    show.figure(draw(), "10_policies", "it falls", "c", fold="every <network>")
+    details = soup(shown[0]).find("details", open=False)
+    assert details.summary.text == "every <network>" and details.figure["id"] == "10_policies"
 
 
 def test_the_same_figure_is_the_same_file(folder, shown):

@@ -23,16 +23,14 @@ KINDS = ("measured", "modelled", "simulated")
 OWN_NET = re.compile(r"module:[^:]*\.py:(\w+)")         # a reader's own net, as rows name it
 
 
-def figure(drawn: Figure, name: str, finding: str, caption: str, saved: bool = True,
-           fold: str = "") -> None:
+def figure(drawn: Figure, name: str, finding: str, caption: str, fold: str = "") -> None:
     """Save a figure under figures/<profile>/ as SVG, and show it with its finding.
 
     Each axis becomes a panel of its own, which flows: side by side on a screen, one below the other
     on a phone. name: file stem, "02_curves"; finding: the sentence that the figure shows, its title
     and its alternative text; caption: what is plotted and how to read it (`names` in backticks
-    become code in both); saved: False for a picture that another chapter has saved; fold: a line
-    that opens the figure when a reader clicks on it. ValueError for a name without a notebook's
-    number, and for an empty finding.
+    become code in both); fold: a line that opens the figure when a reader clicks on it. ValueError
+    for a name without a notebook's number, and for an empty finding.
     """
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", name):
         raise ValueError(f"a figure's name is its notebook's number and words: {name!r}")
@@ -44,9 +42,8 @@ def figure(drawn: Figure, name: str, finding: str, caption: str, saved: bool = T
         warnings.filterwarnings("ignore", "Glyph .* missing")
         svg = inline.compact(inline.svg(drawn, facecolor="white", bbox_inches="tight"))
         shown = "".join(inline.panels(drawn, name))
-    if saved:
-        profile = "full" if paths.profile() == "published" else paths.profile()
-        paths.write_atomic(paths.FIGURES / profile / f"{name}.svg", svg)
+    profile = "full" if paths.profile() == "published" else paths.profile()
+    paths.write_atomic(paths.FIGURES / profile / f"{name}.svg", svg)
     described = escape(short(finding).replace("`", ""), quote=True)
     plt.close(drawn)
     picture = f'<div class="panels" role="img" aria-label="{described}">{shown}</div>'
