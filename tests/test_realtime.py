@@ -129,7 +129,7 @@ def test_a_rung_that_saves_neither_time_nor_energy_is_none():
     steady = rung("int8", 0.003, 91.0, joules=1.0, median=0.0030)
     assert [one.name for one in realtime.ladder([steady, jumpy])] == ["int8"]
     for bad in ([], [slow, slow]):
-        with pytest.raises(ValueError, match="a ladder needs rungs of different names"):
+        with pytest.raises(ValueError, match="variants of different names"):
             realtime.ladder(bad)
 
 
@@ -219,7 +219,7 @@ def test_a_rung_that_dies_is_replaced_and_when_all_are_dead_it_is_said():
     assert set(lines.rung) == {"int8"} and (lines.error == "").all() and controller.dead == {0}
     nothing = Controller([Rung("nan", lambda x: x * np.nan, 0.001, 1.0)], "slack", 0.05)
     lines = realtime.replay(np.arange(3) / 10, x, y, nothing, Pretended())
-    assert lines.error.map(lambda words: "every rung has failed" in words).all()
+    assert lines.error.map(lambda words: "every variant has failed" in words).all()
     assert "its answer is not finite" in lines.error[0]
 
 
@@ -321,7 +321,7 @@ def test_what_a_switch_costs_is_told_of_first_answers():
 def test_unknown_policies_and_rungs_are_named():
     with pytest.raises(ValueError, match="no policy 'best'; choose one of: slack, slack at once"):
         Controller(ladder(), "best", 0.05)
-    with pytest.raises(ValueError, match="no rung 'int2' to stay on; there are: fp32, int8"):
+    with pytest.raises(ValueError, match="no variant .int2. to stay with; choose one of: fp32, int8"):
         Controller(ladder(), "fixed int2", 0.05)
 
 

@@ -64,7 +64,8 @@ class Controller:
         names = [rung.name for rung in self.rungs]
         fixed = self.policy.removeprefix("fixed ")
         if self.policy != fixed and fixed not in names:
-            raise ValueError(f"there is no variant {fixed!r} to stay with; choose one of: {', '.join(names)}")
+            raise ValueError(f"there is no variant {fixed!r} to stay with; choose one of: "
+                             f"{', '.join(names)}")
         if self.policy == fixed and self.policy not in POLICIES:
             raise ValueError(f"no policy {self.policy!r}; choose one of: {', '.join(POLICIES)}, or "
                              "fixed and the name of a variant")
