@@ -6,7 +6,7 @@ import torch
 from lib import results
 from lib.base import Setting, paths
 from lib.base.pairs import parsed
-from lib.study import cache, run
+from lib.study import cache, progress, run
 from lib.study.trials import Trial
 
 
@@ -64,15 +64,16 @@ def test_rows_come_back_from_the_cache_alike(capsys):
     first, again = run.each(trials), run.each(trials)
     assert first.equals(again) and list(first.bits) == [4, 8]
     out = capsys.readouterr().out
-    assert "1/2 breast_cancer mlp_simple · affine, 4 bits" in out and out.count("cached") == 2
+    assert f"1/2 {progress.named(trials[0])} " in out and out.count("cached") == 2
     assert max(len(line) for line in out.splitlines()) <= 100
 
 
 def test_no_name_is_cut_and_the_time_left_is_told(capsys):
-    run.each(run.grid(["breast_cancer/mlp_complex"], draws=3, bits=8, granularity="tensor",
-                      quantizer=["stochastic_histogram", "edge_stochastic_histogram"]))
+    trials = run.grid(["breast_cancer/mlp_complex"], draws=3, bits=8, granularity="tensor",
+                      quantizer=["stochastic_histogram", "edge_stochastic_histogram"])
+    run.each(trials)
     out = capsys.readouterr().out
-    assert "breast_cancer mlp_complex · edge_stochastic_histogram, 8 bits" in out
+    assert all(progress.named(trial) in out for trial in trials)
     assert max(len(line) for line in out.splitlines()) <= 100
     assert " s\n" in out.split("1/6")[1] and "6/6" in out
 
@@ -163,7 +164,7 @@ def test_what_may_fail_is_left_out_of_rows_and_times_and_told_in_a_line(capsys):
     table = run.each([trials[0], broken, trials[1]], optional=True)
     assert len(table) == 2 and "FAILED" in capsys.readouterr().out
     [line] = run.left_out()
-    assert line.startswith("breast_cancer transformer_small") and "Error: " in line
+    assert line.startswith(progress.named(broken)) and "Error: " in line
     times = run.timed([trials[0], broken, trials[1]], windows=1)
     assert list(times["id"]) == list(table["id"])
     assert len(run.save()) == 2 and results.provenance("03_ptq")["failures"] == []
