@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 from matplotlib.ticker import LogLocator
 
 from lib.base import titles
@@ -88,7 +87,8 @@ def front(axis: Axes, candidates: pd.DataFrame, named: pd.DataFrame, x: str = "K
     whole = points[base].sort_values("place").head(1)
     axis.plot(whole.place, whole.loss, "D", color=style.INK, markersize=5, markerfacecolor="none")
     axis.set_xscale("log", base=2)
-    axis.xaxis.set_major_locator(LogLocator(base=2, numticks=6))
+    wide = points.place.max() > 4 * points.place.min()
+    axis.xaxis.set_major_locator(LogLocator(2, (1.0,) if wide else (1.0, 1.25, 1.5), numticks=6))
     axis.xaxis.set_major_formatter(lambda value, _: written(value))
     axis.set_xlabel(SCALES[x])
     axis.margins(x=0.08)
