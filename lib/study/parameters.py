@@ -6,18 +6,22 @@ Nothing here imports torch, so that a slip of the pen is found in a second.
 
 import ast
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import yaml
 
 from lib.base import paths
-from lib.base.said import bounded
-from lib.study import values, written
+from lib.base.said import bounded, size
+from lib.study import values
 
 REPORT = "10_report"
 MOST_SENTENCES, MOST_OF_A_SENTENCE = 20, 600
+MOST_BYTES = 1_000_000                  # of a parameter file
 MAY_NOT_BE_EMPTY = re.compile(r"tasks|pairs|(\w+_)?(seeds|folds)")
 RESERVED = ("quick", "full", "lab", "published")
 
@@ -25,22 +29,20 @@ RESERVED = ("quick", "full", "lab", "published")
 class Mistakes(ValueError):
     """All that is wrong with some parameter files, one sentence a line."""
 
-    def __init__(self, found: list[str]):
+    def __init__(self, *found: str):
         lines = list(dict.fromkeys(bounded(one, MOST_OF_A_SENTENCE) for one in found))
         more = [f"… and {len(lines) - MOST_SENTENCES} more"] if len(lines) > MOST_SENTENCES else []
         super().__init__("\n".join(lines[:MOST_SENTENCES] + more))
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One line of a notebook's parameter cell: its annotation and what it says by default."""
 
     kind: ast.expr
     default: Any
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(NamedTuple):
     """What a file, or a part of it, says to some notebooks; whose: these, in words."""
 
     path: Path
@@ -84,12 +86,12 @@ def cell(path: Path) -> dict[str, Parameter]:
         found = {line.target.id: Parameter(line.annotation, ast.literal_eval(line.value))
                  for line in lines if isinstance(line, ast.AnnAssign)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
-        raise Mistakes([f"{paths.shown(path)} is no notebook with a parameter cell that can be "
-                        f"read ({type(error).__name__}: {error}); restore it with git checkout, or "
-                        "move it elsewhere"]) from None
+        raise Mistakes(f"{paths.shown(path)} is no notebook with a parameter cell that can be read "
+                       f"({type(error).__name__}: {error}); restore it with git checkout, or move "
+                       "it elsewhere") from None
     if not tagged:
-        raise Mistakes([f"{paths.shown(path)}: no cell is tagged 'parameters'; tag the one that "
-                        "sets them, or move the notebook elsewhere"])
+        raise Mistakes(f"{paths.shown(path)}: no cell is tagged 'parameters'; tag the one that "
+                       "sets them, or move the notebook elsewhere")
     return found
 
 
@@ -99,22 +101,21 @@ def folder_plan(profile: str, first: str | None = None) -> Plan:
     A key of common.yaml goes to every notebook that has it; <notebook>.yaml overrides it.
     """
     known, found = notebooks(), []
-    common, own = [], []
-    for path in sorted((paths.PARAMS / profile).glob("*.y*ml")):
+    given: list[Given] = []
+    for path in sorted((paths.PARAMS / profile).glob("*.y*ml"), key=lambda path: (
+            path.stem != "common", path)):
+        keys = _read(path, found)
         if path.stem == "common":
-            keys = written.read(path, found)
-            common.append(Given(path, keys, known, "any notebook in notebooks/"))
+            given.append(Given(path, keys, known, "any notebook in notebooks/"))
         elif path.stem in known:
-            own.append(Given(path, written.read(path, found), [path.stem], path.stem))
+            given.append(Given(path, keys, [path.stem], path.stem))
         else:
             found.append(f"{paths.shown(path)}: there is no notebook {path.stem!r}"
                          + values.allowed(path.stem, ["common", *known]))
-    chosen = known
-    if first is not None:
-        chosen = [stem for stem in known if stem >= _named(first, known)]
-        if _named(first, known) not in known:
-            found.append(f"there is no notebook {first!r}{values.allowed(first, known)}")
-    return _plan(profile, chosen, common + own, found)
+    begin = known[0] if first is None else _named(first, known)
+    if begin not in known:
+        found.append(f"there is no notebook {first!r}{values.allowed(first, known)}")
+    return _plan(profile, [stem for stem in known if stem >= begin], given, found)
 
 
 def study_plan(path: Path) -> Plan:
@@ -123,18 +124,21 @@ def study_plan(path: Path) -> Plan:
     Flat keys go to every chosen notebook that has them, a mapping under a notebook's name to that
     one alone; `notebooks` chooses (all, if absent). The report is always made, and last.
     """
-    try:
-        there = path.is_file()
-    except (OSError, ValueError) as error:
-        raise Mistakes([f"{str(path)!r} cannot be a parameter file ({error})"]) from None
-    if not there:
-        raise Mistakes([f"{path}: there is no such parameter file"])
+    if not os.path.isfile(path):
+        raise Mistakes(f"{str(path)!r}: there is no such parameter file")
     if path.stem in RESERVED or not re.fullmatch(r"[\w-]+", path.stem):
-        raise Mistakes([f"{path}: a study is named after its file, and {path.stem!r} cannot be its "
-                        f"name; use letters, digits, - and _, and none of: {', '.join(RESERVED)}"])
+        raise Mistakes(f"{path}: a study is named after its file, and {path.stem!r} cannot be its "
+                       f"name; use letters, digits, - and _, and none of: {', '.join(RESERVED)}")
     known, found = notebooks(), []
-    keys = written.read(path, found)
-    chosen = _chosen(path, keys.pop("notebooks", None), known, found)
+    keys, where = _read(path, found), paths.shown(path)
+    wanted = keys.pop("notebooks", None)
+    words = known if wanted is None else wanted if isinstance(wanted, list) else [wanted]
+    stems = [_named(word, known) for word in words]
+    found += [f"{where}: 'notebooks' names {stem!r}, which is none" + values.allowed(stem, known)
+              for stem in stems if stem not in known]
+    if not stems:
+        found.append(f"{where}: 'notebooks' is empty; leave it out to run all of them")
+    chosen = [stem for stem in known if stem in (*stems, REPORT)]
     nested = {key: value for key, value in keys.items() if isinstance(value, dict)}
     flat = {key: value for key, value in keys.items() if key not in nested}
     given = [Given(path, flat, chosen, "the notebooks chosen")]
@@ -143,7 +147,7 @@ def study_plan(path: Path) -> Plan:
         if stem in known:
             given.append(Given(path, value, [stem], stem))
         else:
-            found.append(f"{paths.shown(path)}: {key!r} is not the name of a notebook"
+            found.append(f"{where}: {key!r} is not the name of a notebook"
                          + values.allowed(stem, known))
     return _plan(path.stem, chosen, given, found)
 
@@ -165,7 +169,7 @@ def _plan(profile: str, chosen: list[str], given: list[Given], found: list[str])
             found += [f"{paths.shown(notebook(stem))}: {problem}"
                       for problem in values.problems(key, value) if key not in merged[stem]]
     if found:
-        raise Mistakes(found)
+        raise Mistakes(*found)
     return plan
 
 
@@ -173,19 +177,6 @@ def _named(word: Any, known: list[str]) -> str:
     """The notebook that a number or a name means: 2, "02" and "02_train" are the same."""
     numbers = {int(stem[:2]): stem for stem in known}
     return numbers.get(int(word), str(word)) if str(word).isdecimal() else str(word)
-
-
-def _chosen(path: Path, said: Any, known: list[str], found: list[str]) -> list[str]:
-    """Notebooks by stem or number; all without a choice; the report always."""
-    if said is None:
-        return known
-    wanted = said if isinstance(said, list) else [said]
-    stems = [_named(word, known) for word in wanted]
-    found += [f"{paths.shown(path)}: 'notebooks' names {stem!r}, which is none"
-              + values.allowed(stem, known) for stem in stems if stem not in known]
-    if not stems:
-        found.append(f"{paths.shown(path)}: 'notebooks' is empty; leave it out to run all of them")
-    return [stem for stem in known if stem in stems or stem == REPORT]
 
 
 def _misfits(given: Given, profile: str, cells: dict[str, dict[str, Parameter]]) -> Iterator[str]:
@@ -208,3 +199,48 @@ def _misfits(given: Given, profile: str, cells: dict[str, dict[str, Parameter]])
                 wrong.append(f"{where}: {key!r} is an empty list; give it at least one value")
             yield from wrong[:1] or (f"{where}: {problem}" for problem in values.problems(
                 key, value, given.path.parent))
+
+
+def _read(path: Path, found: list[str]) -> dict[str, Any]:
+    """A file's keys; where it has none that can be read, `found` says why."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"it is larger than {size(MOST_BYTES)}")
+        written = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+        cause = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        found.append(f"{paths.shown(path)} is not readable YAML: {cause}")
+        return {}
+    if not isinstance(written, dict | None):
+        found.append(f"{paths.shown(path)}: expected lines `name: value`, found {written!r}")
+        return {}
+    return written or {}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people expect it: 1e-3 is a number, a date is text, a key written twice is an error,
+    and so is what says much in few letters (an alias, a merge)."""
+
+    yaml_implicit_resolvers = {
+        sign: [one for one in known if not one[0].endswith((":timestamp", ":merge"))]
+        for sign, known in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.YAMLError(f"line {event.start_mark.line + 1} repeats *{event.anchor}; write "
+                                 "the value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        seen = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in seen:
+            if key == "<<":
+                raise yaml.YAMLError("'<<' merges nothing here; write the keys out")
+            if seen.count(key) > 1:
+                raise yaml.YAMLError(f"the key {key!r} stands there twice")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(
+    r"[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$"), list("-+0123456789"))
