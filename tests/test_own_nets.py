@@ -177,7 +177,7 @@ def test_its_rows_stand_with_those_of_others(folder, name):
     pruned = run.each(run.grid(pairs, pruner="magnitude_l1", amount=0.5, tuned="finetune",
                                epochs=2))
     files = run.each(run.grid(pairs, deploy="static"))
-    rows = pd.concat([plain, small, pruned, files])
+    rows = pd.concat([plain, small, pruned, files], ignore_index=True)
     assert list(plain.recipe) == ["ours", ""] and set(rows.model) == {
         name, f"{name}:w.safetensors"}
     assert (small.bits_per_weight < 8).all() and (pruned.sparsity > 0.4).all()
