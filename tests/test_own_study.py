@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from bs4 import BeautifulSoup
 
 from lib.base import paths
 from tests.conftest import copy
@@ -51,9 +52,13 @@ def check(project, profile):
                                   text=True, check=True, cwd=project.root,
                                   env={"PYTHONPATH": str(project.root)}).stdout
             assert told.splitlines()[-1].endswith(f": {record['about']['score']:.4g}")
-    report = (project.root / "figures" / profile / "report.html").read_text()
-    assert "Models ready to use" in report and "Residual" in report
-    assert "module:" not in report.partition("How it was measured")[0]
+    pages = project.root / "figures" / profile
+    report = BeautifulSoup((pages / "report.html").read_text("utf-8"), "html.parser")
+    for code in report.find_all(["script", "pre", "code"]):
+        code.decompose()
+    assert "Residual" in report.get_text() and "module:" not in report.get_text()
+    exported = (pages / "chapters" / "08_deploy.html").read_text("utf-8")
+    assert all(folder.name in exported for folder in found)
 
 
 def test_the_example_says_nothing_wrong(project):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lib.base import paths
+from lib.base.setting import FIELDS
 from lib.study import parameters, values
 
 LIB = paths.ROOT / "lib"
@@ -75,9 +76,10 @@ TAGS = {"parameters", "setup", "compute", "show"}       # each code cell has one
 MOST_CODE_OF_THE_MACHINE = 2600         # lines of base and study that do something
 MOST_CODE_CELLS, MOST_LINES_OF_A_CELL = 40, 30
 
-# Searching a setting or a model for a pattern: there are columns. Where a line searches something
-# else, it says so.
-SEARCH = re.compile(r"\.str\.(extract|extractall|contains|fullmatch|match|startswith|endswith|"
+# Searching a column of settings, or a title of a technique, for a pattern: each setting has its own
+# column. Where a line searches the words of one column, it says so.
+SEARCH = re.compile(rf"\b({'|'.join([*FIELDS, 'model', 'technique'])})(['\"]\])?\.str\."
+                    r"(extract|extractall|contains|fullmatch|match|startswith|endswith|"
                     r"r?partition|r?split)\b")
 NO_SETTING = "# no setting"
 
