@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator
 from lib.base import titles
 from lib.base.said import written
 from lib.page import style, words
-from lib.results.select import SMALLER, is_baseline
+from lib.results.select import DENSE, SMALLER, is_baseline, itself
 
 SCALES = {"KiB": "file size, KiB", "ms": "latency, ms (measured)",
           "energy_share": "energy, % of the baseline's (modelled)"}
@@ -73,7 +73,7 @@ def front(axis: Axes, candidates: pd.DataFrame, named: pd.DataFrame, x: str = "K
     points = candidates[candidates[x].notna() & candidates.loss.notna() & ~candidates.control]
     points = points.assign(place=points[x] * (100 if x == "energy_share" else 1))
     style.losses(axis, unit)
-    base, dense = is_baseline(points), _is_dense(points)
+    base, dense = is_baseline(points), ~itself(points) & points.technique.isin(DENSE)
     best = _best(points)
     rest = points[~base & ~dense & ~points.index.isin(best.index)]
     _points(axis, rest, "place", style.CONTEXT, unit, ".", 4)
@@ -96,12 +96,6 @@ def front(axis: Axes, candidates: pd.DataFrame, named: pd.DataFrame, x: str = "K
     chosen = points[points.id.isin(named.id)].drop_duplicates("id").head(2)
     axis.plot(chosen.place, chosen.loss, "o", color=style.ACCENT, markersize=6.5)
     _name(axis, whole, dense, chosen, x)
-
-
-def _is_dense(points: pd.DataFrame) -> pd.Series:
-    """Which are smaller networks, trained as they are and kept in FP32."""
-    smaller = (points.model != points.net) | (points.sizes != points.net_sizes)
-    return smaller & points.technique.isin([titles.BASELINE, titles.RUNNING["fp32"]])
 
 
 def _best(points: pd.DataFrame) -> pd.DataFrame:

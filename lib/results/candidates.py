@@ -8,22 +8,27 @@ import pandas as pd
 from lib.base import paths, titles
 from lib.base.metric import METRICS
 from lib.base.pairs import parsed
-from lib.base.setting import FIELDS, OF_THE_NET, TEXT_FIELDS
+from lib.base.setting import FIELDS, OF_THE_NET
 from lib.results.paired import difference
 from lib.tables.rows import bits_asked
-from lib.tables.store import load, load_costs, load_scores, load_table, provenance
+from lib.tables.store import (
+    load,
+    load_costs,
+    load_scores,
+    load_table,
+    of_step_model,
+    provenance,
+)
 
 CHAPTERS = ("03_ptq", "04_prune", "05_qat", "07_distill", "08_deploy")
 COMPRESSING = ("03_ptq", "04_prune", "05_qat", "08_deploy")     # whose `pairs` are made smaller
-TECHNIQUE = tuple(name for name in FIELDS if name not in OF_THE_NET)
 ONNX = ("", "fp32", "static", "dynamic", "nbits")       # one runtime, in which speeds compare
-INTEGER = ("static", "dynamic", "nbits")                # files that hold codes in place of floats
 GRADIENTS = ("brecq", "adaround")                       # calibrate by gradient steps, no labels
 TRAINING = ("none", "gradient calibration", "fine-tuning", "from scratch")
 LEAST_EPOCHS = 10           # of a network trained from scratch whose validation scores are unknown
 PRETRAINED = ("minilm", "bert", "distilbert")
 PROCESSES = {"45 nm": "energy_45nm", "7 nm": "energy_7nm"}
-MARK = "interpolated"       # in the source of energies that have no step at a memory's capacity
+KEPT = ("id", "model", *FIELDS, "metric", "left_float", "arithmetic")  # of a candidate's rows
 COLUMNS = (
     "task", "net", "net_sizes", "id", "model", *FIELDS, "technique", "training", "control",
     "metric", "score", "loss", "low", "high", "p", "over", "runs", "n", "error_ratio", "by_fold",
@@ -35,14 +40,12 @@ COLUMNS = (
 
 def rows_of(chapters: Iterable[str] = CHAPTERS) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
     """All rows of some chapters, each once, with `chapter`; scores per example by id; costs."""
-    chapters = [chapter for chapter in chapters if len(load(chapter))]
-    if not chapters:
+    found = {chapter: table for chapter in chapters if len(table := load(chapter))}
+    if not found:
         return load("03_ptq").assign(chapter=""), {}, load_costs("03_ptq")
-    rows = pd.concat([load(chapter).assign(chapter=chapter) for chapter in chapters])
-    scores: dict[str, np.ndarray] = {}
-    for chapter in chapters:
-        scores |= load_scores(chapter)
-    costs = pd.concat([load_costs(chapter) for chapter in chapters], ignore_index=True)
+    rows = pd.concat([table.assign(chapter=chapter) for chapter, table in found.items()])
+    scores = {name: own for chapter in found for name, own in load_scores(chapter).items()}
+    costs = pd.concat(map(load_costs, found), ignore_index=True)
     return rows.drop_duplicates("id").reset_index(drop=True), scores, costs
 
 
@@ -70,10 +73,8 @@ def networks(rows: pd.DataFrame, chapters: Iterable[str] = COMPRESSING) -> pd.Da
 
 def untouched(rows: pd.DataFrame) -> pd.Series:
     """Which rows are of networks that no technique was applied to."""
-    touched = pd.Series(False, index=rows.index)
-    for name in TECHNIQUE:
-        touched |= rows[name] != "" if name in TEXT_FIELDS else rows[name].notna()
-    return ~touched
+    done = rows[[name for name in FIELDS if name not in OF_THE_NET]]
+    return (done.isna() | (done == "")).all(axis=1)
 
 
 def baseline(rows: pd.DataFrame, task: str, net: str, net_sizes: str = "") -> pd.DataFrame:
@@ -88,12 +89,11 @@ def candidates(rows: pd.DataFrame, scores: Mapping[str, np.ndarray], costs: pd.D
                nets: pd.DataFrame | None = None, split: str = "test") -> pd.DataFrame:
     """One line a network and candidate: COLUMNS, losses in points (see `in_points`).
 
-    Candidates of a network: itself, itself by each technique, every smaller network of its task
-    with or without a technique; as models and as ONNX files. loss: against the FP32 baseline of the
-    network, which is what was quantized or pruned where nothing was trained; tuned_loss: of what
-    was trained further, against the baseline fine-tuned for as long. control: rounded or masked
-    weights in an FP32 file, never recommended. energy_share: of the baseline's modelled energy, by
-    45 nm and 7 nm. Emulations of Edge's code and other runtimes are left out.
+    Candidates of a network: itself and every smaller network of its task, with or without a
+    technique, as models and as ONNX files. loss: against the network's FP32 baseline; tuned_loss:
+    of what was trained further, against the baseline fine-tuned for as long. control: see
+    `is_control`. energy_share: of the baseline's modelled energy, by 45 nm and 7 nm. Emulations of
+    Edge's code and other runtimes are left out.
     """
     nets = networks(rows) if nets is None else nets
     rows = rows[(rows.split == split) & rows.score.notna() & ~rows.quantizer.str.startswith("edge_")
@@ -101,14 +101,13 @@ def candidates(rows: pd.DataFrame, scores: Mapping[str, np.ndarray], costs: pd.D
     searched = (rows.tuned == "") & (rows.lr.notna() | rows.epochs.notna())
     rows = rows[~searched]
     keyed = rows.assign(key=rows.groupby(["model", *FIELDS], dropna=False, sort=False).ngroup())
-    energy = energies(costs)
     lines = []
     for net in nets.itertuples():
         base = baseline(rows, net.task, net.net, net.net_sizes)
         if len(base):
             lines += _of_network(keyed[keyed.task == net.task], base, net, scores)
     table = pd.DataFrame(lines, columns=COLUMNS[:COLUMNS.index("ms")])
-    table = _with_energy(table, keyed, energy)
+    table = _with_energy(table, keyed, energies(costs))
     return _with_times(in_points(table)).reindex(columns=COLUMNS)
 
 
@@ -116,7 +115,7 @@ def _of_network(own: pd.DataFrame, base: pd.DataFrame, net, scores: Mapping[str,
                 ) -> list[dict]:
     """The lines of one network; own: rows of its task, with `key`."""
     itself = (own.model == net.net) & (own.sizes == net.net_sizes)
-    smaller = ~itself & (own.params < base.params.median()) & own.params.notna()
+    smaller = ~itself & (own.params < base.params.median())
     kept = own[itself | smaller]
     longer = _fine_tuned(kept[itself[kept.index]])
     lines = []
@@ -125,41 +124,29 @@ def _of_network(own: pd.DataFrame, base: pd.DataFrame, net, scores: Mapping[str,
         if lost is None:
             continue
         first, of_net = part.iloc[0], bool(itself[part.index[0]])
-        line = {"task": net.task, "net": net.net, "net_sizes": net.net_sizes, "id": first.id,
-                "model": first.model, **{name: first[name] for name in FIELDS},
-                "technique": titles.technique(first), "training": training(first, of_net),
-                "control": is_control(first), "metric": first.metric, "score": part.score.mean(),
-                "loss": lost.mean, "low": lost.low, "high": lost.high, "p": lost.p,
-                "over": lost.over, "runs": lost.runs, "n": part.n.median(),
-                "error_ratio": lost.error_ratio, "by_fold": lost.by_fold,
-                "KiB": part.size_bytes.median() / 1024,
-                "base_KiB": base.size_bytes.median() / 1024,
-                "bits_asked": bits_asked(part).iloc[0], "sparsity": part.sparsity.mean(),
-                "macs": part.macs.median(), "base_macs": base.macs.median(),
-                "left_float": first.left_float, "arithmetic": first.arithmetic}
-        if of_net and first.tuned:
-            line |= _against_fine_tuned(part, longer, scores)
+        line = {name: first[name] for name in KEPT} | lost._asdict() | {
+            "task": net.task, "net": net.net, "net_sizes": net.net_sizes, "loss": lost.mean,
+            "technique": titles.technique(first), "training": training(first, of_net),
+            "control": is_control(first), "score": part.score.mean(), "n": part.n.median(),
+            "KiB": part.size_bytes.median() / 1024, "base_KiB": base.size_bytes.median() / 1024,
+            "bits_asked": bits_asked(part).iloc[0], "sparsity": part.sparsity.mean(),
+            "macs": part.macs.median(), "base_macs": base.macs.median()}
+        fine_tuned = longer.get(_course(first)) if of_net and first.tuned else None
+        if fine_tuned is not None and (lost := difference(part, fine_tuned, scores)):
+            line |= {"tuned_loss": lost.mean, "tuned_low": lost.low, "tuned_high": lost.high}
         lines.append(line)
     return lines
 
 
 def _fine_tuned(own: pd.DataFrame) -> dict:
-    """_course of a fine-tuning -> rows of the baseline fine-tuned so; the best by its mean over
-    learning rates is not chosen: the usual rate stands where it was run."""
+    """_course of a fine-tuning -> rows of the baseline fine-tuned so, by the usual learning rate
+    where that was run."""
     dense = own[(own.tuned == "finetune") & (own.pruner == "") & (own.quantizer == "")
                 & (own.deploy == "")]
     found: dict = {}
     for _, part in dense.sort_values("lr", na_position="first").groupby("key", sort=False):
         found.setdefault(_course(part.iloc[0]), part)
     return found
-
-
-def _against_fine_tuned(part: pd.DataFrame, longer: dict, scores) -> dict:
-    """tuned_loss with its interval, where the baseline was fine-tuned for as long; else nothing."""
-    base = longer.get(_course(part.iloc[0]))
-    lost = None if base is None else difference(part, base, scores)
-    return {} if lost is None else {
-        "tuned_loss": lost.mean, "tuned_low": lost.low, "tuned_high": lost.high}
 
 
 def _course(line) -> tuple[float | None, float | None]:
@@ -192,11 +179,10 @@ def in_points(table: pd.DataFrame) -> pd.DataFrame:
     """Losses in points: pp of accuracy and F1, hundredths of R² and MCC; one point is every
     metric's tolerance."""
     tolerance = table.metric.map(lambda name: METRICS[name].tolerance).astype(float)
-    names = [name for name in ("loss", "low", "high", "tuned_loss", "tuned_low", "tuned_high")
-             if name in table]
+    names = ["loss", "low", "high", "tuned_loss", "tuned_low", "tuned_high"]
     by_fold = [{fold: (loss / most, ratio) for fold, (loss, ratio) in folds.items()}
                for folds, most in zip(table.by_fold, tolerance, strict=True)]
-    return table.assign(**{name: table[name] / tolerance for name in names}, by_fold=by_fold)
+    return table.assign(**table[names].div(tolerance, axis=0), by_fold=by_fold)
 
 
 def energies(costs: pd.DataFrame, quantity: str = "energy_j") -> pd.DataFrame:
@@ -206,11 +192,12 @@ def energies(costs: pd.DataFrame, quantity: str = "energy_j") -> pd.DataFrame:
     remade = load_table("energy_remade")
     if len(remade) and quantity == "energy_j":
         own = pd.concat([own, remade])
-    own = own.assign(process=own.source.str.split(",").str[0], new=own.source.str.contains(MARK))
-    own = own.sort_values("new", kind="stable").drop_duplicates(["id", "process"], keep="last")
+    own = own.assign(process=own.source.str.split(",").str[0], step=of_step_model(own))
+    own = own.sort_values("step", kind="stable", ascending=False).drop_duplicates(
+        ["id", "process"], keep="last")
     wide = own.pivot(index="id", columns="process", values="value").rename(columns=PROCESSES)
     wide = wide.reindex(columns=list(PROCESSES.values()))
-    return wide.assign(step_model=~own.groupby("id").new.min()).reset_index()
+    return wide.assign(step_model=own.groupby("id").step.max()).reset_index()
 
 
 def _with_energy(table: pd.DataFrame, rows: pd.DataFrame, energy: pd.DataFrame) -> pd.DataFrame:
@@ -220,15 +207,14 @@ def _with_energy(table: pd.DataFrame, rows: pd.DataFrame, energy: pd.DataFrame) 
     first = rows.drop_duplicates("id").set_index("id").key
     keys = pd.MultiIndex.from_arrays([table.task, table.id.map(first)])
     found = table.assign(**{name: means[name].reindex(keys).to_numpy() for name in means})
-    base = found[(found.loss == 0) & (found.technique == titles.BASELINE)]
     net = ["task", "net", "net_sizes"]
-    base = base.drop_duplicates(net).set_index(net)
-    nets = pd.MultiIndex.from_frame(found[net])
-    alike = found.step_model.to_numpy() == base.step_model.reindex(nets).to_numpy()
-    for name, share in zip(PROCESSES.values(), ("energy_share", "energy_share_7nm"), strict=True):
-        ratio = found[name].to_numpy() / base[name].reindex(nets).to_numpy()
-        found[share] = np.where(alike, ratio, np.nan)
-    return found.assign(step_model=found.step_model > 0)
+    base = found[(found.loss == 0) & (found.technique == titles.BASELINE)].drop_duplicates(net)
+    base = found[net].merge(base, on=net, how="left").set_axis(found.index)
+    alike = found.step_model == base.step_model
+    return found.assign(
+        energy_share=(found.energy_45nm / base.energy_45nm).where(alike),
+        energy_share_7nm=(found.energy_7nm / base.energy_7nm).where(alike),
+        step_model=found.step_model > 0)
 
 
 def _with_times(table: pd.DataFrame) -> pd.DataFrame:
@@ -237,13 +223,12 @@ def _with_times(table: pd.DataFrame) -> pd.DataFrame:
     files = load_table("08_files")
     if files.empty:
         return table
-    named = {"ms at 1": "ms", "ms_low at 1": "ms_low", "ms_high at 1": "ms_high",
-             "speedup at 1": "speedup", "speedup_low at 1": "speedup_low",
-             "speedup_high at 1": "speedup_high"}
-    files = files[["id", "task", "net", "loss", "low", "high", *named]].rename(columns=named)
-    files = files.rename(columns={name: f"{name}_08" for name in ("loss", "low", "high")})
-    table = table.merge(files.drop_duplicates(["id", "task", "net"]), on=["id", "task", "net"],
-                        how="left")
+    named = {f"{name}{end} at 1": f"{name}{end}" for name in ("ms", "speedup")
+             for end in ("", "_low", "_high")}
+    of_file = ["id", "task", "net"]
+    files = files[[*of_file, "loss", "low", "high", *named]].rename(columns=named)
+    table = table.merge(files.drop_duplicates(of_file), on=of_file, how="left",
+                        suffixes=("", "_08"))
     same = table.low.isna() & np.isclose(table.loss, table.loss_08, atol=1e-3)
     return table.assign(low=table.low.where(~same, table.low_08),
                         high=table.high.where(~same, table.high_08))

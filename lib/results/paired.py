@@ -12,15 +12,14 @@ from lib.base.resampling import Z
 from lib.results.intervals import interval, repeats
 
 REPEAT = ["seed", "fold", "n"]              # what the two rows of a pair have in common
-NOTHING = (float("nan"),) * 4
 
 
 class Difference(NamedTuple):
     """A loss in the metric's own unit: baseline score − score, with its 95 % interval.
 
-    p: two-sided, of no difference, not corrected; over: fold, seed or example; runs: pairs; base:
-    the baseline's mean score over them; error_ratio: of squared errors, (1 − R²) / (1 − R² of the
-    baseline), NaN for other metrics; by_fold: fold -> (loss, error ratio), empty with one split.
+    p: two-sided, not corrected; over: fold, seed or example; runs: pairs; base: the baseline's mean
+    score over them; error_ratio: (1 − R²) / (1 − R² of the baseline), NaN for other metrics;
+    by_fold: fold -> (loss, error ratio), empty with one split.
     """
 
     mean: float
@@ -40,10 +39,9 @@ def difference(rows: pd.DataFrame, base: pd.DataFrame, scores: Mapping[str, np.n
 
     rows, base: rows of one model each, of one split; draws are averaged within a repeat. A base of
     one training stands for all seeds of rows. scores: row id -> value per example. The interval is
-    over folds where there are several (corrected for shared training examples), else over seeds,
-    else over test examples: of accuracies by Agresti and Min, and of several draws by the spread of
-    both examples and draws. NaN ends where nothing per example is kept. None where no row has a
-    partner, or where rows lack a fold of the baseline.
+    over folds where there are several (see `fold_interval`), else over seeds, else over test
+    examples: of accuracies by Agresti and Min, of several draws by the spread of examples and
+    draws; NaN ends without scores per example. None without pairs, or where rows lack a fold.
     """
     one_for_all = base.seed.nunique() <= 1 < rows.seed.nunique()
     shared = set(base.seed.dropna()) & set(rows.seed.dropna())
@@ -78,7 +76,7 @@ def _over_examples(pairs: pd.DataFrame, scores: Mapping[str, np.ndarray]
     base = scores.get(first.id_base)
     own = [scores.get(name) for name in pairs.id]
     if base is None or any(one is None or len(one) != len(base) for one in own):
-        return mean, *NOTHING[:3]
+        return mean, np.nan, np.nan, np.nan
     lost = np.array([metric.paired(base, one, first.score_base) for one in own])  # (draws, n)
     if len(lost) == 1:
         low, high = metric.paired_interval(lost[0])

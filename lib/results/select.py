@@ -24,6 +24,7 @@ SAME = ["model", *FIELDS]
 FOLDS, VALIDATION, OTHERS = "the other folds", "the validation set", "the other networks"
 OBJECTIVES = {"size": "KiB", "latency": "ms", "energy": "energy"}
 SMALLER = "smaller dense model"
+DENSE = (titles.BASELINE, titles.RUNNING["fp32"])
 
 
 def eligible(table: pd.DataFrame, objective: str, training: str = TRAINING[-1]) -> pd.DataFrame:
@@ -34,30 +35,27 @@ def eligible(table: pd.DataFrame, objective: str, training: str = TRAINING[-1]) 
     energy (share of the baseline's modelled energy: the larger one of both processes).
     """
     allowed = TRAINING[:TRAINING.index(training) + 1]
-    value = table[["energy_share", "energy_share_7nm"]].max(axis=1, skipna=False)
-    table = table.assign(energy=value)
-    kept = table[table.training.isin(allowed) & ~table.control.astype(bool)
-                 & table[OBJECTIVES[objective]].notna()]
-    if objective == "latency":
-        kept = kept[kept.deploy != ""]
-    kept = kept.assign(value=kept[OBJECTIVES[objective]].astype(float))
-    return kept.assign(ratio=_base_value(kept, objective) / kept.value)
-
-
-def _base_value(kept: pd.DataFrame, objective: str) -> pd.Series:
-    """What the baseline takes: its size, the time of its FP32 file, all of its energy."""
+    energy = table[["energy_share", "energy_share_7nm"]].max(axis=1, skipna=False)
+    table = table.assign(energy=energy, value=table.assign(energy=energy)[OBJECTIVES[objective]])
+    kept = table[table.training.isin(allowed) & ~table.control.astype(bool) & table.value.notna()]
     if objective == "size":
-        return kept.base_KiB
+        return kept.assign(ratio=kept.base_KiB / kept.value)
     if objective == "energy":
-        return pd.Series(1.0, kept.index)
-    whole = kept[is_baseline(kept)].drop_duplicates(NET).set_index(NET).value
-    return pd.Series(whole.reindex(pd.MultiIndex.from_frame(kept[NET])).to_numpy(), kept.index)
+        return kept.assign(ratio=1 / kept.value)
+    kept = kept[kept.deploy != ""]
+    whole = kept[is_baseline(kept)].drop_duplicates(NET)[[*NET, "value"]]
+    whole = kept[NET].merge(whole, on=NET, how="left").set_axis(kept.index)
+    return kept.assign(ratio=whole.value / kept.value)
+
+
+def itself(table: pd.DataFrame) -> pd.Series:
+    """Which candidates are made from the network itself, not from a smaller one."""
+    return (table.model == table.net) & (table.sizes == table.net_sizes)
 
 
 def is_baseline(table: pd.DataFrame) -> pd.Series:
     """The FP32 baseline of each network, as a model or as an FP32 file."""
-    itself = (table.model == table.net) & (table.sizes == table.net_sizes)
-    return itself & table.technique.isin([titles.BASELINE, titles.RUNNING["fp32"]])
+    return itself(table) & table.technique.isin(DENSE)
 
 
 def within(loss, error_ratio, tolerance: float):
@@ -68,8 +66,7 @@ def within(loss, error_ratio, tolerance: float):
 
 def selection_losses(table: pd.DataFrame, validated: pd.DataFrame) -> pd.DataFrame:
     """Loss and error ratio of each candidate on its selection data: columns selected_on,
-    selection_loss, selection_ratio; missing where its network has neither folds nor validation
-    scores of this candidate.
+    selection_loss, selection_ratio; missing where there are neither folds nor validation scores.
 
     validated: as `candidates` gives it of the validation set.
     """
@@ -98,74 +95,75 @@ def select(table: pd.DataFrame, objective: str = "size", tolerance: float = 1.0,
     kept = eligible(table, objective, training).sort_values(["value", "loss"], kind="stable")
     lines = []
     for _, part in kept.groupby(NET, sort=False):
-        if (part.selected_on == FOLDS).any():
-            line = _on_folds(part[part.selected_on == FOLDS], tolerance)
-        elif (part.selected_on == VALIDATION).any():
-            line = _on_validation(part[part.selected_on == VALIDATION], tolerance)
+        folds, validated = (part[part.selected_on == where] for where in (FOLDS, VALIDATION))
+        if len(folds):
+            lines += _on_folds(folds, tolerance)
+        elif len(validated):
+            good = within(validated.selection_loss, validated.selection_ratio, tolerance)
+            lines += _first(validated[good])
         else:
-            line = _on_others(part, table, tolerance)
-        if line is not None:
-            lines.append(line)
+            lines += _first(part[itself(part) & part.technique.isin(
+                _safe(part.iloc[0], table, tolerance))].assign(selected_on=OTHERS))
     found = pd.DataFrame(lines, columns=[*kept.columns, "evaluated", "evaluated_low",
                                          "evaluated_high", "evaluated_ratio", "same", "folds"])
     return found.assign(objective=objective, tolerance=tolerance, kept=within(
         found.evaluated.astype(float), found.evaluated_ratio.astype(float), tolerance))
 
 
-def _on_folds(part: pd.DataFrame, tolerance: float) -> dict | None:
-    """part: one network's candidates from least to most."""
-    losses, ratios = by_fold(part)
-    whole = _least(losses, ratios, tolerance)
-    held = {fold: _least(losses.drop(columns=fold), ratios.drop(columns=fold), tolerance)
-            for fold in losses}
-    if whole is None or None in held.values():
-        return None
-    reads = [losses.loc[line, fold] for fold, line in held.items()]
-    mean, low, high, _ = interval(reads, "fold")
-    ratio = float(np.mean([ratios.loc[line, fold] for fold, line in held.items()]))
-    return part.loc[whole].to_dict() | {
-        "evaluated": mean, "evaluated_low": low, "evaluated_high": high, "evaluated_ratio": ratio,
-        "same": sum(line == whole for line in held.values()), "folds": len(held)}
+def _on_folds(part: pd.DataFrame, tolerance: float) -> list[dict]:
+    """The line of one network, if something is selected of each fold's others; part: from least to
+    most."""
+    def least(without: int | None = None):
+        good = part[within(*_means(part, without), tolerance)]
+        return good.iloc[0] if len(good) else None
+
+    whole, held = least(), {fold: least(fold) for fold in part.by_fold.iloc[0]}
+    if whole is None or any(line is None for line in held.values()):
+        return []
+    same = sum(line.name == whole.name for line in held.values())
+    return [_evaluated(whole, [line.by_fold[fold] for fold, line in held.items()], same)]
 
 
-def by_fold(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Losses and error ratios of candidates: (candidates, folds) each."""
-    losses = pd.DataFrame([{fold: one[0] for fold, one in folds.items()} for folds in part.by_fold],
-                          index=part.index)
-    ratios = pd.DataFrame([{fold: one[1] for fold, one in folds.items()} for folds in part.by_fold],
-                          index=part.index)
-    return losses, ratios
+def _means(part: pd.DataFrame, without: int | None = None) -> tuple[pd.Series, pd.Series]:
+    """Mean losses and error ratios of candidates over their folds, without one where it is given;
+    on the validation set where there are no folds."""
+    if without is None:
+        return part.selection_loss, part.selection_ratio
+    means = []
+    for folds, *instead in zip(part.by_fold, part.selection_loss, part.selection_ratio,
+                               strict=True):
+        rest = [one for fold, one in folds.items() if fold != without]
+        means.append(np.mean(rest, axis=0) if rest else instead)
+    table = pd.DataFrame(means, part.index, ["loss", "ratio"], dtype=float)
+    return table.loss, table.ratio
 
 
-def _least(losses: pd.DataFrame, ratios: pd.DataFrame, tolerance: float):
-    good = within(losses.mean(axis=1), ratios.mean(axis=1), tolerance)
-    return losses.index[good][0] if good.any() else None
+def _evaluated(line: pd.Series, reads: list[tuple[float, float]], same: int) -> dict:
+    """A selected candidate with what was read of each held-out fold: (loss, error ratio)."""
+    mean, low, high, _ = interval([loss for loss, _ in reads], "fold")
+    return line.to_dict() | {
+        "evaluated": mean, "evaluated_low": low, "evaluated_high": high,
+        "evaluated_ratio": float(np.mean([ratio for _, ratio in reads])), "same": same,
+        "folds": len(reads)}
 
 
-def _on_validation(part: pd.DataFrame, tolerance: float) -> dict | None:
-    good = part[within(part.selection_loss, part.selection_ratio, tolerance)]
-    return None if good.empty else good.iloc[0].to_dict() | _once(good.iloc[0])
+def _first(good: pd.DataFrame) -> list[dict]:
+    """The first candidate, evaluated by its loss on the test set; nothing where there is none."""
+    return [line.to_dict() | {
+        "evaluated": line.loss, "evaluated_low": line.low, "evaluated_high": line.high,
+        "evaluated_ratio": line.error_ratio, "same": np.nan, "folds": np.nan}
+        for _, line in good.head(1).iterrows()]
 
 
-def _once(line: pd.Series) -> dict:
-    return {"evaluated": line.loss, "evaluated_low": line.low, "evaluated_high": line.high,
-            "evaluated_ratio": line.error_ratio, "same": np.nan, "folds": np.nan}
-
-
-def _on_others(part: pd.DataFrame, table: pd.DataFrame, tolerance: float) -> dict | None:
-    """A network without selection data takes the least technique whose selection loss is within
-    the tolerance on every other network of its kind of data that tried it, FEWEST_NETWORKS at
-    least."""
-    first = part.iloc[0]
+def _safe(first: pd.Series, table: pd.DataFrame, tolerance: float) -> pd.Index:
+    """For a network without selection data: techniques whose selection loss is within the tolerance
+    on every other network of its kind of data that tried them, FEWEST_NETWORKS at least."""
     alike = table.task.map(names.kind) == names.kind(first.task)
     others = table[alike & (table[NET] != first[NET]).any(axis=1) & (table.selected_on != "")
-                   & (table.model == table.net) & (table.sizes == table.net_sizes)]
+                   & itself(table)]
     good = within(others.selection_loss, others.selection_ratio, tolerance)
     told = good.groupby(others.technique).agg(["all", "size"])
-    safe = told.index[told["all"] & (told["size"] >= FEWEST_NETWORKS)]
-    own = part[part.technique.isin(safe) & (part.model == part.net)]
-    return None if own.empty else own.iloc[0].to_dict() | _once(own.iloc[0]) | {
-        "selected_on": OTHERS}
+    return told.index[told["all"] & (told["size"] >= FEWEST_NETWORKS)]
 
 
 def recipe(table: pd.DataFrame, tasks: Iterable[str], objective: str, tolerance: float,
@@ -174,42 +172,49 @@ def recipe(table: pd.DataFrame, tasks: Iterable[str], objective: str, tolerance:
 
     Of techniques within the tolerance on the selection data of every network that tried them, more
     than half of the networks that tried any of as much training and two at least (one where there
-    is only one), the one with the largest geometric mean of `ratio`; the baseline where nothing
-    gains. Returns its title ("" where the evidence is not enough) and a line a network: the
+    is only one), and that gain on each of them, the one with the largest geometric mean of
+    `ratio`; the baseline where nothing does. Techniques are compared by `titles.family`. Returns its title ("" where the evidence is not enough) and a line a network: the
     candidate's columns, evaluated with its interval: on each fold by the technique that was
     selected without it.
     """
     own = table[table.task.isin(list(tasks))]
-    dense = own[(own.training == "from scratch") & (own.technique == titles.BASELINE)
-                | is_baseline(own)]
     kept = eligible(own, objective, training)
-    itself = kept[(kept.model == kept.net) & (kept.sizes == kept.net_sizes)]
-    itself = itself.assign(technique=itself.technique.replace(
-        titles.RUNNING["fp32"], titles.BASELINE))
-    smaller = select(dense, objective, tolerance, training) if training == TRAINING[-1] else None
-    if smaller is not None and len(smaller):        # the baseline itself where none is found
-        smaller = smaller.assign(technique=SMALLER, training=training)
-        itself = pd.concat([itself, smaller], ignore_index=True)
-    if itself.empty:
-        return "", itself
-    title = _best(itself, tolerance)
+    kept = kept[itself(kept)].sort_values("selection_loss")
+    kept = kept.assign(technique=[titles.family(line) for line in kept.itertuples()])
+    kept = kept.replace({"technique": {titles.RUNNING["fp32"]: titles.BASELINE}})
+    kept = kept.drop_duplicates([*NET, "technique"], ignore_index=True)
+    if training == TRAINING[-1]:                # the baseline itself where no smaller one is found
+        dense = own[is_baseline(own) | (own.training == training)
+                    & (own.technique == titles.BASELINE)]
+        smaller = select(dense, objective, tolerance, training)
+        if len(smaller):
+            smaller = smaller.assign(technique=SMALLER, training=training)
+            kept = pd.concat([kept, smaller], ignore_index=True)
+    title = _best(kept, tolerance)
     if not title:
-        return "", itself.head(0)
-    folds = sorted({fold for one in itself.by_fold for fold in one})
-    without = {fold: _best(itself, tolerance, fold) for fold in folds}
-    lines = [_evaluated(part, title, without)
-             for _, part in itself.groupby(NET, sort=False) if (part.technique == title).any()]
+        return "", kept.head(0)
+    folds = sorted({fold for one in kept.by_fold for fold in one})
+    best = {fold: _best(kept, tolerance, fold) for fold in folds}
+    lines = []
+    for _, part in kept.groupby(NET, sort=False):
+        part = part.drop_duplicates("technique").set_index("technique", drop=False)
+        if title not in part.index:
+            continue
+        line = part.loc[title]
+        if len(line.by_fold) < FEWEST_FOLDS:
+            lines += _first(part.loc[[title]])
+        else:
+            reads = [part.loc[best[fold] if best[fold] in part.index else title].by_fold[fold]
+                     for fold in line.by_fold]
+            lines.append(_evaluated(line, reads, sum(best[fold] == title
+                                                     for fold in line.by_fold)))
     return title, pd.DataFrame(lines)
 
 
 def _best(kept: pd.DataFrame, tolerance: float, without: int | None = None) -> str:
-    """The title of the best technique, selected without one fold where that is given."""
-    if without is not None:
-        means = [_without(folds, without) for folds in kept.by_fold]
-        losses = pd.Series([m[0] for m in means], kept.index).fillna(kept.selection_loss)
-        ratios = pd.Series([m[1] for m in means], kept.index).fillna(kept.selection_ratio)
-    else:
-        losses, ratios = kept.selection_loss, kept.selection_ratio
+    """The title of the best technique, selected without one fold where that is given; "" where the
+    evidence is not enough."""
+    losses, ratios = _means(kept, without)
     known = kept[losses.notna()]
     if known.empty:
         return ""
@@ -217,31 +222,11 @@ def _best(kept: pd.DataFrame, tolerance: float, without: int | None = None) -> s
     as_much = known.groupby("training").apply(lambda part: part.groupby(NET).ngroups)
     tried = known.groupby("technique").agg(
         networks=("task", "size"), training=("training", "first"),
-        gain=("ratio", lambda ratio: np.exp(np.log(ratio).mean())))
+        gain=("ratio", lambda ratio: np.exp(np.log(ratio).mean())), least=("ratio", "min"))
     enough = (tried.networks > tried.training.map(as_much) / 2) & (
         tried.networks >= min(2, networks))
     if not enough.any():
         return ""
     good = within(losses, ratios, tolerance)[known.index].groupby(known.technique).all()
-    best = tried[enough & good.reindex(tried.index) & (tried.gain > 1)]
+    best = tried[enough & good.reindex(tried.index) & (tried.least > 1)]
     return str(best.gain.idxmax()) if len(best) else titles.BASELINE
-
-
-def _without(folds: dict, fold: int) -> tuple[float, float]:
-    rest = [one for place, one in folds.items() if place != fold]
-    return tuple(np.mean(rest, axis=0)) if rest else (np.nan, np.nan)
-
-
-def _evaluated(part: pd.DataFrame, title: str, without: dict[int, str]) -> dict:
-    """One network's line of a recipe; part: its eligible candidates."""
-    own = part.drop_duplicates("technique").set_index("technique", drop=False)
-    line = own.loc[title]
-    if len(line.by_fold) < FEWEST_FOLDS:
-        return line.to_dict() | _once(line)
-    reads = [own.loc[without[fold] if without[fold] in own.index else title].by_fold[fold]
-             for fold in line.by_fold]
-    mean, low, high, _ = interval([one[0] for one in reads], "fold")
-    return line.to_dict() | {
-        "evaluated": mean, "evaluated_low": low, "evaluated_high": high,
-        "evaluated_ratio": float(np.mean([one[1] for one in reads])),
-        "same": sum(without[fold] == title for fold in line.by_fold), "folds": len(line.by_fold)}

@@ -2,14 +2,14 @@
 
 import pandas as pd
 
-from lib.results.select import NET, within
+from lib.results.select import NET, itself, within
 
 MOST_TRIED = 0.8            # of the networks that the commonest setting was tried on
 
 
 def of_network(table: pd.DataFrame) -> pd.DataFrame:
     """Candidates that are made from the network itself, not from a smaller one."""
-    return table[(table.model == table.net) & (table.sizes == table.net_sizes)]
+    return table[itself(table)]
 
 
 def quantized_alone(table: pd.DataFrame, inputs: bool = False) -> pd.DataFrame:
@@ -17,8 +17,7 @@ def quantized_alone(table: pd.DataFrame, inputs: bool = False) -> pd.DataFrame:
     deployed; weights alone, or with `inputs` those of layers too. Trained or not."""
     own = of_network(table)
     alone = own.bits_asked.notna() & own.granularity.isin(["", "channel"])
-    for name in ("pruner", "repairs", "budget", "deploy"):
-        alone &= own[name] == ""
+    alone &= (own[["pruner", "repairs", "budget", "deploy"]] == "").all(axis=1)
     return own[alone if inputs else alone & own.a_bits.isna()]
 
 
@@ -54,18 +53,12 @@ def with_and_without_training(table: pd.DataFrame) -> pd.DataFrame:
     """
     lines = quantized_alone(table, inputs=True)
     lines = lines[lines.selection_loss.notna()].assign(inputs=lines.a_bits.fillna(32))
-    found = []
-    for (bits, inputs), part in lines.groupby(["bits_asked", "inputs"]):
-        ways = {"ptq": part[part.tuned == ""], "qat": part[part.tuned.str.startswith("lsq")]}
-        nets = [set(way[NET].itertuples(index=False)) for way in ways.values()]
-        shared = nets[0] & nets[1]
-        line = {"bits": bits, "inputs": inputs, "networks": len(shared)}
-        for name, way in ways.items():
-            kept = way[[net in shared for net in way[NET].itertuples(index=False)]]
-            if len(kept):
-                at_worst = worst(kept.assign(way=name), ["way"]).iloc[0]
-                line |= {f"{name}_loss": at_worst.loss, f"{name}_high": at_worst.high}
-        found.append(line)
+    lines["way"] = lines.tuned.str.startswith("lsq").map({True: "qat", False: "ptq"})
+    lines = lines[(lines.tuned == "") | (lines.way == "qat")]
+    setting = ["bits_asked", "inputs"]
+    both = lines.groupby([*setting, *NET]).way.transform("nunique") == 2
+    found = worst(lines[both], [*setting, "way"])
+    found = found.pivot(index=[*setting, "networks"], columns="way", values=["loss", "high"])
+    found = found.set_axis([f"{way}_{end}" for end, way in found.columns], axis=1)
     columns = ["bits", "inputs", "networks", "ptq_loss", "ptq_high", "qat_loss", "qat_high"]
-    table = pd.DataFrame(found, columns=columns)
-    return table[table.networks > 0].reset_index(drop=True)
+    return found.reset_index().rename(columns={"bits_asked": "bits"}).reindex(columns=columns)
