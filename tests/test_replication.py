@@ -395,10 +395,11 @@ def files(lost: dict[str, float], spread: float = 0.1) -> list[Row]:
             for deploy, loss in lost.items() for fold in range(5)]
 
 
-@pytest.mark.parametrize("loss, wanted", [(2.5, "holds"), (0.2, "does not hold"),
-                                          (6.0, "does not hold"), (3.4, "undecided")])
-def test_what_int8_costs_is_compared_with_both_ends_that_green_printed(loss, wanted):
-    assert judged("static", files=files({"fp32": 0.0, "static": loss})).verdict == wanted
+@pytest.mark.parametrize("loss", [2.5, 0.2, 6.0, 3.4])
+def test_a_loss_on_other_data_than_greens_is_shown_and_decides_nothing(loss):
+    line = judged("static", files=files({"fp32": 0.0, "static": loss}))
+    assert line.verdict == "not testable" and line.measured == pytest.approx(loss)
+    assert line.rows > 0
 
 
 @pytest.mark.parametrize("times, wanted", [(1.7, "holds"), (1.0, "does not hold"),

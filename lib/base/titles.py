@@ -9,6 +9,7 @@ TITLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="u
 QUANTIZERS, PRUNERS, REPAIRS = TITLES["quantizers"], TITLES["pruners"], TITLES["repairs"]
 SCHEDULES, RUNNING, POLICIES = TITLES["schedules"], TITLES["running"], TITLES["policies"]
 BASELINE = "baseline (FP32)"
+INT8 = "INT8 weights and inputs"
 
 
 def task(name: str) -> str:
@@ -45,6 +46,21 @@ def technique(asked: Any) -> str:
     words = [_pruning(asked), _training(asked), quantization(asked), _course(asked),
              _title("running", _value(asked, "deploy"))]
     return ", ".join(filter(None, words)) or BASELINE
+
+
+def family(asked: Any) -> str:
+    """A technique in fewer words, to compare networks: INT8 weights and inputs have one title,
+    whatever computed them; how QAT began and how long a training took is left out."""
+    eight = _value(asked, "bits") == 8 and _value(asked, "a_bits") == 8
+    stages = _value(asked, "tuned").split("+")
+    within = {"lsq", "ste", "nested"}.intersection(stages)
+    if not within and (_value(asked, "deploy") == "static" or eight):
+        how = INT8
+    elif "lsq" in stages:
+        how = f"LSQ QAT {width(asked)}"
+    else:
+        return technique(asked)
+    return ", ".join(filter(None, [_pruning(asked), _training(asked), how]))
 
 
 def quantizer(name: str) -> str:

@@ -36,11 +36,21 @@ def html(answers: Sequence[dict], default: dict[str, str] | None = None) -> str:
         answer=filled[list(answers).index(shown)])
 
 
+# Terms of the first screen, linked where they first stand, to their entries of the glossary.
+TERMS = {"squared error": "relative-squared-error", "GPTQ": "gptq", " pp": "accuracy-loss",
+         "95 % CI": "confidence-interval", "ternary": "ternary",
+         "post-training quantization": "ptq", "Quantization-aware training": "qat",
+         "magnitude pruning": "magnitude_l1", "modelled energy": "energy-per-inference",
+         "FP32": "baseline", "INT8 files": "static"}
+
+
 def opening(sentences: Sequence[str], figures: Sequence[tuple[str, str]]) -> str:
     """The report's answer: sentences (`**bold**` in them), and beside them big numbers with one
     line each."""
     said = re.sub(r"[*]{2}(.+?)[*]{2}", r"<strong>\1</strong>",
                   "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences))
+    for term, entry in TERMS.items():
+        said = said.replace(term, f'<a href="glossary.html#{entry}">{term}</a>', 1)
     cards = "".join(f"<li><b>{escape(number)}</b> <span>{escape(line)}</span></li>"
                     for number, line in figures)
     return (f'<div class="opening"><ul class="findings">{said}</ul>'

@@ -19,8 +19,8 @@ def evidence(tables) -> dict[str, Evidence]:
     kinds = {"static": (files.deploy == "static") & bare,
              "dynamic": (files.deploy == "dynamic") & bare,
              "pruning": (files.deploy == "fp32") & masked}
-    found = {key: Evidence(compared(files, own, plain, ["task", "model"], _where, scores))
-             for key, own in kinds.items()}
+    found = {key: Evidence(compared(files, own, plain, ["task", "model"], _where, scores),
+                           elsewhere=True) for key, own in kinds.items()}
     time = costs[costs.quantity == "latency_s"].set_index("id")
     fast = {key: _speedups(files[own], files[plain], time) for key, own in kinds.items()}
     found |= {"faster": Evidence([*fast["static"], *fast["dynamic"]]),

@@ -46,13 +46,15 @@ class Estimate:
 @dataclass(frozen=True)
 class Evidence:
     """What rows say of a claim: results (parts) of a statement, with others of the same family for
-    Holm's correction; or scores of a number, with its span (scores of chance and baseline)."""
+    Holm's correction; or scores of a number, with its span (scores of chance and baseline).
+    elsewhere: measured on other data than the claim is about, so that it decides nothing."""
 
     parts: list[Estimate] = field(default_factory=list)
     note: str = ""
     others: list[Estimate] = field(default_factory=list)
     scores: np.ndarray = field(default_factory=lambda: np.empty(0))
     span: tuple[float, float] = (np.nan, np.nan)
+    elsewhere: bool = False
 
 
 def compared(rows: pd.DataFrame, own: pd.Series, base: pd.Series, by: list[str],
@@ -105,7 +107,8 @@ def statement(found: Evidence, low: float, high: float) -> dict:
                "have no interval": len(found.parts) - len(parts)}
     words = ", ".join(f"{n} {word}" for word, n in counted.items() if n) or "none decides"
     why = f"Of {len(found.parts)} results, {words}." if len(found.parts) > 1 else ""
-    return {"verdict": HOLDS if holds else FAILS if outside.any() else UNDECIDED,
+    verdict = HOLDS if holds else FAILS if outside.any() else UNDECIDED
+    return {"verdict": UNTESTABLE if found.elsewhere else verdict,
             "measured": shown.mean, "low": shown.low, "high": shown.high, "where": shown.where,
             "why": why, "rows": sum(part.rows for part in parts)}
 
