@@ -48,12 +48,12 @@ def ci(value: float, low: float, high: float, unit: str = "pp") -> str:
     return f"{said} (95 % CI {fixed(low, digits)} to {fixed(high, digits)})"
 
 
-def cell(value: float, low: float, high: float) -> str:
-    """A value with its interval in a table: "0.12 [−0.30, 0.63]"."""
-    said = number(value, low, high)
+def cell(value: float, low: float, high: float, least: int = 0) -> str:
+    """A value with its interval in a table: "0.12 [−0.30, 0.63]"; least: decimals at least."""
+    digits = max(least, decimals(low, high))
+    said = fixed(value, digits)
     if low != low or high != high:
         return said
-    digits = decimals(low, high)
     return f"{said} [{fixed(low, digits)}, {fixed(high, digits)}]"
 
 
