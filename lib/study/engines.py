@@ -14,19 +14,22 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
+from typing import NamedTuple
 
 from lib.base import names, paths
 from lib.study import cache, steps
 from lib.study.steps import Answer, Answers, Step
 
 ENGINES = ("here", "fork", "tcp://host:port of a dask scheduler")
+KILLED = ("its process was killed twice (exit code {}), the second time with nothing beside it, as "
+          "happens where memory runs out; a machine that has more may run it")
+
+Worker = tuple[Connection, multiprocessing.Process]
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """A step's entry, or why there is none; used: the entries it rests on, as `cache.used` lists
     them, its own last."""
 
@@ -77,22 +80,19 @@ def _in_turn(todo: list[Step], engine: str, workers: int, threads: int) -> Itera
 
 def _outcome(step: Step, answer: Answer | None, threads: int) -> Outcome:
     """A step's entry, as another process left it or as it is found or built here."""
-    before = len(cache.used)
-    entry, error, trace = None, None, ""
-    if answer is not None:
-        cache.join(answer.used)
-        paths.inputs(answer.inputs)
-        error, trace = answer.error, answer.trace
-        entry = None if error else cache.find(step.label, step.key)
-    if entry is None and error is None:
-        build = partial(steps.build, step.by, step.trial, threads)
-        try:
-            entry = cache.cached(step.label, step.key, build, quiet=True)
-        except Exception as problem:        # noqa: BLE001  the others go on
-            error, trace = steps.reason(problem)
-    if trace:
-        print(trace, file=sys.stderr)
-    return Outcome(entry, error, cache.used[before:])
+    entry = cache.find(step.label, step.key) if answer and not answer.error else None
+    if answer is None or not (entry or answer.error):
+        entry, answer = _run(step, threads)
+    cache.join(answer.used)
+    paths.inputs(answer.inputs)
+    if answer.trace:
+        print(answer.trace, file=sys.stderr)
+    return Outcome(entry, answer.error, answer.used)
+
+
+def _run(step: Step, threads: int) -> tuple[cache.Entry | None, Answer]:
+    build = partial(steps.build, step.by, step.trial, threads)
+    return steps.answer(partial(cache.cached, step.label, step.key, build, quiet=True))
 
 
 def _may_fork(workers: int, threads: int) -> bool:
@@ -110,87 +110,60 @@ def _may_fork(workers: int, threads: int) -> bool:
     return workers > 1 and not why
 
 
-@dataclass(frozen=True)
-class _Worker:
-    process: multiprocessing.Process
-    pipe: Connection
-
-
 def _forked(todo: list[Step], sent: list[int], workers: int, threads: int,
             again: bool = False) -> Answers:
     """Have forked processes run the steps at the positions `sent`; their answers as they come.
 
     again: what is killed now was killed before.
     """
-    waiting = sent[::-1]
-    idle: list[_Worker] = []
-    running: dict[_Worker, int] = {}
-    killed: list[int] = []
+    waiting, killed = sent[::-1], []
+    idle: list[Worker] = []
+    running: dict[Connection, tuple[Worker, int]] = {}
     arrived: list[tuple[int, Answer]] = []
     try:
         while waiting or running or arrived:
             while waiting and len(running) < workers:       # before anyone looks at the answers
-                worker = idle.pop() if idle else _start(todo, threads)
-                running[worker] = waiting.pop()
+                worker, i = idle.pop() if idle else _start(todo, threads), waiting.pop()
+                running[worker[0]] = worker, i
                 with suppress(OSError):                     # it died meanwhile, as is noticed below
-                    worker.pipe.send(running[worker])
+                    worker[0].send(i)
             yield from arrived
             arrived = []
-            for worker in _ready(running):
-                i, answer = running.pop(worker), _received(worker)
-                if answer is not None:
+            for pipe in wait(list(running)) if running else ():     # it answered or died
+                worker, i = running.pop(pipe)
+                try:
+                    arrived.append((i, pipe.recv()))
                     idle.append(worker)
-                    arrived.append((i, answer))
-                    continue
-                code = _end(worker)
-                if again:
-                    arrived.append((i, Answer(error=KILLED.format(code))))
-                else:
-                    killed.append(i)
+                except (EOFError, OSError):
+                    code = _end(worker)
+                    if again:
+                        arrived.append((i, Answer(error=KILLED.format(code))))
+                    else:
+                        killed.append(i)
     finally:
-        for worker in [*idle, *running]:                    # which gives back their memory
-            _end(worker)
+        for worker in [*idle, *(worker for worker, _ in running.values())]:
+            _end(worker)                                    # which gives back its memory
     for i in killed:
         yield from _forked(todo, [i], 1, threads, again=True)
 
 
-KILLED = ("its process was killed twice (exit code {}), the second time with nothing beside it, as "
-          "happens where memory runs out; a machine that has more may run it")
-
-
-def _start(todo: list[Step], threads: int) -> _Worker:
+def _start(todo: list[Step], threads: int) -> Worker:
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, todo, threads), daemon=True)
     process.start()
-    there.close()
-    return _Worker(process, here)
+    there.close()                       # so that the end of the process is the end of the pipe
+    return here, process
 
 
-def _ready(running: dict[_Worker, int]) -> list[_Worker]:
-    """Those workers that answered or died, once there is one."""
-    if not running:
-        return []
-    ready = wait([end for worker in running for end in (worker.pipe, worker.process.sentinel)])
-    return [worker for worker in running
-            if worker.pipe in ready or worker.process.sentinel in ready]
-
-
-def _received(worker: _Worker) -> Answer | None:
-    """The worker's answer, None where it died without one."""
-    try:
-        return worker.pipe.recv() if worker.pipe.poll() else None
-    except (EOFError, OSError):
-        return None
-
-
-def _end(worker: _Worker) -> int:
+def _end(worker: Worker) -> int:
     """End a worker, if it has not ended, and return its exit code."""
-    worker.process.kill()
-    worker.process.join()
-    code = worker.process.exitcode
-    worker.process.close()
-    worker.pipe.close()
+    pipe, process = worker
+    process.kill()
+    process.join()
+    code = process.exitcode
+    process.close()
+    pipe.close()
     return code
 
 
@@ -199,10 +172,7 @@ def _serve(pipe: Connection, todo: list[Step], threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)        # the process that asks ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
-        step = todo[pipe.recv()]
-        build = partial(steps.build, step.by, step.trial, threads)
-        _, answer = steps.answer(partial(cache.cached, step.label, step.key, build, quiet=True))
-        pipe.send(answer)
+        pipe.send(_run(todo[pipe.recv()], threads)[1])
 
 
 def _end_with_parent() -> None:

@@ -4,12 +4,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any
 
 from lib.base import paths
 from lib.study import cache, keys
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -55,25 +53,23 @@ def build(by: str, trial: dict, threads: int) -> cache.Built:
         torch.set_num_threads(before)
 
 
-def answer(work: Callable[[], Result]) -> tuple[Result | None, Answer]:
+def answer(work: Callable[[], Any]) -> tuple[Any, Answer]:
     """Do a step's work in a process that serves another; its result, and what that one must know.
     """
     before, known = len(cache.used), paths.inputs()
-    result, error, trace = None, None, ""
+    result, failure = None, (None, "")
     try:
         result = work()
     except Exception as problem:            # noqa: BLE001  the next step may be better
-        error, trace = reason(problem)
+        failure = reason(problem)
     read = {path: sha for path, sha in paths.inputs().items() if known.get(path) != sha}
     used = cache.used[before:]
     del cache.used[before:]                 # they are for the other process to note
-    return result, Answer(used, read, error, trace)
+    return result, Answer(used, read, *failure)
 
 
 def reason(problem: Exception) -> tuple[str, str]:
     """Type and message of an exception, and the last two calls that led to it: of the disk's
     troubles no call is the cause."""
-    if isinstance(problem, OSError):
-        return f"{type(problem).__name__}: {problem}", ""
-    trace = traceback.format_exception(problem, limit=-2)
+    trace = [] if isinstance(problem, OSError) else traceback.format_exception(problem, limit=-2)
     return f"{type(problem).__name__}: {problem}", "".join(trace)
