@@ -32,7 +32,13 @@ def answers(todo: list[Step], sent: list[int], address: str, threads: int) -> An
     that ran there, so these are tried once more, one at a time. Steps that are alone follow in
     the same way, on one worker as long as that lives.
     """
-    client = _connected(address)
+    try:
+        client = Client(address, timeout=PATIENCE_S, set_as_default=False)
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"no dask scheduler answers at {address}; start one by `dask scheduler`, "
+                         "and workers for it, or choose the engine fork") from problem
+    print(f"dask: {len(client.nthreads())} workers at {address}, to be watched at "
+          f"{client.dashboard_link}")
     ask = functools.partial(client.submit, remote, threads=threads, code=code_of_lib(),
                             fresh_since=cache.fresh_since, pure=False)
     try:
@@ -53,8 +59,9 @@ def answers(todo: list[Step], sent: list[int], address: str, threads: int) -> An
         client.close()
 
 
-def remote(by: str, trial: dict, threads: int, code: str, fresh_since: float | None) -> dict:
-    """Run a step on this worker: the fields of its Answer, and `made`, those of what it built."""
+def remote(by: str, trial: dict, threads: int, code: str, fresh_since: float | None
+           ) -> tuple[dict, dict | None]:
+    """Run a step on this worker: the fields of its Answer, and those of what it built."""
     def work() -> cache.Made:
         if code != code_of_lib():
             raise ValueError("this worker runs another lib than the process that asks; bring both "
@@ -65,7 +72,7 @@ def remote(by: str, trial: dict, threads: int, code: str, fresh_since: float | N
         if fresh_since != cache.fresh_since:
             cache.fresh(fresh_since is not None, fresh_since)
         made, answer = steps.answer(work)
-    return {**vars(answer), "made": made and vars(made)}
+    return vars(answer), made and vars(made)
 
 
 @functools.cache
@@ -95,30 +102,17 @@ def _exclusive(client: Client, ask: Callable[..., Future], step: Step, worker: s
     return Answer(error=DIED), worker
 
 
-def _connected(address: str) -> Client:
-    try:
-        client = Client(address, timeout=PATIENCE_S, set_as_default=False)
-    except (OSError, ValueError) as problem:
-        raise ValueError(f"no dask scheduler answers at {address}; start one by `dask scheduler`, "
-                         "and workers for it, or choose the engine fork") from problem
-    count = len(client.nthreads())
-    print(f"dask: {count} workers at {address}, to be watched at {client.dashboard_link}")
-    return client
-
-
 def _settled(step: Step, future: Future) -> Answer:
     """Write the entry of a step that a worker ran, or say why there is none."""
     try:
-        told = future.result()
+        answer, made = future.result()
     except KilledWorker:
         return Answer(error=DIED)
     except FutureCancelledError:
         return Answer(error="the connection to the dask scheduler was lost")
     except Exception as problem:            # noqa: BLE001  the others go on
         return Answer([], {}, *steps.reason(problem))
-    made = told.pop("made")
-    if made is None:
-        return Answer(**told)
-    cache.keep(step.label, step.key, cache.Made(**made))
-    told["used"] = [*told["used"], cache.used.pop()]        # it is noted in its turn, with these
-    return Answer(**told)
+    if made is not None:
+        cache.keep(step.label, step.key, cache.Made(**made))
+        answer["used"].append(cache.used.pop())             # it is noted in its turn, with these
+    return Answer(**answer)

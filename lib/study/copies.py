@@ -18,7 +18,11 @@ COPIED = "copied.json"      # name of a notebook -> its cells as they were when 
 def refresh(folder: Path = FOLDER) -> list[str]:
     """Bring the copies up to date; a sentence for each that was kept with a reader's changes."""
     folder.mkdir(parents=True, exist_ok=True)
-    known, kept = _known(folder), []
+    try:
+        known = dict(json.loads((folder / COPIED).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        known = {}
+    kept = []
     for stem in parameters.notebooks():
         source, copy = parameters.notebook(stem), folder / f"{stem}.ipynb"
         now = cells(source)
@@ -41,10 +45,3 @@ def cells(path: Path) -> str:
         return digest([(cell["cell_type"], "".join(cell["source"])) for cell in found])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-
-
-def _known(folder: Path) -> dict[str, str]:
-    try:
-        return dict(json.loads((folder / COPIED).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}

@@ -28,10 +28,9 @@ def tree(source: str) -> str:
     """
     parsed = ast.parse(source)
     for node in ast.walk(parsed):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(
-                body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-            del body[0]
+        match node:
+            case object(body=[ast.Expr(value=ast.Constant(value=str())), *rest]):
+                node.body = rest
     return ast.dump(parsed)
 
 

@@ -26,30 +26,27 @@ class Lines:
 
     def finished(self, trial: Trial, rows: list[Row], seconds: float, cached: bool) -> None:
         """One line for each row that a trial left."""
-        self._count(cached)
+        self.done, self.worked = self.done + 1, self.worked + (not cached)
         for row in rows:
             took = "cached" if cached else f"{seconds:.1f} s"
-            numbers = f"{_repeat(trial):<8} {_score(row)} {took:>8} {self._left()}"
-            self._print(named(trial), numbers)
+            self._print(trial, f"{_score(row)} {took:>8} {self._left()}")
             if row.left_float:
                 print(f"  kept in FP32: {row.left_float}")
 
     def failed(self, trial: Trial, error: str) -> None:
         """A trial that left nothing, and why."""
-        self._count(cached=False)
-        self._print(named(trial), f"{_repeat(trial):<8} FAILED")
+        self.done, self.worked = self.done + 1, self.worked + 1
+        self._print(trial, "FAILED")
         print(f"  {error}")
 
-    def _count(self, cached: bool) -> None:
-        self.done += 1
-        self.worked += not cached
-
-    def _print(self, name: str, numbers: str) -> None:
-        place = f"{self.done:>{self.digits}}/{self.total}"
+    def _print(self, trial: Trial, numbers: str) -> None:
+        place, name = f"{self.done:>{self.digits}}/{self.total}", named(trial)
         if len(name) > self.width:              # a long name has a line of its own, whole
             print(f"{place} {name}")
             place, name = " " * len(place), ""
-        print(f"{place} {name:<{self.width}} {numbers}".rstrip())
+        parts = {"s": trial.seed, "f": trial.fold, "d": trial.draw}
+        repeat = " ".join(f"{letter}{at}" for letter, at in parts.items() if at is not None)
+        print(f"{place} {name:<{self.width}} {repeat:<8} {numbers}".rstrip())
         sys.stdout.flush()
 
     def _left(self) -> str:
@@ -65,12 +62,6 @@ def named(trial: Trial) -> str:
     network = titles.network(trial.task, trial.model, trial.setting.sizes)
     done = titles.technique(trial.setting)
     return network if done == titles.BASELINE else f"{network} · {done}"
-
-
-def _repeat(trial: Trial) -> str:
-    """"s0 f1 d2": the seed, the fold and the draw, where there are any."""
-    parts = {"s": trial.seed, "f": trial.fold, "d": trial.draw}
-    return " ".join(f"{letter}{number}" for letter, number in parts.items() if number is not None)
 
 
 def _score(row: Row) -> str:

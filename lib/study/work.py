@@ -13,18 +13,13 @@ def rested_on() -> list[dict]:
     steps = {step["file"]: step for step in reversed(cache.used)}
     ahead = list(steps)
     for name in ahead:                              # grows by what these rest on
-        head = _header(name)
-        if head is None:
+        if (head := _header(name)) is None:
             continue
-        own = head["seconds"]
-        for parent in head["parents"]:
-            before = _header(parent)
-            if before is None:
-                continue
-            own -= _together(head, before)
-            if parent not in steps:
-                steps[parent] = {"step": "", "file": parent, "seconds": 0.0, "cached": True}
-                ahead.append(parent)
+        parents = {parent: before for parent in head["parents"] if (before := _header(parent))}
+        own = head["seconds"] - sum(_together(head, before) for before in parents.values())
+        ahead += [parent for parent in parents if parent not in steps]
+        for parent in parents:
+            steps.setdefault(parent, {"step": "", "file": parent, "seconds": 0.0, "cached": True})
         steps[name] = steps[name] | {"step": head["step"], "seconds": round(max(own, 0.0), 2)}
     return list(reversed(steps.values()))
 
