@@ -11,9 +11,6 @@ from lib.replication.verdicts import MEANINGS, Evidence, held_by_chance, number,
 from lib.results.candidates import rows_of
 from lib.tables.store import load_table
 
-__all__ = ["COLUMNS", "MEANINGS", "Part", "Tables", "by_chance", "cells", "counts", "judge", "main",
-           "read"]
-
 COLUMNS = ("study", "kind", "key", "claim", "task", "said", "value", "unit", "measured", "low",
            "high", "where", "verdict", "why", "rows", "chapter", "set", "random", "permuted")
 STUDIES = {"Edge": edge, "Green": green, "ResNet-energy": resnet_energy, "Real-time": realtime}
@@ -39,12 +36,12 @@ def read() -> Tables:
 
 
 def judge(tables: Tables) -> pd.DataFrame:
-    """One line a claim: the main claims of the four studies, then each cell of Edge's tables.
+    """One line a claim, with COLUMNS: the main claims of the four studies, then Edge's cells.
 
-    Columns: COLUMNS. kind: number or statement (main claims), or cell; said: in words, value: as a
-    number; measured, low, high: in `unit`, the least favourable result with its 95 % CI, and where;
-    of a number the mean and the 95 % prediction interval; task, set: of a cell, its data and
-    networks; random, permuted: how often other numbers would be called reproduced, or hold.
+    kind: number or statement (main claims), or cell; said: in words; measured, low, high: in
+    `unit`, the least favourable result with its 95 % CI, and where; of a number the mean and the
+    95 % prediction interval; task, set: of a cell, its data and networks; random, permuted: how
+    often other numbers would be called reproduced, or hold.
     """
     evidence = {study: room.evidence(tables) for study, room in STUDIES.items()}
     found = [(claim, evidence[claim.study].get(claim.key, Evidence()))
@@ -53,7 +50,7 @@ def judge(tables: Tables) -> pd.DataFrame:
     for claim, own in found:
         pools.setdefault(claim.unit, []).extend(own.parts)
     lines = [_main(claim, own, pools[claim.unit]) for claim, own in found]
-    table = pd.DataFrame([*lines, *edge.numbers(tables)]).reindex(columns=COLUMNS)
+    table = pd.DataFrame([*lines, *edge.numbers(tables)], columns=COLUMNS)
     return table.astype(dict.fromkeys(TEXT, object)).fillna(dict.fromkeys(TEXT, ""))
 
 
@@ -65,8 +62,7 @@ def _main(claim, found: Evidence, pool: list) -> dict:
         line |= {"kind": "number"} | number(claim.value, found.scores, pd.Series(dtype=float),
                                             found.span, 0.0)
     else:
-        low, high = (end if pd.notna(end) else inf
-                     for end, inf in ((claim.low, -np.inf), (claim.high, np.inf)))
+        low, high = np.nan_to_num(claim.low, nan=-np.inf), np.nan_to_num(claim.high, nan=np.inf)
         line |= {"kind": "statement"} | statement(found, low, high)
         line |= held_by_chance(found, low, high, pool, claim.unit == "×")
     words = (line["why"], claim.note, found.note) if line["rows"] else (claim.missing, found.note)
@@ -95,11 +91,9 @@ def counts(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_chance(judged: pd.DataFrame) -> pd.DataFrame:
-    """How often each kind of claim is confirmed, beside how often other numbers would be.
-
-    Of claims with a verdict, a line a kind, chapter of cells and set: decided (how many), confirmed
-    (share reproduced, or that holds), random and permuted (expected shares, see `verdicts`).
-    """
+    """How often each kind of claim is confirmed, beside how often other numbers would be: a line a
+    kind, chapter of cells and set, with decided (how many), confirmed (share reproduced, or that
+    holds), random and permuted (expected shares, see `verdicts`)."""
     part = judged[judged.random.notna() & (judged.verdict != "not testable")]
     part = part.assign(confirmed=part.verdict.isin(["reproduced", "holds"]),
                        chapter=part.chapter.where(part.kind == "cell", ""))

@@ -14,21 +14,18 @@ def evidence(tables) -> dict[str, Evidence]:
     """What the rows say of each of Green's claims, by its key in claims.csv."""
     files, scores, costs = tables.files
     files = files[files.model.isin(NETS) & (files.tuned == "")]
-    bare, masked = files.pruner == "", files.pruner != ""
-    plain = (files.deploy == "fp32") & bare & (files.quantizer == "")
+    bare, floats = files.pruner == "", files.deploy == "fp32"
+    plain = floats & bare & (files.quantizer == "")
     kinds = {"static": (files.deploy == "static") & bare,
-             "dynamic": (files.deploy == "dynamic") & bare,
-             "pruning": (files.deploy == "fp32") & masked}
+             "dynamic": (files.deploy == "dynamic") & bare, "pruning": floats & ~bare}
     found = {key: Evidence(compared(files, own, plain, ["task", "model"], _where, scores),
                            elsewhere=True) for key, own in kinds.items()}
-    time = costs[costs.quantity == "latency_s"].set_index("id")
-    fast = {key: _speedups(files[own], files[plain], time) for key, own in kinds.items()}
+    fast = {key: _speedups(files[own], files[plain], costs) for key, own in kinds.items()}
     found |= {"faster": Evidence([*fast["static"], *fast["dynamic"]]),
               "faster_pruned": Evidence(fast["pruning"])}
     if slower := [100 / part.mean for part in fast["static"]]:
         joules = costs[costs.quantity == "energy_j"].groupby("id").value.mean()
-        spent = [joules[joules.index.isin(files[own].id)].mean()
-                 for own in (kinds["static"], plain)]
+        spent = [joules.reindex(files.id[own]).mean() for own in (kinds["static"], plain)]
         found["energy"] = Evidence(
             note=f"Static INT8 takes {np.mean(slower):.0f} % of the time of FP32 and "
                  f"{100 * spent[0] / spent[1]:.0f} % of its modelled energy.")
@@ -45,14 +42,16 @@ def _where(rows: pd.DataFrame) -> str:
     return f"{titles.network(first.task, first.model)}, {titles.technique(first)}"
 
 
-def _speedups(own: pd.DataFrame, plain: pd.DataFrame, time: pd.DataFrame) -> list[Estimate]:
+def _speedups(own: pd.DataFrame, plain: pd.DataFrame, costs: pd.DataFrame) -> list[Estimate]:
     """How many times as fast one example is as in FP32, with the outer ends of both intervals."""
+    time = costs[costs.quantity == "latency_s"].drop_duplicates("id")
+    base = plain.merge(time, on="id").drop_duplicates(["task", "model"]).set_index(
+        ["task", "model"])
+    timed = own.merge(time, on="id")
     parts = []
-    for (task, model, _), part in own.groupby(["task", "model", "pruner"], sort=False):
-        base = plain[(plain.task == task) & (plain.model == model)]
-        timed = [time[time.index.isin(rows.id)] for rows in (part, base)]
-        if min(map(len, timed)):
-            mine, theirs = (table.iloc[0] for table in timed)
+    for (*net, _), part in timed.groupby(["task", "model", "pruner"], sort=False):
+        if tuple(net) in base.index:
+            mine, theirs = part.iloc[0], base.loc[tuple(net)]
             parts.append(Estimate(_where(part), theirs.value / mine.value, theirs.low / mine.high,
                                   theirs.high / mine.low, rows=2))
     return parts

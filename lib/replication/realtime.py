@@ -6,6 +6,7 @@ import pandas as pd
 from lib.base import titles
 from lib.replication.verdicts import Estimate, Evidence
 from lib.results.intervals import t_interval
+from lib.results.policies import TRACE, replays
 
 RULE, FP32, PRECISIONS = "literal", "fixed a file of floats", "fixed a file of"
 NO_RULE = ("fixed", "clairvoyant")          # single models, and a policy that knows the future
@@ -33,21 +34,18 @@ def _replayed(rows: pd.DataFrame, costs: pd.DataFrame) -> dict[str, Evidence]:
     """On each trace: what the rule gains on the best single precision, in points of requests that
     are answered correctly in time, among the gains of all adaptive policies; and the energy that it
     saves on FP32, in %."""
-    wide = costs.pivot_table(index="id", columns="quantity", values="value", aggfunc="first")
-    wide = wide.reindex(columns=["right_in_time", "joules_per_1000"]).reset_index()
     gains, saved = {RULE: [], "others": []}, []
-    traces = rows[rows.policy != ""].merge(wide, on="id").groupby(["task", "model", "trace"])
-    for (task, model, trace), part in traces:
+    for (task, model, trace), part in replays(rows, costs).groupby(TRACE):
         table = part.pivot(index="seed", columns="policy")
-        share, joules = 100 * table.right_in_time, table.joules_per_1000
+        share, joules = 100 * table.on_time_accuracy, table.energy_mj
         single = [name for name in share if name.startswith(PRECISIONS)]
         if RULE not in share or not single:
             continue
         best = share[single].mean().idxmax()
         where = f"{titles.network(task, model)}, {trace}"
         for name in (name for name in share if not name.startswith(NO_RULE)):
-            part = _over_seeds(where, share[name] - share[best])
-            gains[RULE if name == RULE else "others"] += part
+            gains[RULE if name == RULE else "others"] += _over_seeds(
+                where, share[name] - share[best])
         if FP32 in share:
             saved += _over_seeds(where, 100 * (1 - joules[RULE] / joules[FP32]))
     return {"adapts": Evidence(gains[RULE], others=gains["others"]), "saves": Evidence(saved)}

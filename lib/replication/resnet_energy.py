@@ -40,9 +40,8 @@ def density(epochs: int, every: int, amount: float) -> float:
     """The mean share of weights that is left over a training, of which equal parts are pruned after
     each `every` epochs but the last."""
     times = (epochs - 1) // every
-    gone = [amount * min(epoch // every, times) / times if times else 0.0
-            for epoch in range(epochs)]
-    return 1 - float(np.mean(gone))
+    pruned = np.arange(epochs) // every
+    return 1 - float(amount * np.minimum(pruned, times).mean() / max(times, 1))
 
 
 def _savings(rows: pd.DataFrame, scores) -> Evidence:

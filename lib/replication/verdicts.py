@@ -1,8 +1,7 @@
 """Verdicts: what each word means, and the one rule for each kind of claim, whatever the study.
 
 A *number*, a published score of one network, is compared with where one more run of it would score;
-a *statement*, that something lies between two bounds (a gain above 0, a loss below 1 point, savings
-of 15 to 30 %), with 95 % confidence intervals.
+a *statement*, that something lies between two bounds (a loss below 1 point), with 95 % CIs.
 """
 
 from collections.abc import Callable
@@ -119,8 +118,8 @@ def number(said: float, scores: np.ndarray, others: pd.Series, span: tuple[float
 
     others: the study's other numbers of this network; span: scores of chance and baseline; error:
     half of the last printed digit, of logarithms for squared errors (log); random: whether repeats
-    differ. Of the result, random and permuted: how often a number drawn evenly from chance to the
-    best score, or another number of the network, would be called reproduced.
+    differ. Returned random, permuted: how often a number drawn evenly from chance to the best
+    score, or another number of the network, would be called reproduced.
     """
     scale, back = (np.log, np.exp) if log else (np.asarray, np.asarray)
     scores, fit, (chance, base) = (scale(np.asarray(values, float))
@@ -151,9 +150,9 @@ def number(said: float, scores: np.ndarray, others: pd.Series, span: tuple[float
 
 def held_by_chance(found: Evidence, low: float, high: float, pool: list[Estimate], log: bool
                    ) -> dict[str, float]:
-    """How often a statement would hold for other means with the measured intervals: random, drawn
-    evenly from ± the largest in this unit (log: of factors); permuted, from `pool`, all results in
-    this unit."""
+    """How often a statement would hold for other means with the measured intervals: drawn evenly
+    from ± the largest in this unit (random; log: of factors), or from `pool`, all results in this
+    unit (permuted)."""
     scale = np.log if log else np.asarray
     means = scale([part.mean for part in pool])
     parts = scale([(part.low, part.mean, part.high) for part in found.parts
