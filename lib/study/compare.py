@@ -70,10 +70,8 @@ def compare(profile: str | None = None) -> int:
 
 def judge(theirs: Kept, mine: Kept) -> list[tuple[str, str]]:
     """(verdict, sentence) for every scored row of `theirs`."""
-    found, loose = {}, {}
-    for row in mine.rows.itertuples():
-        found[row.id] = row
-        loose[_identity(row, ELSEWHERE)] = row
+    found = {row.id: row for row in mine.rows.itertuples()}
+    loose = {_identity(row, ELSEWHERE): row for row in mine.rows.itertuples()}
     scored = theirs.rows[theirs.rows.score.notna()]
     kinds = pd.Series([_identity(row, REPEATED) for row in scored.itertuples()], scored.index)
     repeats = dict(list(scored.groupby(kinds)))
@@ -142,15 +140,19 @@ def from_committed_weights(row, steps: list[dict]) -> bool:
         return False
     files = {used["file"] for used in steps if used["step"] == step}
     own = [paths.CACHE / name for name in sorted(files) if (paths.CACHE / name).exists()]
-    theirs = _entry(committed)
-    return not own or any(_same(theirs, _entry(path)) for path in own)
+    key, arrays = _entry(committed)
+    for other_key, others in map(_entry, own):
+        if key == other_key and arrays.keys() == others.keys() and all(
+                np.array_equal(arrays[name], others[name]) for name in arrays):
+            return True
+    return not own
 
 
 def training(row) -> str:
     """The step that trained a row's net, or trained it on, as `recipes` names it."""
     setting = setting_of(row)
-    repeat = [f"seed {row.seed:g}" if pd.notna(row.seed) else "",
-              f"fold {row.fold:g}" if pd.notna(row.fold) else ""]
+    repeat = [f"{name} {getattr(row, name):g}" for name in ("seed", "fold")
+              if pd.notna(getattr(row, name))]
     if setting.trains:
         words = [f"train {row.task} {row.model} {setting.training}", *repeat]
     else:
@@ -167,18 +169,12 @@ def _entry(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
         return cache.header(file)["key"], {name: file.get_tensor(name) for name in file.keys()}
 
 
-def _same(one: tuple[dict, dict], other: tuple[dict, dict]) -> bool:
-    (key, weights), (other_key, others) = one, other
-    return key == other_key and weights.keys() == others.keys() and all(
-        np.array_equal(weights[name], others[name]) for name in weights)
-
-
 def _alike(row, theirs: np.ndarray | None, mine: np.ndarray | None) -> float | None:
     """Share of examples whose value moves the score by no more than may be, n times over: right or
     wrong alike, or squared errors within a thousandth of the mean squared deviation."""
     if theirs is None or mine is None or theirs.shape != mine.shape:
         return None
-    if np.array_equal(theirs, mine):
+    if np.array_equal(theirs, mine):        # of models that make no error as well
         return 1.0
     moved = METRICS[row.metric].paired(theirs, mine, row.score)
     return float((np.abs(moved) <= _least(row)).mean())
@@ -202,13 +198,9 @@ def _label(row) -> str:
 def _kept(profile: str) -> dict[str, Kept]:
     """What each notebook with rows left in this profile."""
     paths.profile(profile)
-    found = {}
-    for stem in sorted(path.stem for path in paths.run_folder().glob("[0-9][0-9]_*.npz")):
-        rows = store.load(stem)
-        if len(rows):
-            steps = store.provenance(stem).get("steps", [])
-            found[stem] = Kept(rows, store.load_scores(stem), steps)
-    return found
+    stems = sorted(path.stem for path in paths.run_folder().glob("[0-9][0-9]_*.npz"))
+    return {stem: Kept(rows, store.load_scores(stem), store.provenance(stem).get("steps", []))
+            for stem in stems if len(rows := store.load(stem))}
 
 
 def _latest() -> str | None:

@@ -10,8 +10,8 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def publish() -> int:
             results, count = _results(provenance), len(list(_stamps()))
             steps = [step for told in provenance.values() for step in told.get("steps", [])]
             kept, doomed, unusable = lasting.select(steps, MOST_MB["data/weights"] * 1e6)
-            _swap(folder, [*results.items(), *lasting.in_order(kept, unusable)], doomed)
+            _swap(Path(folder), [*results.items(), *lasting.in_order(kept, unusable)], doomed)
             status = _tell(paths.ROOT / "README.md")
     except execute.Stopped as stop:
         print(f"Nothing was published: {stop}.", file=sys.stderr)
@@ -91,18 +91,14 @@ def _made() -> list[Path]:
     return sorted([*rows.glob("*.csv"), *rows.glob("*.npz")])
 
 
-@contextmanager
-def _staging() -> Iterator[Path]:
+def _staging() -> tempfile.TemporaryDirectory:
     """A folder on the file system of data/results and data/weights; those that a killed publish
     left are deleted."""
     data = paths.RESULTS.parent
     for left in data.glob(".publish-*"):
         shutil.rmtree(left)
-    folder = data / f".publish-{os.getpid()}.tmp"
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    data.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(".tmp", ".publish-", data, ignore_cleanup_errors=True)
 
 
 def _object(path: Path, remedy: str) -> dict[str, Any]:
@@ -140,15 +136,11 @@ def _results(provenance: dict[str, dict]) -> dict[Path, bytes]:
             name, content = as_published(path)
         files[paths.RESULTS / name] = content
     for name, told in provenance.items():
-        files[paths.RESULTS / name] = _portable(told).encode()
+        inputs = {Path(file).name if Path(file).is_absolute() else file: sha    # tells no folder
+                  for file, sha in told.get("inputs", {}).items()}
+        text = json.dumps(told | {"inputs": inputs}, indent=1) + "\n"
+        files[paths.RESULTS / name] = text.encode()
     return files | {COST: _cost(provenance).encode()}
-
-
-def _portable(told: dict[str, Any]) -> str:
-    """Provenance without this machine's folders: a file from outside goes by its name."""
-    inputs = {Path(name).name if Path(name).is_absolute() else name: sha
-              for name, sha in told.get("inputs", {}).items()}
-    return json.dumps(told | {"inputs": inputs}, indent=1) + "\n"
 
 
 def _cost(provenance: dict[str, dict]) -> str:
@@ -180,10 +172,9 @@ def _work(told: dict[str, Any], counted: set[str]) -> float:
     trainings = {step["file"]: step for step in told.get("steps", [])
                  if step["step"].startswith("train ")}
     other = told.get("work_seconds", 0.0) - sum(step["seconds"] for step in trainings.values())
-    new = [step for file, step in trainings.items() if file not in counted]
+    new = sum(_training(step) for file, step in trainings.items() if file not in counted)
     counted.update(trainings)
-    workers = told.get("parameters", {}).get("workers", 1)
-    return (max(other, 0.0) + sum(map(_training, new))) / workers
+    return (max(other, 0.0) + new) / told.get("parameters", {}).get("workers", 1)
 
 
 def _training(step: dict[str, Any]) -> float:
@@ -233,15 +224,15 @@ def _tell(readme: Path) -> int:
 
 def _doubts(provenance: dict[str, dict]) -> Iterator[str]:
     """Why what is committed might not be reproducible, or too much."""
-    made_by: dict[str, list[str]] = {}
+    made_by: dict[str, str] = {}
     for name, told in sorted(provenance.items()):
-        made_by.setdefault(told.get("git", "unknown"), []).append(name.removesuffix(".json"))
-    for commit, stems in made_by.items():
-        if "-dirty" in commit:
-            yield f"the rows of {', '.join(stems)} were made by code that was not committed"
+        commit, stem = told.get("git", "unknown"), name.removesuffix(".json")
+        made_by[commit] = f"{made_by[commit]}, {stem}" if commit in made_by else stem
+    yield from (f"the rows of {stems} were made by code that was not committed"
+                for commit, stems in made_by.items() if "-dirty" in commit)
     if len(made_by) > 1:
         yield f"the rows were made by {len(made_by)} versions of the code: " + "; ".join(
-            f"{commit[:7]} ({', '.join(stems)})" for commit, stems in made_by.items())
+            f"{commit[:7]} ({stems})" for commit, stems in made_by.items())
     for name, most in MOST_MB.items():
         held = paths.weight(paths.ROOT / name)
         # Of figures all whose ending does not begin with a p: git ignores the pictures as PNG.

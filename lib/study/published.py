@@ -59,11 +59,10 @@ def _execute(stem: str) -> "NotebookNode":
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     whole = nbformat.read(parameters.notebook(stem), as_version=4)
-    untagged = [cell for cell in whole.cells if cell.cell_type == "code" and _tag(cell) not in TAGS]
-    if untagged:
-        raise Failed(f"{stem}: a cell is tagged none of {', '.join(TAGS)}: {_line(untagged[0])}")
     cells = []
     for cell in whole.cells:
+        if cell.cell_type == "code" and not _tag(cell):
+            raise Failed(f"{stem}: a cell is tagged none of {', '.join(TAGS)}: {_line(cell)}")
         cells += [cell, _given(stem)] if _tag(cell) == "parameters" else [cell]
     run = [cell for cell in cells if cell.cell_type == "code" and _tag(cell) != "compute"]
     light = nbformat.v4.new_notebook(cells=run, metadata=whole.metadata)

@@ -58,8 +58,7 @@ def code(cells: Iterable[str]) -> str:
 
 def valid(path: Path, now: dict[str, Any]) -> dict[str, Any] | None:
     """The stamp at `path`, if all it says still holds; otherwise None."""
-    stamp = read(path)
-    if stamp is None or stamp["wanted"] != now:
+    if (stamp := read(path)) is None or stamp["wanted"] != now:
         return None
     files = stamp["read"] | stamp["made"]               # below: absolute names stay so
     return stamp if fingerprints(paths.ROOT / name for name in files) == files else None
@@ -69,10 +68,10 @@ def read(path: Path) -> dict[str, Any] | None:
     """The stamp at `path`; None if there is none, or a damaged one."""
     try:
         stamp = json.loads(path.read_text(encoding="utf-8"))
-        whole = all(isinstance(stamp[name], kind) for name, kind in FIELDS.items())
+        fits = all(isinstance(stamp[name], kind) for name, kind in FIELDS.items())
+        return stamp if fits else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return stamp if whole else None
 
 
 def write(path: Path, now: dict[str, Any], used: Fingerprints, made: list[Path],
@@ -81,11 +80,9 @@ def write(path: Path, now: dict[str, Any], used: Fingerprints, made: list[Path],
 
     used: the files it read, as they were then; those that it made itself count as they are now.
     """
-    before = read(path)
-    longest = before["longest"] if before else 0.0
-    left = fingerprints(made)
+    longest, left = max(seconds, (read(path) or {"longest": 0.0})["longest"]), fingerprints(made)
     paths.write_atomic(path, json.dumps({
-        "wanted": now, "seconds": seconds, "longest": max(seconds, longest),
+        "wanted": now, "seconds": seconds, "longest": longest,
         "read": {name: sha for name, sha in used.items() if name not in left},
         "made": left}, indent=1) + "\n")
 

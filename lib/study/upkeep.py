@@ -21,8 +21,8 @@ def status() -> int:
         torch = "not installed; ./run_all.sh sets everything up"
     print(f"environment  Python {platform.python_version()} in {sys.prefix}; torch {torch}")
     for folder in sorted(path for path in paths.RUNS.glob("*") if path.is_dir()):
-        stamps = sorted(folder.glob("*.stamp.json"))
-        last = max((path.stat().st_mtime for path in stamps), default=folder.stat().st_mtime)
+        stamps = list(folder.glob("*.stamp.json"))
+        last = max(path.stat().st_mtime for path in stamps or [folder])
         half = [path.name.split(".")[0] for path in folder.glob("notebooks/*.running.ipynb")]
         print(f"study        {folder.name}: {len(stamps)} notebooks, {_rows(folder)} rows, "
               f"{datetime.fromtimestamp(last):%Y-%m-%d %H:%M}"

@@ -70,7 +70,7 @@ def listed() -> dict[str, tuple[str, ...]]:
     except FileNotFoundError:
         return {}
     hashes: dict[str, tuple[str, ...]] = {}
-    for sha, _, name in (line.partition("  ") for line in lines):
+    for sha, name in (line.split("  ", 1) for line in lines):
         hashes[name] = (*hashes.get(name, ()), sha)
     return hashes
 
