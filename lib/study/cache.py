@@ -5,13 +5,11 @@ or not at all, so a study killed at any moment goes on from its last finished st
 hash of all it holds: what a disk has spoilt, or another step left, is built again.
 """
 
-import fcntl
 import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from lib.base import paths
+from lib.study import locks
 
 Built = tuple[dict[str, np.ndarray], Any]
 
@@ -105,7 +104,8 @@ def cached(step: str, key: dict, build: Callable[[], Built], quiet: bool = False
     """
     entry = find(step, key)
     if entry is None:
-        with _alone(_path(step, key)):
+        lock = _path(step, key).with_suffix(".lock")
+        with locks.held(lock, f"waiting: another process is building {lock.stem}"):
             entry = find(step, key, say=True)           # another process may just have built it
             if entry is None:
                 return keep(step, key, make(build))
@@ -178,22 +178,6 @@ def _noted(step: str, entry: Entry, cached: bool) -> Entry:
 def _path(step: str, key: dict) -> Path:
     slug = re.sub(r"[^A-Za-z0-9]+", "-", step)[:80].strip("-")
     return paths.CACHE / f"{slug}-{digest([step, key])[:16]}.safetensors"
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    lock = path.with_suffix(".lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting: another process is building {path.stem}", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:            # who waited holds the file still; who comes later finds the entry
-            lock.unlink(missing_ok=True)
 
 
 def _due(path: Path) -> bool:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -17,16 +17,21 @@ class Taken(RuntimeError):
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold the lock at `path` meanwhile. Taken if another process does."""
-    with _locked(path) as file:
+def held(path: Path, waiting: str = "") -> Iterator[None]:
+    """Hold the lock at `path` meanwhile. Taken if another process does; with `waiting`, which is
+    printed then, it is waited for, and nothing is left at `path` afterwards."""
+    with _locked(path, waiting) as file:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            if waiting:
+                path.unlink(missing_ok=True)
 
 
-def _locked(path: Path) -> TextIO:
+def _locked(path: Path, waiting: str) -> TextIO:
     """The file at `path`, locked; opened anew where it was deleted meanwhile, as by clean."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,10 +39,13 @@ def _locked(path: Path) -> TextIO:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip()
-            file.close()
-            raise Taken(holder) from None
-        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
-            return file
+            if not waiting:
+                file.seek(0)
+                with file:
+                    raise Taken(file.read().strip()) from None
+            print(waiting, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return file
         file.close()
