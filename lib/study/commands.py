@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, run, count in (
             ("quick", _study, 0), ("full", _study, "?"), ("study", _study, None),
-            ("report", _report, 0), ("lab", _lab, 0), ("compare", _other, "?"),
+            ("report", _report, 0), ("lab", _other, 0), ("compare", _other, "?"),
             ("publish", _other, 0), ("status", _other, 0), ("clean", _other, 0)):
         command = commands.add_parser(name)
         command.set_defaults(run=run, argument=None)
@@ -157,16 +157,14 @@ def _shown(executed: Iterable, failed: list[str]) -> Iterator[tuple]:
         print(f"{stem} · {duration(seconds + time.monotonic() - began)}")
 
 
-def _lab(asked: argparse.Namespace) -> int:
-    from lib.study import copies
-    for sentence in copies.refresh():
-        print(sentence)
-    return DONE
-
-
 def _other(asked: argparse.Namespace) -> int:
     from lib.study import upkeep
     match asked.command:
+        case "lab":
+            from lib.study import copies
+            for sentence in copies.refresh():
+                print(sentence)
+            return DONE
         case "compare":
             from lib.study import compare
             return compare.compare(asked.argument)

@@ -205,7 +205,6 @@ def _kept(profile: str) -> dict[str, Kept]:
 
 def _latest() -> str | None:
     """full, if it was run; otherwise the profile whose rows are newest."""
-    rows = [p for p in paths.RUNS.glob("*/[0-9][0-9]_*.csv")]
-    if any(p.parent.name == "full" for p in rows):
-        return "full"
-    return max(rows, key=lambda p: p.stat().st_mtime).parent.name if rows else None
+    rows = paths.RUNS.glob("*/[0-9][0-9]_*.csv")
+    newest = max(rows, key=lambda p: (p.parent.name == "full", p.stat().st_mtime), default=None)
+    return newest and newest.parent.name

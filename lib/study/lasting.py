@@ -47,18 +47,14 @@ def select(steps: list[dict], most: float) -> tuple[dict[Path, bytes], list[Path
     room = most - sum(path.stat().st_size for path in unusable - found.keys() if path.exists())
     kept: dict[Path, bytes] = {}
     for path, (_, content) in sorted(found.items(), key=lambda item: (-item[1][0], item[0])):
-        need = len(content) + len(_line(path, content))
+        line = weights.as_list({path.name: (sha256(content).hexdigest(),)})
+        need = len(content) + len(line)
         if need <= room:
             kept[path], room = content, room - need
         else:
             print(f"{path.name} is left out: data/weights may hold {size(most)} and is full")
     return (kept, [path for path in present if path not in kept],
             sorted(unusable - kept.keys()))
-
-
-def _line(path: Path, content: bytes) -> str:
-    """A file's line in the list of weights."""
-    return weights.as_list({path.name: (sha256(content).hexdigest(),)})
 
 
 def _worth(path: Path, head: dict[str, Any]) -> float:

@@ -82,17 +82,15 @@ def cell(path: Path) -> dict[str, Parameter]:
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         tagged = [one for one in cells if "parameters" in one["metadata"].get("tags", [])]
-        lines = ast.parse("".join(tagged[0]["source"])).body if tagged else []
-        found = {line.target.id: Parameter(line.annotation, ast.literal_eval(line.value))
-                 for line in lines if isinstance(line, ast.AnnAssign)}
+        if not tagged:
+            raise ValueError("no cell is tagged 'parameters'")
+        lines = ast.parse("".join(tagged[0]["source"])).body
+        return {line.target.id: Parameter(line.annotation, ast.literal_eval(line.value))
+                for line in lines if isinstance(line, ast.AnnAssign)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
         raise Mistakes(f"{paths.shown(path)} is no notebook with a parameter cell that can be read "
                        f"({type(error).__name__}: {error}); restore it with git checkout, or move "
                        "it elsewhere") from None
-    if not tagged:
-        raise Mistakes(f"{paths.shown(path)}: no cell is tagged 'parameters'; tag the one that "
-                       "sets them, or move the notebook elsewhere")
-    return found
 
 
 def folder_plan(profile: str, first: str | None = None) -> Plan:

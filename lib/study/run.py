@@ -73,9 +73,11 @@ def each(trials: list[Trial], by: Callable = measured, optional: bool = False) -
     code that it can reach; only what is missing is run, by the run's `engine`. A trial that raises
     is reported, the others go on, and `save` ends non-zero; an optional one is `left_out` instead.
     """
+    from lib.data import catalogue
     parameters = _run["parameters"]
     threads = parameters.get("threads", 1)
-    _note_data(trials)
+    for task in dict.fromkeys(trial.task for trial in trials):  # inputs, even if all are cached
+        paths.inputs(catalogue.inputs(task))
     todo = [_step(trial, keys.name_of(by), threads) for trial in trials]
     lines = progress.Lines(trials)
     found: list[Row] = []
@@ -206,13 +208,6 @@ def key_of(trial: Trial, by: str = "lib.study.trials:measured", threads: int = 1
     return {"by": by, "trial": trial.values, "threads": threads,
             "data": catalogue.content(trial.task), "recipe": recipe_of(trial),
             "code": keys.code(by.partition(":")[0], *code_of(trial))}
-
-
-def _note_data(trials: list[Trial]) -> None:
-    """The files of the trials' data are inputs of this run, even where every trial is cached."""
-    from lib.data import catalogue
-    for task in dict.fromkeys(trial.task for trial in trials):
-        paths.inputs(catalogue.inputs(task))
 
 
 def _step(trial: Trial, by: str, threads: int) -> engines.Step:

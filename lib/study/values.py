@@ -42,7 +42,7 @@ def fits(value: Any, kind: ast.expr, default: Any = None) -> bool:
 def problems(key: str, value: Any, near: Path = Path()) -> list[str]:
     """Why `value` is impossible for a parameter of this name, in one sentence each."""
     values = value if isinstance(value, list) else [value]
-    texts = [repr(one) for one in values]
+    texts = list(map(repr, values))
     found = [f"{key!r} names {text} {texts.count(text)} times; once is enough"
              for text in dict.fromkeys(texts) if texts.count(text) > 1]
     for one in values:
@@ -64,8 +64,8 @@ def allowed(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'epochs'? Allowed are: …`."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
-    return (f"; did you mean {close[0]!r}? Allowed are: " if close else "; allowed are: "
-            ) + ", ".join(known)
+    guess = f"did you mean {close[0]!r}? Allowed" if close else "allowed"
+    return f"; {guess} are: {', '.join(known)}"
 
 
 def named(value: Any, near: Path, study: str, own: dict[str, Path]) -> Any:
@@ -145,7 +145,7 @@ def _pair(value: Any, near: Path) -> None:
                          "or telescope/mlp_simple/epochs=3 lr=0.01") from None
     if not task:
         raise ValueError(f"{value!r} is no pair; write task/model, as in telescope/mlp_simple")
-    for sentence in [one for name in said for one in problems(name, said[name], near)]:
+    for sentence in (one for name in said for one in problems(name, said[name], near)):
         raise ValueError(f"{value!r}: {sentence}")
     _task(task, near)
     _model(model, near)
