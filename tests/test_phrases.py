@@ -63,7 +63,7 @@ def test_printed_lines_and_errors_speak_plainly():
 
 
 def test_glossary_and_titles_speak_plainly():
-    for name in ("glossary.toml", "titles.py"):
+    for name in ("glossary.toml", "titles.toml"):
         text = (paths.ROOT / "lib/base" / name).read_text(encoding="utf-8")
         titles = re.findall(r'(?<=[:=] )"([^"]*)"', text)
         assert phrases.found("\n".join(titles)) == [] and len(titles) > 40
