@@ -70,17 +70,12 @@ def lower(axes: list[Axes], shares: list[float]) -> None:
 def spread(places: list[float], gap: float) -> list[float]:
     """Places of labels, moved apart to at least `gap`, in their order, as little as that takes."""
     order = np.argsort(places, kind="stable")
-    moved = np.array(places, dtype=float)[order]
+    moved = np.array(places, dtype=float)
     for _ in range(100):
-        near = np.diff(moved) < gap - 1e-9
-        if not near.any():
-            break
-        for i in np.flatnonzero(near):
-            middle = (moved[i] + moved[i + 1]) / 2
-            moved[i], moved[i + 1] = middle - gap / 2, middle + gap / 2
-    found = np.empty_like(moved)
-    found[order] = moved
-    return found.tolist()
+        for i in np.flatnonzero(np.diff(moved[order]) < gap - 1e-9):
+            pair = order[i:i + 2]
+            moved[pair] = moved[pair].mean() + np.array([-gap, gap]) / 2
+    return moved.tolist()
 
 
 def decades(axis: Axes) -> None:

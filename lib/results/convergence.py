@@ -23,9 +23,8 @@ def converged(history: pd.DataFrame, metrics: Mapping[str, str]) -> pd.DataFrame
     where it has `training_lr`, `lr` is the rate that was asked for, else each epoch's own.
     metrics: task -> metric. gain: the best smoothed score in the last fifth of the epochs, less the
     best before. True: the gain is at most a fifth of the metric's tolerance. False: it is more, and
-    the rate was constant, or the score still rose so much at the very end. Missing: it is more, but
-    came while the rate decayed and was over at the end, so that only a longer training could tell;
-    or there are fewer than FEWEST epochs, or the metric is not known.
+    the rate was constant or the score still rose so at the very end. Missing: the gain came while
+    the rate decayed and was over at the end; or fewer than FEWEST epochs; or an unknown metric.
     ValueError: an epoch that comes twice in one training.
     """
     rate = "training_lr" if "training_lr" in history else "lr"

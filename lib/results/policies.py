@@ -54,10 +54,9 @@ def against(rows: pd.DataFrame, costs: pd.DataFrame, policy: str | Iterable[str]
     """What policies gain on every single model of the same trace, paired over seeds.
 
     policy: one or several; best: only beside the single model with the highest mean on-time
-    accuracy of the trace, chosen afterwards, which no rule could know beforehand. A line a policy,
-    trace and single model: TRACE, policy, single, best (is it that one?), seeds; of GAINS in pp
-    <name>_gain, _low, _high, p (of on-time accuracy) and holm, corrected over all lines returned;
-    energy_ratio, a geometric mean, with its 95 % interval: energy an answer over the single one's.
+    accuracy of the trace, chosen afterwards. A line a policy, trace and single model: TRACE,
+    policy, single, best, seeds; of GAINS in pp <name>_gain, _low, _high; p of on-time accuracy, and
+    holm, over all lines; energy_ratio (geometric mean of energies an answer) with its interval.
     """
     names, lines = [policy] if isinstance(policy, str) else list(policy), []
     for where, part in replays(rows, costs).groupby(TRACE, sort=False):

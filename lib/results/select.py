@@ -170,12 +170,12 @@ def recipe(table: pd.DataFrame, tasks: Iterable[str], objective: str, tolerance:
            training: str) -> tuple[str, pd.DataFrame]:
     """The one technique to take for networks of some tasks, and what it did to each of them.
 
-    Of techniques within the tolerance on the selection data of every network that tried them, more
-    than half of the networks that tried any of as much training and two at least (one where there
-    is only one), and that gain on each of them, the one with the largest geometric mean of
-    `ratio`; the baseline where nothing does. Techniques are compared by `titles.family`. Returns its title ("" where the evidence is not enough) and a line a network: the
-    candidate's columns, evaluated with its interval: on each fold by the technique that was
-    selected without it.
+    Of techniques (by `titles.family`) within the tolerance on the selection data of every network
+    that tried them, more than half of the networks that tried any of as much training and two at
+    least (one where there is only one), and that gain on each of them, the one with the largest
+    geometric mean of `ratio`; the baseline where nothing does. Returns its title ("" where the
+    evidence is not enough) and a line a network: the candidate's columns, evaluated with its
+    interval: on each fold by the technique that was selected without it.
     """
     own = table[table.task.isin(list(tasks))]
     kept = eligible(own, objective, training)

@@ -35,10 +35,8 @@ def worst(lines: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 def fewest_bits(table: pd.DataFrame, tolerance: float = 1.0) -> pd.Series | None:
     """The post-training quantizer and bits of weights, the fewest that keep every network within
-    the tolerance, of settings that nearly as many networks tried as any; None if none does.
-
-    A line of `worst`; whether a regression's squared error grows is said beside it (error).
-    """
+    the tolerance, of settings that nearly as many networks tried as any: a line of `worst`, where
+    `error` says whether a regression's squared error grows; None if none does."""
     lines = quantized_alone(table)
     found = worst(lines[lines.tuned == ""], ["quantizer", "bits_asked"])
     tried = found[found.networks >= MOST_TRIED * found.networks.max()]

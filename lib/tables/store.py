@@ -24,8 +24,7 @@ def save(notebook: str, rows: list[Row], costs: list[Cost], provenance: dict,
          effective: Mapping[str, tuple[int | None, str]] | None = None) -> pd.DataFrame:
     """Write <notebook>.csv, _costs.csv, .npz (scores per example, by id) and .json of this run.
 
-    effective: id -> (epochs_run, build_args). What is modelled of a row on the validation part is
-    left out: its net's test row says it.
+    effective: id -> (epochs_run, build_args). What is modelled of a validation row is left out.
     """
     if paths.profile() == "published":
         raise ValueError("the published rows are only written by ./run_all.sh publish")
@@ -40,18 +39,17 @@ def save(notebook: str, rows: list[Row], costs: list[Cost], provenance: dict,
     costs = [cost for cost in costs if cost.kind == "measured" or cost.id not in tried]
     scores = {row.id: row.scores for row in rows if row.scores is not None}
     ordered_scores = {name: scores[name] for name in table.id if name in scores}
-    paths.write_atomic(folder / f"{notebook}.npz", packed(ordered_scores))
-    paths.write_atomic(folder / f"{notebook}_costs.csv", cost_frame(costs).to_csv(
-        index=False, float_format=DIGITS))
-    paths.write_atomic(folder / f"{notebook}.csv", as_csv(table))
-    paths.write_atomic(folder / f"{notebook}.json",
-                       json.dumps(provenance, indent=1, default=str) + "\n")
+    for end, content in ((".npz", packed(ordered_scores)),
+                         ("_costs.csv", cost_frame(costs).to_csv(index=False, float_format=DIGITS)),
+                         (".csv", as_csv(table)),
+                         (".json", json.dumps(provenance, indent=1, default=str) + "\n")):
+        paths.write_atomic(folder / f"{notebook}{end}", content)
     return table
 
 
 def packed(scores: Mapping[str, np.ndarray]) -> bytes:
     """Scores per example as an .npz: of each dtype the ids, how many examples each row has, and all
-    values in one array: an array a row would take three times the bytes, most of them names."""
+    values in one array, which takes a third of the bytes of an array a row."""
     arrays, kept = io.BytesIO(), {}
     for dtype in sorted({values.dtype.name for values in scores.values()}):
         own = {name: values for name, values in scores.items() if values.dtype.name == dtype}
@@ -162,12 +160,8 @@ def load_table(name: str, folder: Path | None = None) -> pd.DataFrame:
 
 
 def as_published(path: Path) -> tuple[str, bytes]:
-    """The name and content under which a file of a run is committed.
-
-    Costs, whose lines repeat their source, are compressed, to an eighth or so. Of scores per
-    example those of what is right or wrong are kept: squared errors, four bytes an example, hardly
-    shrink; `compare` knows of such rows what their score and interval tell.
-    """
+    """The name and content under which a file of a run is committed: costs compressed, and of
+    scores per example those of what is right or wrong, since squared errors hardly shrink."""
     if path.suffix == ".npz":
         hits = {name: one for name, one in unpacked(path).items() if one.dtype.kind != "f"}
         return path.name, packed(hits)
