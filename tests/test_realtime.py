@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from lib import realtime
-from lib.page import findings_of_replays
 from lib.realtime import Controller, Rung
 from lib.realtime.controller import DWELL_S, INTERVAL
 
@@ -312,9 +311,6 @@ def test_what_a_switch_costs_is_told_of_first_answers():
     told = realtime.switching(lines).set_index("rung")
     assert told.loc["b"].tolist() == [pytest.approx(0.2), pytest.approx(0.3), 1]
     assert told.loc["a"].tolist() == [pytest.approx(0.1), pytest.approx(0.5), 1]
-    words = findings_of_replays.switched(told.reset_index(), 2e-6, {"a": 0.01})
-    assert words.startswith("A choice takes 2.0 µs, 0.02% of an answer by a; ")
-    assert "by b after a switch takes 300,000 µs and others 200,000 µs (1 switches)" in words
     assert realtime.switching(lines[lines.rung == "a"].head(2)).empty
 
 

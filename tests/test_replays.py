@@ -1,4 +1,4 @@
-"""Policies replayed against real files, as rows, tables and sentences."""
+"""Policies replayed against real files, as rows."""
 
 import dataclasses
 
@@ -6,14 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import tables
-from lib.base import Setting, resampling
+from lib import results
+from lib.base import Setting
 from lib.measure import replays
-from lib.page import figures, findings_of_replays
 from lib.realtime import Controller, Rung
 from lib.study import run
-from lib.tables import Row
-from lib.tables.cells import UNTESTED
 
 PAIR = "breast_cancer/mlp_simple"
 POLICIES = ["slack", "literal", "slack, unsure twice", "slack, half the joules"]
@@ -97,7 +94,7 @@ def test_each_policy_trace_and_seed_is_a_row_with_what_it_came_to(ran):
     assert costs[costs.quantity == "p95"].source.str.contains(
         f"arrivals of {ASKED['seconds']} s").all()
     run.save()
-    assert len(tables.load("09_realtime")) >= len(rows)
+    assert len(results.load("09_realtime")) >= len(rows)
 
 
 def test_a_budget_of_joules_that_nobody_knows_is_no_policy():
@@ -125,154 +122,6 @@ def test_what_was_replayed_is_not_replayed_again(ran):
     pd.testing.assert_frame_equal(rows, again)
 
 
-def test_a_table_and_a_picture_of_policies_come_of_it(ran):
-    rows, costs = ran
-    told = tables.replays(rows, costs)
-    assert len(told) == rows.policy.nunique() and (told.seeds == 2).all()
-    assert (told.attainment_low == 1).all()
-    axis = figures.realtime.policies(told).axes[0]
-    assert axis.get_title("left") == "breast_cancer · step, load 0.01"
-    assert "slack 0" in findings_of_replays.steady(told, 0.5)
-    assert "goes up at most 120 times" in findings_of_replays.steady(told, 0.5)
-    better = tables.better(rows, costs, "slack")
-    assert better.attainment_gained.tolist() == [0]
-    sentence, = findings_of_replays.gained(better, "slack")
-    assert "surely more on 0 of 1 trace, surely fewer on 0; from +0.00 to +0.00 points" in sentence
-
-
-def test_a_policy_beside_another_is_told_with_its_joules():
-    rows = pd.DataFrame({"id": list("abcd"), "task": "t", "model": "m", "trace": "step",
-                         "policy": ["slack", "slack", "frugal", "frugal"], "seed": [0, 1, 0, 1],
-                         "score": [90.0, 90.0, 88.0, 88.2]})
-    costs = pd.DataFrame({"id": list("abcd") * 2, "quantity": ["attainment"] * 4
-                          + ["joules_per_1000"] * 4,
-                          "value": [0.9, 0.9, 0.95, 0.96, 4.0, 4.0, 2.0, 1.0]})
-    right = costs[costs.quantity == "attainment"].assign(quantity="right_in_time")
-    costs = pd.concat([costs, right.assign(value=right.value - 0.1)])
-    table = tables.beside(rows, costs, "frugal", "slack")
-    line = table.iloc[0]
-    assert line.joules == pytest.approx(0.375) and line.score_gained == pytest.approx(-1.9)
-    assert line.attainment_gained == pytest.approx(0.055)
-    assert line.score_gained_high > line.score_gained
-    sentence = findings_of_replays.beside(table, "frugal", "slack")
-    assert sentence == ("frugal against slack: surely more on 0 of 1 trace, surely fewer on 0; "
-                        "from +5.50 to +5.50 points of all requests, at 0.38 to 0.38 times the "
-                        "joules (modelled)")
-    none = tables.beside(rows, costs, "random", "slack")
-    assert findings_of_replays.beside(none, "random", "slack").endswith("met on no trace")
-
-
 def test_a_choice_is_timed():
     rungs = [Rung("slow", len, 0.010, 90.0), Rung("fast", len, 0.001, 80.0)]
     assert 0 < replays.deciding(Controller(rungs, "slack", 0.05)) < 0.05
-
-
-def replayed(attainments, policy):
-    return [(f"{policy}{seed}", "t", "m", "bursty", policy, seed, 90.0, value)
-            for seed, value in enumerate(attainments)]
-
-
-def costs_of(rows):
-    """What replays came to: all that is in time is right; the floats are, to 91.5 of 100."""
-    told = {"attainment": rows.attainment, "right_in_time": rows.attainment, "floats_score": 91.5}
-    return pd.concat([pd.DataFrame({"id": rows["id"], "quantity": name, "value": values})
-                      for name, values in told.items()])
-
-
-@pytest.mark.parametrize("own, told", [
-    ((0.9, 0.92, 0.91), "surely more on 1 of 1 trace, surely fewer on 0"),
-    ((0.9, 0.7, 0.8), "surely more on 0 of 1 trace, surely fewer on 0"),
-    ((0.5, 0.52, 0.51), "surely more on 0 of 1 trace, surely fewer on 1")])
-def test_a_gain_is_claimed_only_where_seeds_carry_it(own, told):
-    """Fixed rungs answer 0.8, 0.81, 0.79 in time; pairs are of one seed."""
-    lines = replayed(own, "slack") + replayed((0.8, 0.81, 0.79), "fixed a")
-    lines += replayed((0.5, 0.5, 0.5), "fixed b")
-    rows = pd.DataFrame(lines, columns=["id", "task", "model", "trace", "policy", "seed", "score",
-                                        "attainment"])
-    costs = costs_of(rows)
-    better = tables.better(rows.drop(columns="attainment"), costs, "slack").iloc[0]
-    assert better.fixed == "fixed a"
-    gained = np.array(own) - [0.8, 0.81, 0.79]
-    assert better.attainment_gained == pytest.approx(gained.mean())
-    sentence, = findings_of_replays.gained(pd.DataFrame([better]), "slack")
-    assert told in sentence and "most on bursty, against a alone: " in sentence
-
-
-def test_what_is_kept_of_the_floats_is_told_with_what_they_answer_in_time():
-    lines = replayed((0.99, 1.0), "slack") + replayed((0.3, 0.5), "fixed fp32")
-    lines += replayed((1.0, 1.0), "clairvoyant")
-    rows = pd.DataFrame(lines, columns=["id", "task", "model", "trace", "policy", "seed", "score",
-                                        "attainment"])
-    costs, plain = costs_of(rows), rows.drop(columns="attainment")
-    table = tables.against_floats(plain, costs, "slack", "fixed fp32")
-    line, = table.to_dict("records")
-    assert line["floats_in_time"] == pytest.approx(0.4)
-    assert line["in_time"] == pytest.approx(0.995) and line["behind"] == pytest.approx(0.005)
-    assert line["lost"] == pytest.approx(1.5)           # 91.5 by the floats, 90 by what answered
-    sentence, = findings_of_replays.kept(table, "slack")
-    assert "least in time on bursty, 40.0 %, where slack answers 99.50 %" in sentence
-    assert "99.50 %, on no trace less;" in sentence
-    worse = table.assign(trace="step", floats_in_time=0.8, in_time=0.9)
-    of_both, = findings_of_replays.kept(pd.concat([table, worse]), "slack")
-    assert "99.50 %, its own least being 90.00 % on step;" in of_both
-    assert "loses most score to the floats on bursty, 1.50 [1.50, 1.50] points" in sentence
-    none = tables.against_floats(plain, costs, "slack", "fixed static")
-    assert none.empty and findings_of_replays.kept(none, "slack") == []
-    nobody = tables.better(plain, costs, "random")      # not among the policies
-    assert nobody.empty and findings_of_replays.gained(nobody, "random") == []
-    assert list(nobody.columns) == list(tables.better(plain, costs, "slack").columns)
-    assert findings_of_replays.kept(table.assign(lost=np.nan), "slack") == []
-
-
-def test_one_seed_carries_nothing():
-    lines = replayed((0.9,), "slack") + replayed((0.8,), "fixed a")
-    rows = pd.DataFrame(lines, columns=["id", "task", "model", "trace", "policy", "seed", "score",
-                                        "attainment"])
-    costs = costs_of(rows)
-    better = tables.better(rows.drop(columns="attainment"), costs, "slack")
-    sentence, = findings_of_replays.gained(better, "slack")
-    assert "of one seed, which carries nothing" in sentence
-
-
-def test_a_trace_is_a_picture_of_load_queue_rung_and_latency():
-    lines = pd.DataFrame({"arrived": [0.0, 0.1, 0.2], "waiting": [1, 2, 1],
-                          "began": [0.0, 0.1, np.nan], "done": [0.05, 0.2, np.nan],
-                          "rung": ["a", "b", ""]})
-    load, queue, chosen, took = figures.realtime.trace(lines, ["a", "b"], 0.08).axes
-    assert max(load.lines[0].get_ydata()) > 0
-    assert list(chosen.lines[0].get_ydata()) == [2, 1]
-    assert list(took.lines[0].get_ydata()) == pytest.approx([50, 100])
-
-
-CLAIMS = pd.DataFrame([("Real-time", "encoder", "said", 48.739, 48.739),
-                       ("Real-time", "adapts", "said", None, None)],
-                      columns=["study", "claim", "said", "low", "high"])
-
-
-@pytest.mark.parametrize("own, verdict", [((0.9, 0.92, 0.91), "generalizes"),
-                                          ((0.5, 0.4, 0.45), "does not generalize"),
-                                          ((0.9, 0.7, 0.8), "undecided")])
-def test_the_plans_rule_is_judged_against_the_best_single_model(own, verdict):
-    lines = replayed(own, "literal") + replayed((0.8, 0.81, 0.79), "fixed a")
-    rows = pd.DataFrame(lines, columns=["id", "task", "model", "trace", "policy", "seed", "score",
-                                        "attainment"])
-    costs = costs_of(rows)
-    files = tables.frame([])
-    told = tables.judge_serving(files, rows.drop(columns="attainment"), costs, CLAIMS)
-    encoder, rule = told.to_dict("records")
-    assert encoder["verdict"] == UNTESTED and rule["verdict"] == verdict
-    assert rule["ours"] == pytest.approx(100 * (np.mean(own) - 0.8)) and rule["rows"] == 6
-
-
-@pytest.mark.parametrize("right, verdict", [(425, "generalizes"), (790, "does not generalize")])
-def test_the_encoders_score_is_judged_by_ours_as_trained(right, verdict):
-    low, high = (100 * end for end in resampling.of_share(right, 872))
-    more = {"task": "sst2", "model": "minilm", "n": 872, "metric": "accuracy",
-            "score_low": low, "score_high": high}
-    rows = tables.frame([Row(score=100 * right / 872, **more),
-                         Row(score=99.0, deploy="static", **more)])
-    none = tables.frame([])
-    told = tables.judge_serving(rows, none, tables.load_costs("nothing"), CLAIMS)
-    assert (told.verdict[0], told.rows[0]) == (verdict, 1)
-    assert told.ours[0] == pytest.approx(100 * right / 872)
-    assert told.verdict[1] == UNTESTED
