@@ -63,7 +63,6 @@ EXCEPTIONS = {
     ("study/values.py", "lib.data.separated"): "a table's header is read in one way",
     ("study/publish.py", "lib.data.sources"): "which of the files that were read are downloads",
     ("study/commands.py", "lib.page"): "commands execute first and render then",
-    ("study/publish.py", "lib.page"): "README gets the answer that the report has saved",
 }
 # (file, file) of imports that close a circle -> why they may.
 CIRCLES: dict[tuple[str, str], str] = {}
@@ -74,6 +73,8 @@ MOST_LINES_OF_RESULTS_AND_PAGES = 2800  # of results, replication, page and tabl
 MOST_CODE_IN_NOTEBOOKS = 4000
 TAGS = {"parameters", "setup", "compute", "show"}       # each code cell has one of these
 MOST_CODE_OF_THE_MACHINE = 2600         # lines of base and study that do something
+# Files of these rooms that run and keep no trial: titles, and what renders or copies saved results.
+NO_MACHINE = ("base/titles.py", "study/published.py", "study/copies.py", "study/lasting.py")
 MOST_CODE_CELLS, MOST_LINES_OF_A_CELL = 40, 30
 
 # Searching a column of settings, or a title of a technique, for a pattern: each setting has its own
@@ -201,7 +202,8 @@ def test_the_machine_is_thin():
     lines = {}
     for room in ("base", "study"):
         for path in (LIB / room).rglob("*.py"):
-            lines[inside(path)] = code_lines(path.read_text(encoding="utf-8"))
+            if inside(path) not in NO_MACHINE:
+                lines[inside(path)] = code_lines(path.read_text(encoding="utf-8"))
     assert sum(lines.values()) <= MOST_CODE_OF_THE_MACHINE, lines
 
 

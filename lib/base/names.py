@@ -30,13 +30,10 @@ BY_EDGE = ("mlp_simple-edge", "mlp_complex-edge")     # that Edge trained: its t
 BY_OTHERS = ("resnet20-akamaster", "resnet50-torchvision", "mobilenetv2-torchvision", *BY_EDGE)
 WITHOUT_RECIPE = (*CLASSICAL, *BY_OTHERS)       # not trained here
 MODELS = (
-    "mlp_simple", "mlp_complex", *BY_OTHERS, "cnn_edge", "resnet9",
-    "resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56",
-    "resnet18", "resnet34", "resnet50", "vgg16", "mobilenetv2", "effnet", "cnn_rnn",
-    "transformer_base", "transformer_t1", "transformer_t2", "transformer_small",
-    "minilm", "bert", "distilbert", "bert_tiny",
-    *CLASSICAL,
-)
+    "mlp_simple", "mlp_complex", *BY_OTHERS, "cnn_edge", "resnet9", "resnet8", "resnet14",
+    "resnet20", "resnet32", "resnet44", "resnet56", "resnet18", "resnet34", "resnet50", "vgg16",
+    "mobilenetv2", "effnet", "cnn_rnn", "transformer_base", "transformer_t1", "transformer_t2",
+    "transformer_small", "minilm", "bert", "distilbert", "bert_tiny", *CLASSICAL)
 
 # Nets that take images, series or text alone, by the beginnings of their names; the others take
 # any task but text.

@@ -33,11 +33,6 @@ def run_folder() -> Path:
     return RESULTS if _profile == "published" else RUNS / _profile
 
 
-def figure_folder() -> Path:
-    """Where this profile's figures are."""
-    return FIGURES / _profile
-
-
 def shown(path: Path) -> str:
     """A path as a reader knows it: from the project's folder on, where it lies within."""
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.absolute())

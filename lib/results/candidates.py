@@ -96,8 +96,9 @@ def candidates(rows: pd.DataFrame, scores: Mapping[str, np.ndarray], costs: pd.D
     Edge's code and other runtimes are left out.
     """
     nets = networks(rows) if nets is None else nets
-    rows = rows[(rows.split == split) & rows.score.notna() & ~rows.quantizer.str.startswith("edge_")
-                & (rows.policy == "") & rows.deploy.isin(ONNX) & rows.recipe.isin(["ours", ""])]
+    emulated = rows.quantizer.map(lambda name: name.startswith("edge_")).astype(bool)
+    rows = rows[(rows.split == split) & rows.score.notna() & ~emulated & (rows.policy == "")
+                & rows.deploy.isin(ONNX) & rows.recipe.isin(["ours", ""])]
     searched = (rows.tuned == "") & (rows.lr.notna() | rows.epochs.notna())
     rows = rows[~searched]
     keyed = rows.assign(key=rows.groupby(["model", *FIELDS], dropna=False, sort=False).ngroup())

@@ -4,6 +4,7 @@ import pandas as pd
 
 from lib.results.select import NET, itself, within
 
+LSQ = ("lsq", "lsq+distill", "lsq+kure")       # trainings through learned steps
 MOST_TRIED = 0.8            # of the networks that the commonest setting was tried on
 
 
@@ -51,7 +52,7 @@ def with_and_without_training(table: pd.DataFrame) -> pd.DataFrame:
     """
     lines = quantized_alone(table, inputs=True)
     lines = lines[lines.selection_loss.notna()].assign(inputs=lines.a_bits.fillna(32))
-    lines["way"] = lines.tuned.str.startswith("lsq").map({True: "qat", False: "ptq"})
+    lines["way"] = lines.tuned.isin(LSQ).map({True: "qat", False: "ptq"})
     lines = lines[(lines.tuned == "") | (lines.way == "qat")]
     setting = ["bits_asked", "inputs"]
     both = lines.groupby([*setting, *NET]).way.transform("nunique") == 2

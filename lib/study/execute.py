@@ -84,9 +84,10 @@ def _finished(plan: Plan, stem: str, head: str) -> str:
 
 
 def _others_rows(profile: str) -> list[Path]:
-    """The chapters' tables and the published ones: a new one is news for the report."""
+    """The chapters' tables and the published ones: a new one is news for the report, but for those
+    that the report itself saves."""
     tables = [*(paths.RUNS / profile).glob("[0-9][0-9]_*.csv*"), *paths.PUBLISHED.glob("*.csv")]
-    return sorted(path for path in tables if not path.name.startswith(parameters.REPORT))
+    return sorted(path for path in tables if path.name[:3] != parameters.REPORT[:3])
 
 
 def _inputs(provenance: Path) -> dict[str, str]:

@@ -20,7 +20,7 @@ import pandas as pd
 from lib.base import paths
 from lib.base.said import bounded, duration, size
 from lib.study import execute, lasting, stamps, weights
-from lib.tables.store import as_published
+from lib.tables.store import as_published, load_table
 
 COST = paths.RESULTS / "cost.json"
 MOST_MB = {"data/results": 24, "data/weights": 64}      # data/results with figures/full
@@ -29,14 +29,12 @@ AGAIN, RESTORE = "./run_all.sh full makes it again", "git checkout restores it"
 
 
 def readme_answer() -> str:
-    """README's answer as Markdown, computed from the committed rows."""
-    from lib.page import answer
-    before = paths.profile()
-    paths.profile("published")
-    try:
-        return answer.markdown()
-    finally:
-        paths.profile(before)
+    """README's answer as Markdown: the sentences that the committed report has saved.
+    ValueError where there is none yet."""
+    saved = load_table("10_answer", paths.RESULTS)
+    if saved.empty:
+        raise ValueError("no report has saved an answer yet; run ./run_all.sh report first")
+    return "\n".join(f"- {sentence}" for sentence in saved.sentence)
 
 
 def cost(stems: list[str]) -> str:
