@@ -212,12 +212,12 @@ def test_sentences_are_markdown(shown):
     assert shown == ["- **a&#42;b** wins"]
 
 
-def test_a_file_places_to_hundredths_and_leaves_words_alone(folder, shown):
+def test_a_page_places_to_hundredths_and_leaves_words_alone(folder, shown):
     figure, axes = style.panels(1)
     axes[0].plot([1 / 3, 2 / 3], [1 / 7, 2 / 7])
     axes[0].set_title("0.123456 of 7")
     show.figure(figure, "02_fine", "It climbs", "A line.")
-    source = (folder / "02_fine.svg").read_text()
+    source = shown[-1]
     assert "0.123456 of 7" in source
     for places in re.findall(r' (?:d|x|y|transform)="([^"]*)"', source):
         assert not re.search(r"\.\d{3}", places), places

@@ -15,7 +15,6 @@ PIXELS = 4 / 3              # of a page, in a point of a figure
 DROPPED = ("metadata", "style", "title")        # elements that a page has no use for
 PLACES = ("d", "x", "y", "transform", "width", "height", "points")
 PAINTS = ("style", "clip-path", "fill", "stroke")
-SPACES = {"": "http://www.w3.org/2000/svg", "xlink": "http://www.w3.org/1999/xlink"}
 VARIABLES = {light: f"var(--{name}, {light})" for name, (light, _) in COLORS.items()}
 # On the page's ground; without a page (in JupyterLab) on white, for which the colours were chosen.
 ROOT_STYLE = ("background: var(--ground, #fff); max-width: 100%; height: auto; overflow: visible; "
@@ -23,26 +22,11 @@ ROOT_STYLE = ("background: var(--ground, #fff); max-width: 100%; height: auto; o
 
 
 def svg(figure: Figure, **options) -> str:
-    """The figure as SVG, without the control characters that XML may not hold, and without the hour
-    of its making. options: of `Figure.savefig`."""
+    """The figure as SVG without control characters, which XML may not hold, and without the hour of
+    its making. options: of `Figure.savefig`."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None}, **options)
     return CONTROL.sub("\ufffd", file.getvalue().decode())
-
-
-def compact(source: str) -> str:
-    """An SVG file without names that nothing refers to, with places to hundredths."""
-    for name, space in SPACES.items():
-        ElementTree.register_namespace(name, space)
-    root, wanted = ElementTree.fromstring(source.encode()), _referred(source)
-    _drop(root, ("metadata",))
-    for element in root.iter():
-        if element.get("id") not in wanted:
-            element.attrib.pop("id", None)
-        for key in PLACES:
-            if key in element.attrib:
-                element.set(key, _rounded(element.get(key)))
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def panels(figure: Figure, name: str) -> list[str]:
@@ -51,9 +35,14 @@ def panels(figure: Figure, name: str) -> list[str]:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")            # nothing moves while the others are hidden
     inches = figure.dpi_scale_trans.inverted()
-    parts = [*figure.legends, *(axis for axis in figure.axes if axis.get_visible())]
+    axes = [axis for axis in figure.axes if axis.get_visible()]
+    parts = [*figure.legends, *axes]
     boxes = [part.get_window_extent().transformed(inches) for part in parts]
-    margins = _margins(figure, inches)
+    tight = [axis.get_tightbbox().transformed(inches) for axis in axes]
+    margins = [max([LEAST_MARGIN, *(sign * (getattr(inner, side) - getattr(outer, side))
+                                    for outer, inner in zip(tight, boxes[-len(axes):],
+                                                            strict=True))])
+               for side, sign in (("x0", 1), ("y0", 1), ("x1", -1), ("y1", -1))]
     found = []
     for number, (part, box) in enumerate(zip(parts, boxes, strict=True), 1):
         for other in parts:
@@ -66,26 +55,17 @@ def panels(figure: Figure, name: str) -> list[str]:
     return found
 
 
-def _margins(figure: Figure, inches) -> list[float]:
-    """What labels take around axes, the most of all: left, below, right, above; inches."""
-    visible = [axis for axis in figure.axes if axis.get_visible()]
-    tight = [axis.get_tightbbox().transformed(inches) for axis in visible]
-    inner = [axis.get_window_extent().transformed(inches) for axis in visible]
-    most = []
-    for side, sign in (("x0", 1), ("y0", 1), ("x1", -1), ("y1", -1)):
-        around = [sign * (getattr(axis, side) - getattr(box, side))
-                  for box, axis in zip(tight, inner, strict=True)]
-        most.append(max([LEAST_MARGIN, *around]))
-    return most
-
-
 def in_page(source: str, prefix: str) -> str:
     """An SVG file for a page: ids with a prefix, colours as the page's variables, no name spaces.
 
     An element of gid "halo" gets the class halo, one of gid "tip:…" these words as its `data-tip`.
     """
-    root, wanted = ElementTree.fromstring(source.encode()), _referred(source)
-    _drop(root, DROPPED)
+    root = ElementTree.fromstring(source.encode())
+    wanted = set(re.findall(r'(?:url\(#|href="#)([\w-]+)', source))     # something refers to them
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.rpartition("}")[2] in DROPPED:
+                parent.remove(child)
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
@@ -106,28 +86,12 @@ def in_page(source: str, prefix: str) -> str:
     return re.sub(r">\s+<", "><", text)
 
 
-def _referred(source: str) -> set[str]:
-    """The ids that something refers to."""
-    return set(re.findall(r'(?:url\(#|href="#)([\w-]+)', source))
-
-
-def _drop(root: ElementTree.Element, names: tuple[str, ...]) -> None:
-    for parent in root.iter():
-        for child in list(parent):
-            if child.tag.rpartition("}")[2] in names:
-                parent.remove(child)
-
-
-def _rounded(places: str) -> str:
-    """Numbers with two decimals: a hundredth of a point is seen by nobody."""
-    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", places)
-
-
 def _attribute(key: str, value: str, prefix: str) -> str:
     if key == "href":
         return re.sub("^#", f"#{prefix}-", value)
     if key in PLACES:
-        return "" if value.startswith("rotate(-0 ") else _rounded(value)
+        short = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", value)
+        return "" if value.startswith("rotate(-0 ") else short      # hundredths of a point are seen
     if key in PAINTS:
         value = re.sub("font-family: [^;]*; ?", "", value)
         value = value.replace("url(#", f"url(#{prefix}-")

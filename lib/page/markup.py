@@ -22,11 +22,8 @@ SIGN, PADDING = 8, 20       # pixels: a letter of a table's sans-serif text; aro
 
 
 def mathml(markdown: str, keep: Callable[[str], str]) -> str:
-    """Markdown with every formula replaced by what `keep` gives for its MathML; code is left alone.
-
-    >>> mathml("`$a$` and $x^2$", lambda m: "<math…" if m.startswith("<math") else m)
-    '`$a$` and <math…'
-    """
+    """Markdown with every formula replaced by what `keep` gives for its MathML; code is left
+    alone."""
     from latex2mathml.converter import convert
 
     def formula(match: re.Match) -> str:
@@ -79,7 +76,13 @@ def finish(soup: BeautifulSoup) -> None:
         _wrapped(box, soup, "machine and versions of this run", "code")
     for link in soup.select(".anchor-link"):
         link.decompose()
-    _unique_ids(soup)
+    seen: set[str] = set()
+    for tag in soup.find_all(id=True):          # of headings alike the later ones get a number
+        name, number = tag["id"], 2
+        while tag["id"] in seen:
+            tag["id"] = f"{name}-{number}"
+            number += 1
+        seen.add(tag["id"])
 
 
 def _fold_log(log: Tag, soup: BeautifulSoup) -> None:
@@ -102,28 +105,13 @@ def _wrapped(tag: Tag, soup: BeautifulSoup, line: str, kind: str) -> None:
     details.insert(0, summary)
 
 
-def _unique_ids(soup: BeautifulSoup) -> None:
-    """Two headings alike would have one id: the later ones get a number."""
-    seen: set[str] = set()
-    for tag in soup.find_all(id=True):
-        name, number = tag["id"], 2
-        while tag["id"] in seen:
-            tag["id"] = f"{name}-{number}"
-            number += 1
-        seen.add(tag["id"])
-
-
 def _table(table: Tag, soup: BeautifulSoup) -> None:
-    """Numbers to the right, each cell with its column's name, and a class for its width.
-
-    The name of a cell's column is read where a table is too wide for its page and its lines become
-    cards (page.css).
-    """
-    for name in ("style", "border"):
-        table.attrs.pop(name, None)
+    """Numbers to the right, each cell with its column's name (read where lines become cards, see
+    page.css), and a class for its width."""
     rows = table.find_all("tr")
-    for row in rows:
-        row.attrs.pop("style", None)
+    for tag in (table, *rows):
+        tag.attrs.pop("style", None)
+        tag.attrs.pop("border", None)
     cells = [row.find_all(["th", "td"], recursive=False) for row in rows]
     head = next((line for line in cells if all(cell.name == "th" for cell in line)), [])
     body = [line for line in cells if any(cell.name == "td" for cell in line)]
@@ -150,9 +138,6 @@ def _table(table: Tag, soup: BeautifulSoup) -> None:
 
 def _letters(texts: list[str], name: str, numeric: bool) -> int:
     """The letters in a line that a column needs: words of text may go to the next line."""
-    if numeric:
-        cells = max(map(len, texts), default=0)
-    else:
-        words = [len(word) for text in texts for word in text.split()]
-        cells = max([min(24, max(map(len, texts), default=0)), *words])
-    return max([cells, *map(len, name.split())])
+    longest = max(map(len, texts), default=0)
+    words = [] if numeric else [len(word) for text in texts for word in text.split()]
+    return max([longest if numeric else min(24, longest), *words, *map(len, name.split())])

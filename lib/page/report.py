@@ -5,7 +5,7 @@ the one script of a page is known to its Content-Security-Policy by its hash.
 """
 
 import copy
-import functools
+import json
 import os
 import re
 from collections.abc import Iterable
@@ -74,22 +74,22 @@ def navigation(page: Path, folder: Path, there: Iterable[str]) -> list[dict[str,
                      "href": _href(folder / f"{stem}.html", page)} for stem, label in SIDE.items()]
 
 
-def title(notebook: NotebookNode | None, stem: str) -> str:
-    """A notebook's first heading, without markup."""
-    for cell in notebook.cells if notebook else []:
-        if cell.cell_type == "markdown" and (found := re.search(r"^#+\s+(.+)$", cell.source, re.M)):
+def title(cells: Iterable[dict], stem: str) -> str:
+    """The first heading of a notebook's cells, without markup."""
+    for cell in cells:
+        if cell["cell_type"] == "markdown" and (
+                found := re.search(r"^#+\s+(.+)$", "".join(cell["source"]), re.M)):
             return re.sub(r"[*`]", "", found[1]).strip()
     return stem
 
 
 def with_findings_first(cells: list[NotebookNode]) -> list[NotebookNode]:
     """A chapter's cells with its findings right below the title; their code stays where it was."""
-    start = next((i for i, cell in enumerate(cells)
-                  if cell.cell_type == "markdown" and FINDINGS.match(cell.source)), None)
+    texts = [i for i, cell in enumerate(cells) if cell.cell_type == "markdown"]
+    start = next((i for i in texts if FINDINGS.match(cells[i].source)), 0)
     if not start:
         return cells
-    end = next((i for i in range(start + 1, len(cells)) if cells[i].cell_type == "markdown"),
-               len(cells))
+    end = next((i for i in texts if i > start), len(cells))
     shown = [nbformat.from_dict({**cell, "id": f"{cell.id}-shown",
                                  "metadata": {**cell.metadata, "seen": True}})
              for cell in cells[start + 1:end]]
@@ -108,14 +108,10 @@ def _stems() -> list[str]:
     return sorted(path.stem for path in paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 
-@functools.cache
-def _read(path: Path, _changed: int) -> NotebookNode:
-    return nbformat.read(path, as_version=4)
-
-
-def _source(stem: str) -> NotebookNode | None:
+def _source(stem: str) -> list[dict]:
+    """A notebook's cells as they stand in the project."""
     path = paths.NOTEBOOKS / f"{stem}.ipynb"
-    return _read(path, path.stat().st_mtime_ns) if path.exists() else None
+    return json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
 
 
 def _place(folder: Path, stem: str) -> Path:
@@ -133,8 +129,8 @@ def _html(notebook: NotebookNode, stem: str, links: list[dict[str, str]]) -> str
             cell.source = markup.mathml(cell.source, formulas.keep)
         elif cell.cell_type == "code":
             cell.outputs = [nbformat.from_dict(markup.as_log(output)) for output in cell.outputs]
-    page = {"title": title(notebook, stem), "stem": stem, "code": stem != REPORT, "contents": [],
-            "navigation": links, **side.assets()}
+    page = {"title": title(notebook.cells, stem), "stem": stem, "code": stem != REPORT,
+            "contents": [], "navigation": links, **side.assets()}
     soup = _soup(notebook, page)
     page["contents"] = [(head["id"], head.get_text().rstrip("¶"))
                         for head in soup.main.find_all("h2", id=True)]
@@ -159,14 +155,11 @@ def _soup(notebook: NotebookNode, page: dict) -> BeautifulSoup:
 def _link(soup: BeautifulSoup, links: dict[str, str]) -> None:
     """Links to notebooks and pages lead to this study's pages; to one that it left out, nowhere."""
     for link in soup.main.find_all("a", href=True):
-        found = NOTEBOOK.match(link["href"]) or PAGE.match(link["href"])
-        if not found:
-            continue
-        href = links.get(REPORT if found[1] == "report" else found[1], "")
-        if href:
+        if found := NOTEBOOK.match(link["href"]) or PAGE.match(link["href"]):
+            href = links.get(REPORT if found[1] == "report" else found[1], "")
             link["href"] = href + (found[2] or "")
-        else:
-            link.unwrap()
+            if not href:
+                link.unwrap()
 
 
 def _drop_figures(folder: Path, made: dict[str, NotebookNode]) -> None:

@@ -24,23 +24,22 @@ OWN_NET = re.compile(r"module:[^:]*\.py:(\w+)")         # a reader's own net, as
 
 
 def figure(drawn: Figure, name: str, finding: str, caption: str, fold: str = "") -> None:
-    """Save a figure under figures/<profile>/ as SVG, and show it with its finding.
+    """Save a figure under figures/<profile>/ as SVG, and show it with its finding, a panel an axis.
 
-    Each axis becomes a panel of its own, which flows: side by side on a screen, one below the other
-    on a phone. name: file stem, "02_curves"; finding: the sentence that the figure shows, its title
-    and its alternative text; caption: what is plotted and how to read it (`names` in backticks
-    become code in both); fold: a line that opens the figure when a reader clicks on it. ValueError
-    for a name without a notebook's number, and for an empty finding.
+    name: file stem, "02_curves"; finding: the sentence that the figure shows, its title and its
+    alternative text; caption: what is plotted and how to read it (`names` in backticks become code
+    in both); fold: a line that opens the figure when a reader clicks on it. ValueError for a name
+    without a notebook's number, and for an empty finding.
     """
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", name):
         raise ValueError(f"a figure's name is its notebook's number and words: {name!r}")
     if not finding.strip():
         raise ValueError(f"{name} has no finding: say in a sentence what it shows")
-    for text_of in drawn.findobj(Text):
-        text_of.set_text(short(text_of.get_text()))
+    for said in drawn.findobj(Text):
+        said.set_text(short(said.get_text()))
     with warnings.catch_warnings():             # a name may hold any sign; a reader's fonts have it
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        svg = inline.compact(inline.svg(drawn, facecolor="white", bbox_inches="tight"))
+        svg = inline.svg(drawn, facecolor="white", bbox_inches="tight")
         shown = "".join(inline.panels(drawn, name))
     profile = "full" if paths.profile() == "published" else paths.profile()
     paths.write_atomic(paths.FIGURES / profile / f"{name}.svg", svg)
@@ -61,13 +60,14 @@ def table(frame: pd.DataFrame, caption: str, digits: int = 2, fold: str = "",
     folded without, under the first sentence of its caption.
     kinds: measured, modelled or simulated, of the whole table or by column; said in its head.
     """
-    by_column = dict.fromkeys(frame.columns, kinds) if isinstance(kinds, str) else kinds
-    for kind in set(by_column.values()) - {""}:
+    by_column = {} if isinstance(kinds, str) else kinds
+    for kind in {kinds} - {""} if isinstance(kinds, str) else set(kinds.values()) - {""}:
         if kind not in KINDS:
             raise ValueError(f"a column is one of {', '.join(KINDS)}, not {kind!r}")
     if isinstance(kinds, str) and kinds:
-        by_column, caption = {}, f"{caption.rstrip()} All of it is {kinds}."
-    head = "".join(f'<th scope="col">{_html(column)}{_kind(by_column.get(column, ""))}</th>'
+        caption = f"{caption.rstrip()} All of it is {kinds}."
+    kind = {name: f' <small class="kind">{of}</small>' for name, of in by_column.items() if of}
+    head = "".join(f'<th scope="col">{_html(column)}{kind.get(column, "")}</th>'
                    for column in frame.columns)
     columns = [[f"<td>{_html(_value(value, digits))}</td>" for value in frame[column]]
                for column in frame.columns]
@@ -94,8 +94,16 @@ def findings(sentences: Iterable[str]) -> None:
 def box(chapter: str, varies: str, held: str, measured: str) -> None:
     """What an experiment varies, holds constant and measures; and from the provenance of the
     chapter's last run its hardware, date and duration, where it was run."""
-    lines = {"Varies": varies, "Held constant": held, "Measured": measured} | _run(chapter)
-    terms = "".join(f"<dt>{term}</dt><dd>{_sentence(said)}</dd>" for term, said in lines.items())
+    lines = {"Varies": varies, "Held constant": held, "Measured": measured}
+    if run := provenance(chapter):
+        machine, seconds = run.get("hardware", {}), run.get("work_seconds", run.get("seconds"))
+        cores, gpu = words.count(int(machine.get("cores", 1)), "core"), machine.get("gpu", "none")
+        parts = (str(machine.get("processor", "")), cores, "" if gpu == "none" else gpu)
+        lines |= {"Hardware": ", ".join(filter(None, parts)),
+                  "Date": str(run.get("ended", ""))[:10],
+                  "Computing time": "" if seconds is None else duration(seconds)}
+    terms = "".join(f"<dt>{term}</dt><dd>{_sentence(said)}</dd>" for term, said in lines.items()
+                    if said)
     display(HTML(f'<dl class="box">{terms}</dl>'))
 
 
@@ -105,36 +113,14 @@ def missing(what: str, chapter: str) -> None:
          "makes it.*")
 
 
-def _run(chapter: str) -> dict[str, str]:
-    """The machine, the date and the duration of a chapter's run; nothing if it was not run."""
-    run = provenance(chapter)
-    if not run:
-        return {}
-    machine = run.get("hardware", {})
-    parts = [str(machine.get("processor", "")), words.count(int(machine.get("cores", 1)), "core")]
-    parts += [machine["gpu"]] if machine.get("gpu", "none") != "none" else []
-    seconds = run.get("work_seconds", run.get("seconds"))
-    said = {"Hardware": ", ".join(filter(None, parts)), "Date": str(run.get("ended", ""))[:10],
-            "Computing time": "" if seconds is None else duration(seconds)}
-    return {term: value for term, value in said.items() if value}
-
-
 def plain(name: object) -> str:
-    """A name from data (a column, a class, a file) for Markdown: every sign in it is only a sign.
-
-    >>> plain("a_b")
-    'a&#95;b'
-    """
+    """A name from data for Markdown, where every sign in it is only a sign: "a&#95;b" for a_b."""
     return "".join(sign if sign.isalnum() or sign == " " else f"&#{ord(sign)};"
                    for sign in CONTROL.sub("\ufffd", short(str(name))))
 
 
 def short(said: str) -> str:
-    """Words in which a reader's own net goes by its class.
-
-    >>> short("digits module:mine/net.py:Net")
-    'digits Net'
-    """
+    """Words in which a reader's own net goes by its class: "Net" for "module:mine/net.py:Net"."""
     return OWN_NET.sub(r"\1", said)
 
 
@@ -154,10 +140,6 @@ def _sentence(said: str) -> str:
     return re.sub(r"&amp;(#\d+;)", r"&\1", strong)
 
 
-def _kind(kind: str) -> str:
-    return f' <small class="kind">{kind}</small>' if kind else ""
-
-
 def _value(value: object, digits: int) -> str:
     """A value as people read it: 91.75, 5,472, −0.3, yes, –."""
     if isinstance(value, bool | np.bool_):
@@ -166,6 +148,4 @@ def _value(value: object, digits: int) -> str:
         return words.fixed(int(value), 0)
     if isinstance(value, float | np.floating) and np.isfinite(value):
         return words.fixed(float(value), digits)
-    if value is None or value is pd.NA or value is pd.NaT or isinstance(value, float):
-        return words.NONE if pd.isna(value) else str(value)
-    return str(value)
+    return words.NONE if np.ndim(value) == 0 and pd.isna(value) else str(value)

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from lib import replication, results
 from lib.base import paths, titles
 from lib.base.setting import FIELDS
+from lib.page import words
 from lib.page.colors import COLORS
 from lib.page.markup import CONTROL
 
@@ -100,18 +101,15 @@ def rows() -> pd.DataFrame:
     first = own.loc[~alike.duplicated()]
     named = dict(zip(alike[first.index], map(_technique, first.itertuples()), strict=True))
     measured = own[["score", *list(COLUMNS)[:2], "metric", "bits_per_weight", "sparsity"]]
-    return pd.concat([
-        pd.DataFrame({"chapter": own.chapter, "task": own.task.map(titles.task),
-                      "model": [titles.model(*names) for names in
-                                zip(own.model, own.sizes, strict=True)],
-                      "technique": alike.map(named), "recipe": own.recipe}),
-        own[["split", "seed", "fold", "draw"]], measured.rename(columns=COLUMNS),
-        pd.DataFrame({"size, KiB": own.size_bytes / 1024, "MACs": own.macs,
-                      "energy 45 nm, µJ": 1e6 * energy.energy_45nm.to_numpy(),
-                      "energy 7 nm, µJ": 1e6 * energy.energy_7nm.to_numpy(),
-                      "energy model": energy.step_model.map({True: "step", False: "interpolated"})
-                      .fillna("").to_numpy(),
-                      "latency, ms": 1e3 * times.to_numpy(), "id": own.id})], axis=1)
+    step = energy.step_model.map({True: "step", False: "interpolated"}).fillna("")
+    return pd.DataFrame({
+        "chapter": own.chapter, "task": own.task.map(titles.task),
+        "model": list(map(titles.model, own.model, own.sizes)), "technique": alike.map(named),
+        **own[["recipe", "split", "seed", "fold", "draw"]], **measured.rename(columns=COLUMNS),
+        "size, KiB": own.size_bytes / 1024, "MACs": own.macs,
+        "energy 45 nm, µJ": 1e6 * energy.energy_45nm.to_numpy(),
+        "energy 7 nm, µJ": 1e6 * energy.energy_7nm.to_numpy(), "energy model": step.to_numpy(),
+        "latency, ms": 1e3 * times.to_numpy(), "id": own.id})
 
 
 def _technique(line) -> str:
@@ -125,12 +123,11 @@ def _claims() -> dict:
     judged = results.load_table("claims")
     if not set(replication.COLUMNS) <= set(judged.columns):     # not judged, or by other rules
         return {"count": 0}
-    words_of = judged.columns.difference(judged.select_dtypes("number").columns)
-    judged = judged.fillna(dict.fromkeys(words_of, ""))     # of a file, what is empty is missing
+    texts = judged.select_dtypes(exclude="number")          # of a file, what is empty is missing
+    judged = judged.fillna(dict.fromkeys(texts, ""))
     chance = replication.by_chance(judged)
     shares = list(chance.select_dtypes("float"))
-    chance[shares] = (100 * chance[shares]).map(lambda share: "–" if share != share else
-                                                round(share)).astype(object)
+    chance[shares] = (100 * chance[shares]).map(words.fixed, digits=0)
     shown = judged[list(replication.COLUMNS)].drop(columns=UNSHOWN)
     shown = shown.assign(task=[titles.task(name) if name else "" for name in shown.task])
     return {"count": len(judged), "source": _place("claims.csv"), "meanings": replication.MEANINGS,
@@ -163,11 +160,10 @@ def _long(table: pd.DataFrame) -> dict:
         few = 1 < len(options) <= MOST_OPTIONS and max(map(len, options)) <= MOST_LETTERS
         columns.append({"name": name, "text": text, "index": index, "first": name in FIRST,
                         "options": options if few else []})
-        kept = {"name": name, "text": text, "values": values}
-        if 3 * len(known) < len(values):
-            place = {value: code for code, value in enumerate(known)}
-            kept |= {"values": known, "codes": [place[value] for value in values]}
-        data.append(kept)
+        place = {value: code for code, value in enumerate(known)}
+        coded = {"values": known, "codes": [place[value] for value in values]}
+        data.append({"name": name, "text": text, "values": values}
+                    | (coded if 3 * len(known) < len(values) else {}))
     return {"columns": columns, "data": embedded(data)}
 
 
@@ -175,5 +171,4 @@ def _plain(value: float) -> float | int | None:
     """A number as a table holds it: six significant digits, whole where it is."""
     if pd.isna(value):
         return None
-    short = float(f"{value:.6g}") if value != round(value) else int(value)
-    return short
+    return int(value) if value == round(value) else float(f"{value:.6g}")

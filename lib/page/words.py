@@ -1,7 +1,7 @@
 """Numbers and verdicts for a reader, with as many digits as the interval supports."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 MOST_DECIMALS = 4
 NONE = "–"                  # where there is no number
@@ -16,45 +16,34 @@ def decimals(low: float, high: float, usual: int = 2) -> int:
 
 
 def fixed(value: float, digits: int = 2) -> str:
-    """A number with so many decimals, thousands separated, with a minus sign; NONE for NaN.
-
-    >>> fixed(-1234.567, 1)
-    '−1,234.6'
-    """
+    """A number with so many decimals, thousands separated, with a minus sign: "−1,234.6"; NONE for
+    NaN."""
     if value is None or value != value:
         return NONE
     return f"{value:z,.{digits}f}".replace("-", "−")
 
 
 def number(value: float, low: float = math.nan, high: float = math.nan, digits: int = 2) -> str:
-    """A value with the digits that its interval supports; with `digits` decimals without one.
-
-    >>> number(91.5134, 91.0, 92.0)
-    '91.5'
-    """
+    """A value with the digits that its interval supports; with `digits` decimals without one."""
     return fixed(value, decimals(low, high, digits))
 
 
 def ci(value: float, low: float, high: float, unit: str = "pp") -> str:
-    """A value with its interval in a sentence.
-
-    >>> ci(0.1187, -0.301, 0.628)
-    '0.12 pp (95 % CI −0.30 to 0.63)'
-    """
-    said = f"{number(value, low, high)} {unit}".rstrip()
-    if low != low or high != high:
-        return said
-    digits = decimals(low, high)
-    return f"{said} (95 % CI {fixed(low, digits)} to {fixed(high, digits)})"
+    """A value with its interval in a sentence: "0.12 pp (95 % CI −0.30 to 0.63)"."""
+    said, ends = f"{number(value, low, high)} {unit}".rstrip(), _ends(low, high)
+    return f"{said} (95 % CI {' to '.join(ends)})" if ends else said
 
 
 def cell(value: float, low: float, high: float, least: int = 0) -> str:
     """A value with its interval in a table: "0.12 [−0.30, 0.63]"; least: decimals at least."""
     digits = max(least, decimals(low, high))
-    said = fixed(value, digits)
-    if low != low or high != high:
-        return said
-    return f"{said} [{fixed(low, digits)}, {fixed(high, digits)}]"
+    said, ends = fixed(value, digits), [fixed(end, digits) for end in (low, high) if end == end]
+    return f"{said} [{', '.join(ends)}]" if ends else said
+
+
+def _ends(low: float, high: float) -> list[str]:
+    known = low == low and high == high
+    return [fixed(end, decimals(low, high)) for end in (low, high)] if known else []
 
 
 def times(ratio: float) -> str:
@@ -79,10 +68,6 @@ def count(number: int, one: str, several: str = "") -> str:
 
 
 def listed(names: Iterable[object]) -> str:
-    """Names in a sentence.
-
-    >>> listed(["HQQ", "GPTQ", "BRECQ"])
-    'HQQ, GPTQ and BRECQ'
-    """
-    words: Sequence[str] = [str(name) for name in names]
+    """Names in a sentence: "HQQ, GPTQ and BRECQ"."""
+    words = [str(name) for name in names]
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
