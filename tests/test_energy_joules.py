@@ -336,7 +336,7 @@ def test_windows_have_a_spread_and_idle_power_stands_beside():
     found = energy.joules(lambda: None, windows=5, seconds=0.02, counters=[counter])
     assert found.windows == 5 and found.calls >= 5 and found.source == "nvml A"
     assert 0 < found.low <= found.joules <= found.high
-    assert found.idle_watts == pytest.approx(3 / 0.02, rel=0.5)
+    assert 0 < found.idle_watts <= 1.01 * 3 / 0.02      # a wait takes its time, or longer
     with pytest.raises(ValueError, match="windows=0"):
         energy.joules(lambda: None, windows=0, counters=[counter])
 
