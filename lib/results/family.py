@@ -40,7 +40,7 @@ def _compared(pairs: Pairs, scores: Mapping[str, np.ndarray]) -> pd.DataFrame:
             points = [-bound / metric.tolerance for bound in (lost.mean, lost.high, lost.low)]
             lines.append((*names.values(), metric.name, lost.base - lost.mean, lost.base, *points,
                           lost.p, lost.over, lost.runs, lost.error_ratio))
-    table = pd.DataFrame(lines, columns=[*(names if lines else ()), *COLUMNS])
+    table = pd.DataFrame(lines, columns=[*names, *COLUMNS])
     return table.astype(dict.fromkeys(("gain", "low", "high", "p"), float))
 
 
