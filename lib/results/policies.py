@@ -30,9 +30,9 @@ def replays(rows: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     wide = costs.pivot_table(index="id", columns="quantity", values="value", aggfunc="first")
     wide = wide.reindex(columns=list(QUANTITIES)).rename(columns=QUANTITIES)
     runs = rows[rows.policy != ""].merge(wide.reset_index(), on="id")
-    load = runs.trace.str.rpartition(" ")[2].astype(float)      # no setting: what it names last
+    load = runs.trace.str.extract(r"([\d.]+)$")[0].astype(float)    # no setting: what it names last
     return runs.assign(goodput=load * runs.slo_attainment,
-                       single=runs.policy.str.startswith(SINGLE))
+                       single=runs.policy.map(lambda name: name.startswith(SINGLE)).astype(bool))
 
 
 def policies(rows: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
