@@ -132,7 +132,9 @@ def _claims() -> dict:
     shown = shown.assign(task=[titles.task(name) if name else "" for name in shown.task])
     return {"count": len(judged), "source": _place("claims.csv"), "meanings": replication.MEANINGS,
             "counts": replication.counts(judged),
-            "chance": chance.rename(columns={name: f"{name}, %" for name in shares})} | _long(shown)
+            "chance": chance.rename(columns={
+                "confirmed": "confirmed here, %", "random": "confirmed for random numbers, %",
+                "permuted": "confirmed for the numbers of other claims, %"})} | _long(shown)
 
 
 def terms() -> dict:

@@ -16,7 +16,8 @@ from lib.results.intervals import LEVEL, holm, prediction, t_interval
 from lib.results.paired import difference
 
 MEANINGS = {
-    "reproduced": "The number lies in the 95 % prediction interval of one more run; few others do.",
+    "reproduced": "The number lies where one more run would score (95 % prediction interval), and "
+                  "most other numbers of the study do not.",
     "not reproduced": "The number lies outside that interval.",
     "holds": "Every 95 % CI lies within the bounds of the statement.",
     "does not hold": "At least one result lies outside the bounds, after Holm's correction.",
@@ -142,9 +143,11 @@ def number(said: float, scores: np.ndarray, others: pd.Series, span: tuple[float
     if not low <= scale(said) <= high:
         return found | {"verdict": NOT_REPRODUCED}
     if wide > WIDEST:
-        return found | {"why": f"The interval takes {100 * wide:.0f} % of chance to baseline."}
+        return found | {"why": f"The interval is too wide: {100 * wide:.0f} % of the distance from "
+                         "chance to the baseline."}
     if fit >= MOST_OTHERS:
-        return found | {"why": f"{100 * fit:.0f} % of the study's other numbers fit as well."}
+        return found | {"why": f"Too easy: {100 * fit:.0f} % of the study's other numbers of this "
+                         "network would be called reproduced as well."}
     return found | {"verdict": REPRODUCED}
 
 
