@@ -66,7 +66,7 @@ def networks(rows: pd.DataFrame, chapters: Iterable[str] = COMPRESSING) -> pd.Da
             short = epochs < LEAST_EPOCHS and not net.startswith(PRETRAINED) and not (
                 base.score_high.max() >= printed.get((task, net), np.inf))
             lines.append(line | {"epochs_run": epochs, "why_not": (
-                f"its baseline was trained for {epochs:.0f} epochs and had not converged"
+                f"its baseline had not converged after {epochs:.0f} epochs"
                 if short else "")})
     return pd.DataFrame(lines, columns=["task", "net", "net_sizes", "epochs_run", "why_not"])
 
