@@ -188,6 +188,19 @@ def test_kept_is_the_tolerance_of_the_rule_where_nothing_was_selected(chosen):
     assert chosen.kept.any() and not chosen.kept.all()
 
 
+@pytest.mark.parametrize("tolerance", [1.0, 2.0])
+def test_a_smaller_model_is_evaluated_on_folds_that_did_not_select_it(committed, tolerance):
+    """Also where one technique is recommended for all tables."""
+    table = committed.candidates
+    tasks = [task for task in table.task.unique() if names.kind(task) == "table"]
+    title, lines = results.recipe(table, tasks, "size", tolerance, "from scratch")
+    assert title == "smaller dense model"
+    dense = table[table.technique.isin([titles.BASELINE, titles.RUNNING["fp32"]])]
+    alone = results.select(dense, "size", tolerance).set_index("task").evaluated
+    for line in lines.itertuples():
+        assert line.evaluated == pytest.approx(alone[line.task])
+
+
 def test_the_report_counts_what_was_kept_so():
     html = (paths.FIGURES / "full" / "report.html").read_text("utf-8")
     text, = re.findall(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', html, re.S)

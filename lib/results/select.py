@@ -105,7 +105,8 @@ def select(table: pd.DataFrame, objective: str = "size", tolerance: float = 1.0,
             lines += _first(part[itself(part) & part.technique.isin(
                 _safe(part.iloc[0], table, tolerance))].assign(selected_on=OTHERS))
     found = pd.DataFrame(lines, columns=[*kept.columns, "evaluated", "evaluated_low",
-                                         "evaluated_high", "evaluated_ratio", "same", "folds"])
+                                         "evaluated_high", "evaluated_ratio", "same", "folds",
+                                         "held"])
     return found.assign(objective=objective, tolerance=tolerance, kept=within(
         found.evaluated.astype(float), found.evaluated_ratio.astype(float), tolerance))
 
@@ -144,7 +145,7 @@ def _evaluated(line: pd.Series, reads: list[tuple[float, float]], same: int) -> 
     return line.to_dict() | {
         "evaluated": mean, "evaluated_low": low, "evaluated_high": high,
         "evaluated_ratio": float(np.mean([ratio for _, ratio in reads])), "same": same,
-        "folds": len(reads)}
+        "folds": len(reads), "held": reads}
 
 
 def _first(good: pd.DataFrame) -> list[dict]:
@@ -184,11 +185,11 @@ def recipe(table: pd.DataFrame, tasks: Iterable[str], objective: str, tolerance:
     kept = kept.replace({"technique": {titles.RUNNING["fp32"]: titles.BASELINE}})
     kept = kept.drop_duplicates([*NET, "technique"], ignore_index=True)
     if training == TRAINING[-1]:                # the baseline itself where no smaller one is found
-        dense = own[is_baseline(own) | (own.training == training)
-                    & (own.technique == titles.BASELINE)]
-        smaller = select(dense, objective, tolerance, training)
+        smaller = select(own[own.technique.isin(DENSE)], objective, tolerance, training)
         if len(smaller):
-            smaller = smaller.assign(technique=SMALLER, training=training)
+            read = [dict(zip(line.by_fold, line.held, strict=True)) if line.by_fold else {}
+                    for line in smaller.itertuples()]       # of each fold by what it did not select
+            smaller = smaller.assign(technique=SMALLER, training=training, by_fold=read)
             kept = pd.concat([kept, smaller], ignore_index=True)
     title = _best(kept, tolerance)
     if not title:
