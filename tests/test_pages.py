@@ -233,6 +233,15 @@ def test_the_opening_holds_sentences_and_key_figures():
     assert page.strong.text == "Below 4 bits" and page.select_one(".key b").text == "7×"
 
 
+def test_each_term_of_the_opening_is_linked_once_to_an_entry_of_the_glossary():
+    entries = {entry["id"] for part in side.terms()["parts"].values() for entry in part}
+    assert set(selector.TERMS.values()) <= entries
+    page = BeautifulSoup(selector.opening(["GPTQ, GPTQ and FP32"], [("7×", "GPTQ")]),
+                         "html.parser")
+    assert [link["href"] for link in page.find_all("a")] == ["glossary.html#gptq",
+                                                             "glossary.html#baseline"]
+
+
 def test_what_has_no_number_is_nothing_in_the_data():
     assert [side._plain(value) for value in (np.nan, 2.0, 0.1234567)] == [None, 2, 0.123457]
 

@@ -44,8 +44,12 @@ TERMS = {"squared error": "relative-squared-error", "GPTQ": "gptq", " pp": "accu
 
 
 def opening(sentences: Sequence[str], figures: Sequence[tuple[str, str]]) -> str:
-    """The report's answer: sentences (`**bold**` in them), and beside them big numbers with one
-    line each."""
+    """The report's answer: sentences (`**bold**` in them, TERMS linked), and beside them big
+    numbers with one line each."""
     template = environment().get_template("opening.html.j2")
-    return re.sub(r"[*]{2}(.+?)[*]{2}", r"<strong>\1</strong>",
+    html = re.sub(r"[*]{2}(.+?)[*]{2}", r"<strong>\1</strong>",
                   template.render(sentences=sentences, figures=figures))
+    said, end, key = html.partition("</ul>")
+    for term, entry in TERMS.items():
+        said = said.replace(term, f'<a href="glossary.html#{entry}">{term}</a>', 1)
+    return said + end + key
