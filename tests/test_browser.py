@@ -105,11 +105,10 @@ def chapter_cells(monkeypatch) -> list:
 
 def report_cells(monkeypatch) -> list:
     frame = pd.DataFrame({"technique": ["GPTQ 4-bit", "LSQ QAT ternary"], "loss, pp": [0.1, 2.0]})
-    shade = pd.DataFrame({"loss, pp": [0.1, 0.9]})
     opening = selector.opening(["**4-bit weights** cost nothing.", "Below 4 bits, train."],
                                [("5–7×", "smaller files at 4 bits"), ("1/20", "of the energy")])
     shown = made.displayed(
-        monkeypatch, lambda: show.table(frame, "Worst", shade=shade, kinds="measured"),
+        monkeypatch, lambda: show.table(frame, "Worst", kinds="measured"),
         lambda: show.figure(drawing(), "10_front", "Smaller files lose more", "c"))
     return [made.text("# How few?\n\nThis."), made.text("## The answer"),
             made.code("1", made.html(opening)), made.text("## Which technique should I use?"),
@@ -363,9 +362,10 @@ def test_a_point_of_a_figure_tells_its_name_on_hover_tap_and_focus(site, browser
         box = points.nth(1).bounding_box()
         at = (box["x"] + box["width"] / 2 + 6, box["y"] + box["height"] / 2)    # near is enough
         tab.mouse.move(*at) if act == "hover" else tab.mouse.click(*at)
-        assert tip.is_visible() and tip.text_content() == f"{HOSTILE[0]} 2 bits"
+        tip.wait_for(state="visible", timeout=10_000)
+        assert tip.text_content() == f"{HOSTILE[0]} 2 bits"
         tab.mouse.move(2, 2)
-        assert not tip.is_visible()
+        tip.wait_for(state="hidden", timeout=10_000)
     assert tab.locator('figure [data-tip][tabindex="0"]').count() == 2          # one a panel
     points.nth(0).focus()
     tab.keyboard.press("ArrowRight")
