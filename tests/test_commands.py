@@ -346,13 +346,13 @@ def test_a_users_own_settings_stay_outside(toy, tmp_path):
     assert f"leaks: False\nfigure {sys.executable}\n" in said
 
 
-def test_second_quick_run_takes_under_20_seconds(quick):
+def test_a_second_quick_run_executes_nothing(quick):
     project, _ = quick
     again = project.run("quick")
-    assert again.status == 0 and executed(again.said) == [] and again.seconds < 20
+    assert again.status == 0 and executed(again.said) == []
 
 
-def test_report_renders_the_committed_rows_in_minutes(quick, tmp_path):
+def test_report_renders_the_committed_rows(quick, tmp_path):
     project = copy(quick[0].root, tmp_path / "greenbits")
     shutil.rmtree(project.root / "data/results", ignore_errors=True)
     nothing = project.run("report")
@@ -361,7 +361,7 @@ def test_report_renders_the_committed_rows_in_minutes(quick, tmp_path):
                     ignore=shutil.ignore_patterns("notebooks", "models", "*.stamp.json"))
     before = {p: p.read_bytes() for p in (project.root / "data/results").iterdir()}
     done = project.run("report")
-    assert done.status == 0 and done.seconds < 180, done.said
+    assert done.status == 0, done.said
     assert (project.root / "figures/full/report.html").exists()
     assert {p: p.read_bytes() for p in (project.root / "data/results").iterdir()} == before
     assert project.run("compare", "published").status == 0

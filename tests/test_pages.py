@@ -234,8 +234,6 @@ def test_the_opening_holds_sentences_and_key_figures():
 
 
 def test_each_term_of_the_opening_is_linked_once_to_an_entry_of_the_glossary():
-    entries = {entry["id"] for part in side.terms()["parts"].values() for entry in part}
-    assert set(selector.TERMS.values()) <= entries
     page = BeautifulSoup(selector.opening(["GPTQ, GPTQ and FP32"], [("7×", "GPTQ")]),
                          "html.parser")
     assert [link["href"] for link in page.find_all("a")] == ["glossary.html#gptq",

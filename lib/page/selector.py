@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from lib.page.side import embedded, environment
+from lib.page.side import embedded, environment, terms
 
 CHOICES = (("kind", "I have"), ("goal", "I need"), ("loss", "I allow"), ("training", "training:"))
 TEXTS = ("technique", "sentence", "cost", "python", "yaml", "evidence")
@@ -35,21 +35,14 @@ def html(answers: Sequence[dict], default: dict[str, str] | None = None) -> str:
         answers=filled, choices=choices, chosen=chosen, data=embedded(filled), answer=shown)
 
 
-# Terms of the first screen, linked where they first stand, to their entries of the glossary.
-TERMS = {"squared error": "relative-squared-error", "GPTQ": "gptq", " pp": "accuracy-loss",
-         "95 % CI": "confidence-interval", "ternary": "ternary",
-         "post-training quantization": "ptq", "Quantization-aware training": "qat",
-         "magnitude pruning": "magnitude_l1", "modelled energy": "energy-per-inference",
-         "FP32": "baseline", "INT8 files": "static"}
-
-
 def opening(sentences: Sequence[str], figures: Sequence[tuple[str, str]]) -> str:
-    """The report's answer: sentences (`**bold**` in them, TERMS linked), and beside them big
-    numbers with one line each."""
+    """The report's answer: sentences (`**bold**` in them, terms linked to the glossary), and
+    beside them big numbers with one line each."""
     template = environment().get_template("opening.html.j2")
     html = re.sub(r"[*]{2}(.+?)[*]{2}", r"<strong>\1</strong>",
                   template.render(sentences=sentences, figures=figures))
     said, end, key = html.partition("</ul>")
-    for term, entry in TERMS.items():
-        said = said.replace(term, f'<a href="glossary.html#{entry}">{term}</a>', 1)
+    for entry in (one for part in terms()["parts"].values() for one in part if "first" in one):
+        link = f'<a href="glossary.html#{entry["id"]}">{entry["first"]}</a>'
+        said = said.replace(entry["first"], link, 1)
     return said + end + key
