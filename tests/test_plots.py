@@ -98,3 +98,14 @@ def test_a_panel_and_its_title_fit_a_phone(columns):
     assert box.width / figure.dpi <= style.PHONE
     assert axis.title.get_window_extent().width <= axis.get_window_extent().width * 1.05
     style.plt.close(figure)
+
+
+@pytest.mark.parametrize(("way", "base"), [("x", 10), ("y", 10), ("x", 2)])
+def test_a_logarithmic_axis_across_less_than_a_power_writes_no_formula(axis, way, base):
+    axis.plot([2.1, 7.9], [2.1, 7.9])
+    style.logarithmic(axis, base, "{:g}×".format, way)
+    axis.figure.draw_without_rendering()
+    labels = [t.get_text() for t in getattr(axis, f"get_{way}ticklabels")(which="both")]
+    numbers = np.array([float(text.removesuffix("×")) for text in labels if text])
+    powers = np.log(numbers) / np.log(base)
+    assert len(numbers) and np.allclose(powers, powers.round())

@@ -385,6 +385,11 @@ def test_the_smallest_within_the_tolerance_is_selected_and_the_baseline_where_no
     assert chosen(*rows, tolerance=0.2).iloc[0].technique == "GPTQ 4-bit"       # the end belongs
 
 
+def test_columns_of_numbers_are_numbers_where_nothing_is_selected():
+    found = results.select(joined(*base(), *lost(0.2, **gptq(4))).head(0))
+    assert found.empty and found.nlargest(1, "ratio").empty and found.evaluated.dtype == float
+
+
 def test_what_luck_selected_is_evaluated_on_the_fold_that_did_not_select_it():
     line = chosen(*base(), *lost(LUCKY, **gptq(2)), *lost(0.1, **gptq(4))).iloc[0]
     assert line.technique == "GPTQ 2-bit" and line.loss == pytest.approx(0.98)

@@ -2,12 +2,14 @@
 
 import textwrap
 import warnings
+from collections.abc import Callable
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from lib.page.colors import COLORS
 
@@ -78,11 +80,13 @@ def spread(places: list[float], gap: float) -> list[float]:
     return moved.tolist()
 
 
-def decades(axis: Axes) -> None:
-    """A logarithmic x axis with its powers of ten as plain numbers."""
-    axis.set_xscale("log")
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.tick_params(which="minor", labelbottom=False)
+def logarithmic(axis: Axes, base: int = 10, written: Callable[[float], str] = "{:g}".format,
+                way: str = "x") -> None:
+    """A logarithmic axis with the powers of its base, as `written`, and no other number."""
+    getattr(axis, f"set_{way}scale")("log", base=base)
+    scaled = getattr(axis, f"{way}axis")
+    scaled.set_major_formatter(lambda value, _: written(value))
+    scaled.set_minor_formatter(NullFormatter())
 
 
 def label(axis: Axes, x: float, y: float, words: str, color: str, **options) -> None:

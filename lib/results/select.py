@@ -107,8 +107,10 @@ def select(table: pd.DataFrame, objective: str = "size", tolerance: float = 1.0,
     found = pd.DataFrame(lines, columns=[*kept.columns, "evaluated", "evaluated_low",
                                          "evaluated_high", "evaluated_ratio", "same", "folds",
                                          "held"])
-    return found.assign(objective=objective, tolerance=tolerance, kept=within(
-        found.evaluated.astype(float), found.evaluated_ratio.astype(float), tolerance))
+    numbers = ["value", "ratio", "evaluated", "evaluated_low", "evaluated_high", "evaluated_ratio"]
+    found[numbers] = found[numbers].astype(float)               # where no line was found as well
+    return found.assign(objective=objective, tolerance=tolerance,
+                        kept=within(found.evaluated, found.evaluated_ratio, tolerance))
 
 
 def _on_folds(part: pd.DataFrame, tolerance: float) -> list[dict]:
