@@ -23,6 +23,7 @@ NET = ["task", "net", "net_sizes"]
 SAME = ["model", *FIELDS]
 FOLDS, VALIDATION, OTHERS = "the other folds", "the validation set", "the other networks"
 OBJECTIVES = {"size": "KiB", "latency": "ms", "energy": "energy"}
+EVALUATED = ("evaluated", "evaluated_low", "evaluated_high", "evaluated_ratio")
 SMALLER = "smaller dense model"
 DENSE = (titles.BASELINE, titles.RUNNING["fp32"])
 
@@ -104,11 +105,8 @@ def select(table: pd.DataFrame, objective: str = "size", tolerance: float = 1.0,
         else:
             lines += _first(part[itself(part) & part.technique.isin(
                 _safe(part.iloc[0], table, tolerance))].assign(selected_on=OTHERS))
-    found = pd.DataFrame(lines, columns=[*kept.columns, "evaluated", "evaluated_low",
-                                         "evaluated_high", "evaluated_ratio", "same", "folds",
-                                         "held"])
-    numbers = ["value", "ratio", "evaluated", "evaluated_low", "evaluated_high", "evaluated_ratio"]
-    found[numbers] = found[numbers].astype(float)               # where no line was found as well
+    found = pd.DataFrame(lines, columns=[*kept.columns, *EVALUATED, "same", "folds", "held"])
+    found = found.astype(dict.fromkeys(["value", "ratio", *EVALUATED], float))    # none found too
     return found.assign(objective=objective, tolerance=tolerance,
                         kept=within(found.evaluated, found.evaluated_ratio, tolerance))
 
