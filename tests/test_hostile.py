@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from lib.base import paths
+from lib.page import side
 from tests.conftest import copy
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -81,7 +82,7 @@ def site(tmp_path_factory):
 def test_a_hostile_study_runs_nothing_and_shows_its_names(site):
     from playwright.sync_api import sync_playwright
     pages = [site / "report.html", *sorted(site.glob("chapters/*.html"))]
-    words = ""
+    words, own = "", side.assets()["script"]
     with sync_playwright() as playwright:
         sandbox = [] if os.getuid() else ["--no-sandbox"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
@@ -92,7 +93,8 @@ def test_a_hostile_study_runs_nothing_and_shows_its_names(site):
             tab.wait_for_load_state("networkidle")
             assert tab.evaluate("window.harmed") is None, page
             assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-            assert tab.evaluate("document.querySelectorAll('script, [onclick], [onerror], "
+            assert tab.evaluate("[...document.scripts].map(s => s.textContent)") == [own], page
+            assert tab.evaluate("document.querySelectorAll('[onclick], [onerror], "
                                 "a[href^=javascript]').length") == 0, page
             words += tab.evaluate("document.body.textContent")
         browser.close()

@@ -416,6 +416,15 @@ def on_splits(validated, tested, **asked):
             (("val", validated, 300), ("test", tested, 400))]
 
 
+def test_a_recipe_reads_what_was_selected_on_validation():
+    rows = [row(score, 0, split=split, n=n, **asked)
+            for validated, tested, asked in ((90.0, 88.0, {}), (89.5, 87.6, gptq(4)))
+            for split, score, n in (("val", validated, 300), ("test", tested, 400))]
+    table = joined(*rows)
+    title, lines = results.recipe(table, table.task.unique(), "size", 1.0, "from scratch")
+    assert "GPTQ 4-bit" in title and lines.evaluated.tolist() == pytest.approx([0.4])
+
+
 def test_one_split_selects_on_validation_and_evaluates_on_test():
     rows = [*on_splits(90.0, 88.0), *on_splits(89.5, 85.0, **gptq(2)),
             *on_splits(88.0, 88.0, **gptq(3))]

@@ -152,7 +152,8 @@ def _first(good: pd.DataFrame) -> list[dict]:
     """The first candidate, evaluated by its loss on the test set; nothing where there is none."""
     return [line.to_dict() | {
         "evaluated": line.loss, "evaluated_low": line.low, "evaluated_high": line.high,
-        "evaluated_ratio": line.error_ratio, "same": np.nan, "folds": np.nan}
+        "evaluated_ratio": line.error_ratio, "same": np.nan, "folds": np.nan,
+        "held": list(line.by_fold.values())}
         for _, line in good.head(1).iterrows()]
 
 
@@ -187,8 +188,7 @@ def recipe(table: pd.DataFrame, tasks: Iterable[str], objective: str, tolerance:
     if training == TRAINING[-1]:                # the baseline itself where no smaller one is found
         smaller = select(own[own.technique.isin(DENSE)], objective, tolerance, training)
         if len(smaller):
-            read = [dict(zip(line.by_fold, line.held, strict=True)) if line.by_fold else {}
-                    for line in smaller.itertuples()]       # of each fold by what it did not select
+            read = [dict(zip(*of, strict=True)) for of in smaller[["by_fold", "held"]].to_numpy()]
             smaller = smaller.assign(technique=SMALLER, training=training, by_fold=read)
             kept = pd.concat([kept, smaller], ignore_index=True)
     title = _best(kept, tolerance)
