@@ -293,12 +293,13 @@ def test_decisions_follow_the_corrected_p(committed):
 
 def test_intervals_over_folds_are_wider_than_those_over_seeds(committed):
     values = [90.1, 90.4, 89.8, 90.0, 90.7]
-    (_, low, high), (_, least, most) = results.fold_interval(values), results.t_interval(values)
+    _, low, high, _ = results.interval(values, "fold")
+    _, least, most = results.t_interval(values)
     assert (high - low) / (most - least) == pytest.approx(np.sqrt((1 / 5 + 1 / 3) / (1 / 5)))
     table = committed.candidates[committed.candidates.by_fold.map(len) == 5]
     lines = table[table.loss != 0].sample(200, random_state=0)
     for line in lines.itertuples():
-        mean, low, high = results.fold_interval([loss for loss, _ in line.by_fold.values()])
+        mean, low, high = results.interval([loss for loss, _ in line.by_fold.values()], "fold")[:3]
         assert (line.loss, line.low, line.high) == pytest.approx((mean, low, high), abs=1e-6)
 
 

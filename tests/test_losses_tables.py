@@ -51,7 +51,7 @@ def test_what_is_not_trained_loses_against_its_own_network(chapter):
     rows = results.load(chapter)
     rows = rows[(rows.split == "test") & rows.recipe.isin(["ours", ""])].assign(
         fold=rows.fold.fillna(-1))
-    base = rows[results.untouched(rows)].groupby(["task", "model", "sizes", "fold"]).score.first()
+    base = rows[results.unmodified(rows)].groupby(["task", "model", "sizes", "fold"]).score.first()
     plain = rows[(rows.quantizer == "gptq") & (rows.tuned == "") & (rows.pruner == "")]
     same = ["task", "model", "sizes", "bits", "a_bits", "budget", "repairs"]
     table = of(chapter)

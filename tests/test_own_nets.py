@@ -184,7 +184,7 @@ def test_its_rows_stand_with_those_of_others(folder, name):
     nets = plain[["task", "model", "sizes"]].set_axis(["task", "net", "net_sizes"], axis=1)
     lost = results.candidates(rows, run.scores(), results.load_costs("03_ptq"), nets)
     assert len(lost) == 8 and (lost.groupby("net").size() == 4).all()
-    assert (lost.loss[results.untouched(lost)] == 0).all() and lost.loss.notna().all()
+    assert (lost.loss[results.unmodified(lost)] == 0).all() and lost.loss.notna().all()
 
 
 @pytest.mark.parametrize("pair, told", [

@@ -428,7 +428,7 @@ def test_published_weights_that_are_damaged_or_missing_are_named_and_stay_listed
     damage(paths.WEIGHTS / "stays.safetensors")
     for _ in range(2):
         assert publish.publish() == 0
-        assert "Mind: data/weights/stays.safetensors is missing" in capsys.readouterr().out
+        assert "Warning: data/weights/stays.safetensors is missing" in capsys.readouterr().out
         assert weights.listed()["stays.safetensors"] == listed
 
 

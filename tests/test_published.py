@@ -136,9 +136,9 @@ def test_bytes_hold_the_bits_that_were_asked(stem):
     found = of_nets(stem)
     found = found[found.params.notna() & (found.deploy == "")]      # files have a test below
     assert (found.nonzero <= found.params).all() and (found.nonzero >= 0).all()
-    plain = found[results.untouched(found)]
+    plain = found[results.unmodified(found)]
     assert (plain.bits_per_weight == 32).all() and (plain.size_bytes >= 4 * plain.params).all()
-    small = found[~results.untouched(found)]
+    small = found[~results.unmodified(found)]
     # Codes that mean 0 are not stored where it takes less to say where the others lie.
     share = small.nonzero / small.params
     asked = rows.bits_asked(small) * share
@@ -217,7 +217,7 @@ def test_replays_are_of_all_seeds_and_what_they_came_to_agrees(stem):
 
 def test_a_net_has_the_same_score_in_every_notebook():
     same = ["task", "model", *rows.FIELDS, "seed", "fold", "split", "n"]
-    plain = [table(stem)[results.untouched(table(stem))] for stem in STEMS]
+    plain = [table(stem)[results.unmodified(table(stem))] for stem in STEMS]
     together = pd.concat(plain).assign(fold=lambda found: found.fold.fillna(-1))
     groups = together.groupby(same, dropna=False)
     assert (groups.size() > 1).sum() >= 50                  # 02 and 03 share these

@@ -77,7 +77,7 @@ def joined(*rows, **more):
 
 def test_five_folds_widen_an_interval_by_the_factor_of_nadeau_and_bengio():
     values = [0.5, 0.1, 0.4, 0.2, 0.9]
-    mean, low, high = results.fold_interval(values)
+    mean, low, high = results.interval(values, "fold")[:3]
     _, plain, _ = results.t_interval(values)
     assert (mean - low) / (mean - plain) == pytest.approx(math.sqrt((1 / 5 + 1 / 3) / (1 / 5)))
     assert high - mean == pytest.approx(mean - low) and mean == pytest.approx(np.mean(values))
@@ -90,7 +90,8 @@ def test_an_interval_over_folds_that_share_examples_holds_the_truth_in_95_of_100
     draw = np.random.default_rng(0)
     shared = draw.normal(size=(2000, 1)) * math.sqrt(0.25)
     folds = 3 + shared + draw.normal(size=(2000, 5)) * math.sqrt(0.75)
-    held = np.mean([low <= 3 <= high for _, low, high in map(results.fold_interval, folds)])
+    held = np.mean([low <= 3 <= high for _, low, high, _ in (
+        results.interval(values, "fold") for values in folds)])
     plain = np.mean([low <= 3 <= high for _, low, high in map(results.t_interval, folds)])
     assert 0.935 < held < 0.965 and plain < 0.87
     alone = draw.normal(size=(2000, 5))
@@ -152,7 +153,7 @@ def test_a_summary_says_what_its_interval_is_over():
     lines = table.set_index("task")
     assert lines.over.to_dict() == {"telescope": "folds", "churn": "seeds", "digits": "examples"}
     told = lines.loc["telescope", ["score", "low", "high"]]
-    assert list(told) == pytest.approx(results.fold_interval(WHOLE))
+    assert list(told) == pytest.approx(results.interval(WHOLE, "fold")[:3])
     assert list(lines.loc["digits", ["low", "high"]]) == [88, 91]
     with pytest.raises(ValueError, match="several splits"):
         results.summary(frame(row(1.0), row(1.0, split="val")))
@@ -168,7 +169,7 @@ def paired(new, old, scores=None):
 def test_a_planted_loss_is_found_pair_by_pair_over_folds():
     losses = [0.5, 0.7, 0.6, 0.4, 0.8]
     found = paired(lost(losses, **gptq(4)), base())
-    assert found[:3] == pytest.approx(results.fold_interval(losses))
+    assert found[:3] == pytest.approx(results.interval(losses, "fold")[:3])
     assert (found.over, found.runs, found.base) == ("fold", 5, 84) and found.p < 0.05
     assert {fold: one[0] for fold, one in found.by_fold.items()} == pytest.approx(
         dict(zip(FOLDS, losses, strict=True)))
@@ -356,6 +357,44 @@ def test_energies_of_two_models_are_never_divided():
     assert of(old, "GPTQ 4-bit").energy_share == pytest.approx(0.25) and old.step_model.all()
 
 
+def test_a_smaller_network_with_the_same_score_is_not_the_baseline_of_energy():
+    small = [row(90.0, fold, model="small", params=50) for fold in FOLDS]
+    whole = [row(90.0, fold) for fold in FOLDS]
+    quantized = [row(89.5, fold, **gptq(4)) for fold in FOLDS]
+    costs = [Cost(one.id, "energy_j", "modelled", NEW, joules) for rows, joules in (
+        (small, 1e-6), (whole, 8e-6), (quantized, 2e-6)) for one in rows]
+    table = candidates(*small, *whole, *quantized, costs=costs)
+    assert of(table, "GPTQ 4-bit").energy_share == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("low", "high", "p", "said"), [
+    (-0.2, 0.9, 0.2, "equivalent within 1 pp"), (0.1, 0.9, 0.01, "equivalent within 1 pp"),
+    (-1, 1, 1, "equivalent within 1 pp"), (-0.2, 1.1, 0.2, "inconclusive"),
+    (0.1, 1.1, 0.01, "significantly higher"), (-2, -0.1, 0.01, "significantly lower"),
+    (0.1, 1.1, 0.2, "inconclusive"), (0.1, 1.1, math.nan, "inconclusive"),
+    (math.nan, math.nan, math.nan, "inconclusive"), (math.nan, 0.5, math.nan, "inconclusive")])
+def test_a_verdict_is_that_of_interval_and_corrected_p(low, high, p, said):
+    table = pd.DataFrame({"metric": ["accuracy"], "gain": [(low + high) / 2], "low": [low],
+                          "high": [high], "p": [p], "error_ratio": [math.nan]})
+    assert results.decided(table).verdict[0] == said
+    assert results.decided(table.head(0)).verdict.empty
+
+
+def test_the_verdict_on_a_selected_candidate_has_its_metrics_unit():
+    r2 = {"task": "mv", "metric": "r2"}
+    rows = [*[row(0.9, fold, **r2) for fold in FOLDS],
+            *[row(0.897, fold, **r2, **gptq(4)) for fold in FOLDS]]
+    assert list(results.judged(chosen(*rows)).verdict) == ["equivalent within 0.01"]
+    assert results.judged(chosen(*rows).head(0)).verdict.empty
+
+
+def test_the_unit_of_an_unknown_metric_is_not_guessed():
+    assert [results.unit(metric) for metric in results.METRICS] == [
+        "pp", "hundredths of R²", "hundredths of MCC", "pp"]
+    with pytest.raises(KeyError, match="perplexity"):
+        results.unit("perplexity")
+
+
 def test_losses_of_r2_are_in_hundredths():
     r2 = {"task": "mv", "metric": "r2"}
     table = candidates(*[row(0.9, fold, **r2) for fold in FOLDS],
@@ -395,7 +434,7 @@ def test_what_luck_selected_is_evaluated_on_the_fold_that_did_not_select_it():
     assert line.technique == "GPTQ 2-bit" and line.loss == pytest.approx(0.98)
     reads = [0.1, 0.1, 0.1, 0.1, 4.9]           # the last fold is the one that did not see its loss
     assert (line.evaluated, line.evaluated_low, line.evaluated_high) == pytest.approx(
-        results.fold_interval(reads))
+        results.interval(reads, "fold")[:3])
     assert (line.same, line.folds, line.kept) == (1, 5, False)
 
 

@@ -47,21 +47,6 @@ def test_a_ratio(ratio, said):
     assert words.times(ratio) == said
 
 
-@pytest.mark.parametrize("low, high, said", [
-    (-0.2, 0.9, "equivalent within 1 pp"), (0.1, 0.9, "equivalent within 1 pp"),
-    (-1, 1, "equivalent within 1 pp"), (-0.2, 1.1, "inconclusive"),
-    (0.1, 1.1, "significantly high"), (-2, -0.1, "significantly low"),
-    (0, 1.1, "inconclusive"), (NAN, NAN, "inconclusive"),
-    (NAN, 0.5, "inconclusive")])
-def test_a_verdict_is_that_of_the_interval(low, high, said):
-    assert words.verdict(low, high).startswith(said)
-
-
-def test_a_tolerance_and_its_unit_are_named():
-    assert words.verdict(-0.4, 0.4, 0.5, "hundredths") == "equivalent within 0.5 hundredths"
-    assert words.verdict(-0.6, 0.4, 0.5) == "inconclusive"
-
-
 def test_counts_and_lists():
     assert [words.count(n, "network") for n in (0, 1, 1234)] == [
         "0 networks", "1 network", "1,234 networks"]

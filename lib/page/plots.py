@@ -15,7 +15,8 @@ from matplotlib.ticker import LogLocator
 from lib.base import titles
 from lib.base.said import written
 from lib.page import style, words
-from lib.results.select import DENSE, SMALLER, is_baseline, itself
+from lib.results.candidates import itself
+from lib.results.select import DENSE, SMALLER, is_baseline
 
 SCALES = {"KiB": "file size, KiB", "ms": "latency, ms (measured)",
           "energy_share": "energy, % of the baseline's (modelled)"}

@@ -13,7 +13,7 @@ def html(answers: Sequence[dict], default: dict[str, str] | None = None) -> str:
     """The selector with the answer to `default` shown, and every answer in a folded table.
 
     answers: kind, goal, loss, training (the texts of the four choices, in the order in which they
-    are offered), technique, sentence, cost, python, yaml, evidence (href), and networks: [{network,
+    are listed), technique, sentence, cost, python, yaml, evidence (href), and networks: [{network,
     change, loss, kept}]. default: by kind, goal, loss and training; the first answer if left out.
     ValueError for a default or an answer that is missing, and for two answers to one choice.
     """

@@ -52,16 +52,6 @@ def times(ratio: float) -> str:
     return NONE if ratio != ratio else f"{fixed(ratio, digits)}×"
 
 
-def verdict(low: float, high: float, tolerance: float = 1.0, unit: str = "pp") -> str:
-    """What the interval of a difference says: "equivalent within 1 pp" where it lies within the
-    tolerance, "inconclusive" where it contains zero and is wider, or has no bounds."""
-    if abs(low) <= tolerance and abs(high) <= tolerance:
-        return f"equivalent within {tolerance:g} {unit}"
-    if low > 0:
-        return "significantly higher"
-    return "significantly lower" if high < 0 else "inconclusive"
-
-
 def count(number: int, one: str, several: str = "") -> str:
     """"1 network", "1,234 networks"; several: the plural, where it is not that with an s."""
     return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -9,10 +9,10 @@ from lib.results.candidates import (
     energies,
     networks,
     rows_of,
-    untouched,
+    unmodified,
 )
-from lib.results.family import decided, gains, unit
-from lib.results.intervals import fold_interval, holm, interval, prediction, summary, t_interval
+from lib.results.family import decided, gains, judged, unit
+from lib.results.intervals import holm, interval, prediction, summary, t_interval
 from lib.results.paired import difference
 from lib.results.select import eligible, recipe, select, selection_losses, within
 from lib.results.techniques import (
@@ -26,8 +26,8 @@ from lib.tables.rows import Cost, Row, bits_asked, frame, setting_of
 from lib.tables.store import load, load_costs, load_scores, load_table, provenance, save_table
 
 __all__ = ["baseline", "bits_asked", "candidates", "CHAPTERS", "Cost", "decided", "difference",
-           "eligible", "energies", "fewest_bits", "fold_interval", "frame", "gains", "holm",
-           "interval", "load", "load_costs", "load_scores", "load_table", "METRICS", "networks",
-           "of_network", "prediction", "provenance", "quantized_alone", "recipe", "Row", "rows_of",
-           "save_table", "select", "selection_losses", "setting_of", "summary", "t_interval",
-           "TRAINING", "unit", "untouched", "with_and_without_training", "within", "worst"]
+           "eligible", "energies", "fewest_bits", "frame", "gains", "holm", "interval", "judged",
+           "load", "load_costs", "load_scores", "load_table", "METRICS", "networks", "of_network",
+           "prediction", "provenance", "quantized_alone", "recipe", "Row", "rows_of", "save_table",
+           "select", "selection_losses", "setting_of", "summary", "t_interval", "TRAINING", "unit",
+           "unmodified", "with_and_without_training", "within", "worst"]

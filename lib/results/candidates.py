@@ -25,6 +25,7 @@ COMPRESSING = ("03_ptq", "04_prune", "05_qat", "08_deploy")     # whose `pairs` 
 ONNX = ("", "fp32", "static", "dynamic", "nbits")       # one runtime, in which speeds compare
 GRADIENTS = ("brecq", "adaround")                       # calibrate by gradient steps, no labels
 TRAINING = ("none", "gradient calibration", "fine-tuning", "from scratch")
+NET = ["task", "net", "net_sizes"]
 LEAST_EPOCHS = 10           # of a network trained from scratch whose validation scores are unknown
 PRETRAINED = ("minilm", "bert", "distilbert")
 PROCESSES = {"45 nm": "energy_45nm", "7 nm": "energy_7nm"}
@@ -71,7 +72,12 @@ def networks(rows: pd.DataFrame, chapters: Iterable[str] = COMPRESSING) -> pd.Da
     return pd.DataFrame(lines, columns=["task", "net", "net_sizes", "epochs_run", "why_not"])
 
 
-def untouched(rows: pd.DataFrame) -> pd.Series:
+def itself(table: pd.DataFrame) -> pd.Series:
+    """Which candidates are made from the network itself, not from a smaller one."""
+    return (table.model == table.net) & (table.sizes == table.net_sizes)
+
+
+def unmodified(rows: pd.DataFrame) -> pd.Series:
     """Which rows are of networks that no technique was applied to."""
     done = rows[[name for name in FIELDS if name not in OF_THE_NET]]
     return (done.isna() | (done == "")).all(axis=1)
@@ -80,7 +86,7 @@ def untouched(rows: pd.DataFrame) -> pd.Series:
 def baseline(rows: pd.DataFrame, task: str, net: str, net_sizes: str = "") -> pd.DataFrame:
     """The rows of a network's FP32 baseline: nothing done to it, trained by its usual recipe."""
     own = rows[(rows.task == task) & (rows.model == net) & (rows.sizes == net_sizes)
-               & rows.recipe.isin(["ours", ""]) & untouched(rows) & rows.score.notna()]
+               & rows.recipe.isin(["ours", ""]) & unmodified(rows) & rows.score.notna()]
     usual = own.lr.isna() & own.epochs.isna() & own.batch_size.isna()
     return own[usual] if usual.any() else own
 
@@ -171,7 +177,7 @@ def training(line, of_net: bool) -> str:
 
 
 def is_control(line) -> bool:
-    """Rounded or masked weights in an FP32 file: no smaller and no faster than the baseline's."""
+    """Quantized or masked weights in an FP32 file: no smaller and no faster than the baseline's."""
     masked = line.pruner != "" and not line.structure.startswith("channel")
     return line.deploy == "fp32" and (line.quantizer != "" or masked)
 
@@ -208,9 +214,8 @@ def _with_energy(table: pd.DataFrame, rows: pd.DataFrame, energy: pd.DataFrame) 
     first = rows.drop_duplicates("id").set_index("id").key
     keys = pd.MultiIndex.from_arrays([table.task, table.id.map(first)])
     found = table.assign(**{name: means[name].reindex(keys).to_numpy() for name in means})
-    net = ["task", "net", "net_sizes"]
-    base = found[(found.loss == 0) & (found.technique == titles.BASELINE)].drop_duplicates(net)
-    base = found[net].merge(base, on=net, how="left").set_axis(found.index)
+    base = found[itself(found) & (found.technique == titles.BASELINE)].drop_duplicates(NET)
+    base = found[NET].merge(base, on=NET, how="left").set_axis(found.index)
     alike = found.step_model == base.step_model
     return found.assign(
         energy_share=(found.energy_45nm / base.energy_45nm).where(alike),

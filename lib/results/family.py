@@ -16,6 +16,7 @@ COURSE = ("epochs", "lr", "batch_size")                 # of a training
 COLUMNS = ("metric", "score", "base", "gain", "low", "high", "p", "over", "runs", "error_ratio")
 NAMES = ("task", "net", "sizes", "width", "technique", "teacher")       # of a line of `gains`
 LEVEL = 0.05
+HUNDREDTHS = {"r2": "R²", "mcc": "MCC"}         # metrics of which a point is a hundredth
 Pairs = Iterable[tuple[dict, pd.DataFrame, pd.DataFrame]]
 
 
@@ -73,7 +74,9 @@ def gains(rows: pd.DataFrame, scores: Mapping[str, np.ndarray], before: Mapping[
 
 def unit(metric: str) -> str:
     """The unit of losses and gains in points: "pp", "hundredths of R²"."""
-    return {"r2": "hundredths of R²", "mcc": "hundredths of MCC"}.get(metric, "pp")
+    if METRICS[metric].tolerance == 1:
+        return "pp"
+    return f"hundredths of {HUNDREDTHS[metric]}"
 
 
 def _asked(rows: pd.DataFrame, values: Mapping[str, object]) -> pd.Series:
@@ -99,3 +102,11 @@ def decided(table: pd.DataFrame, tolerance: float = 1.0) -> pd.DataFrame:
     told = np.where(table.gain > 0, "significantly higher", "significantly lower")
     verdict = np.where(within, equal, np.where(adjusted < LEVEL, told, "inconclusive"))
     return table.assign(holm=adjusted, verdict=verdict)
+
+
+def judged(chosen: pd.DataFrame) -> pd.DataFrame:
+    """What `select` gives, with the `verdict` on the loss where it was evaluated: equivalent within
+    the tolerance, or inconclusive. A selected candidate has no p, so none is called lower."""
+    return decided(chosen.assign(
+        gain=-chosen.evaluated, low=-chosen.evaluated_high, high=-chosen.evaluated_low, p=np.nan,
+        error_ratio=chosen.evaluated_ratio))

@@ -17,14 +17,12 @@ def t_interval(values) -> tuple[float, float, float]:
     return interval(values, "seed")[:3]
 
 
-def fold_interval(values) -> tuple[float, float, float]:
-    """Mean and its t interval over stored folds, which share training examples: the variance is
-    (1/k + test/train) s² (Nadeau and Bengio 2003, "Inference for the generalization error")."""
-    return interval(values, "fold")[:3]
-
-
 def interval(values, over: str) -> tuple[float, float, float, float]:
-    """Mean, low, high and the two-sided p of a mean of zero; over: fold, seed, draw or subject."""
+    """Mean, low, high and the two-sided p of a mean of zero; over: fold, seed, draw or subject.
+
+    Stored folds share training examples: their variance is (1/k + test/train) s² (Nadeau and
+    Bengio 2003, "Inference for the generalization error").
+    """
     values = np.asarray(values, float)
     mean, n = float(values.mean()), len(values)
     if n < 2:

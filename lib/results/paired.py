@@ -39,7 +39,7 @@ def difference(rows: pd.DataFrame, base: pd.DataFrame, scores: Mapping[str, np.n
 
     rows, base: rows of one model each, of one split; draws are averaged within a repeat. A base of
     one training stands for all seeds of rows. scores: row id -> value per example. The interval is
-    over folds where there are several (see `fold_interval`), else over seeds, else over test
+    over folds where there are several (see `interval`), else over seeds, else over test
     examples: of accuracies by Agresti and Min, of several draws by the spread of examples and
     draws; NaN ends without scores per example. None without pairs, or where rows lack a fold.
     """

@@ -12,14 +12,13 @@ import pandas as pd
 
 from lib.base import names, titles
 from lib.base.setting import FIELDS
-from lib.results.candidates import TRAINING
+from lib.results.candidates import NET, TRAINING, itself
 from lib.results.intervals import interval
 
 EPSILON = 1e-9
 MOST_ERROR = 1.1            # of the baseline's squared error, that a regression may grow to
 FEWEST_FOLDS = 3            # so that two are left to select on
 FEWEST_NETWORKS = 3         # on which a technique was tried, before it is selected by others
-NET = ["task", "net", "net_sizes"]
 SAME = ["model", *FIELDS]
 FOLDS, VALIDATION, OTHERS = "the other folds", "the validation set", "the other networks"
 OBJECTIVES = {"size": "KiB", "latency": "ms", "energy": "energy"}
@@ -47,11 +46,6 @@ def eligible(table: pd.DataFrame, objective: str, training: str = TRAINING[-1]) 
     whole = kept[is_baseline(kept)].drop_duplicates(NET)[[*NET, "value"]]
     whole = kept[NET].merge(whole, on=NET, how="left").set_axis(kept.index)
     return kept.assign(ratio=whole.value / kept.value)
-
-
-def itself(table: pd.DataFrame) -> pd.Series:
-    """Which candidates are made from the network itself, not from a smaller one."""
-    return (table.model == table.net) & (table.sizes == table.net_sizes)
 
 
 def is_baseline(table: pd.DataFrame) -> pd.Series:

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from lib.results.select import NET, itself, within
+from lib.results.candidates import NET, itself
+from lib.results.select import within
 
 LSQ = ("lsq", "lsq+distill", "lsq+kure")       # trainings through learned steps
 MOST_TRIED = 0.8            # of the networks that the commonest setting was tried on

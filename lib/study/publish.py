@@ -76,10 +76,10 @@ def publish() -> int:
     print(f"Published {len(results)} files of {count} notebooks in data/results; with figures/full "
           "and data/weights they are now yours to commit.")
     for path in unusable:
-        print(f"Mind: {paths.shown(path)} is missing, damaged or not listed in "
+        print(f"Warning: {paths.shown(path)} is missing, damaged or not listed in "
               f"{weights.LIST}, and is left as it is; {RESTORE}, or delete it")
     for sentence in _doubts(others | provenance):
-        print(f"Mind: {sentence}")
+        print(f"Warning: {sentence}")
     return status
 
 

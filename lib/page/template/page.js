@@ -90,7 +90,7 @@ for (const panel of document.querySelectorAll("figure svg")) {
 addEventListener("keydown", (event) => { if (event.key === "Escape") { name(null); } });
 addEventListener("scroll", () => name(null), { passive: true });
 
-// The selector: four choices, one answer. Each slot of the answer in the page is filled anew.
+// The selector: four choices, one answer. Each slot of the answer in the page is filled again.
 const selector = document.querySelector(".selector");
 if (selector) {
   const answers = JSON.parse(selector.querySelector('script[type="application/json"]').textContent);
